@@ -1,0 +1,58 @@
+# `make demo` and `make test` do their own set-up: all they need is Python 3.11 or newer.
+# PYTHON chooses the interpreter (make test PYTHON=python3.12), JOBS the tests run side by side, TESTS which tests.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+JOBS ?= 2
+TESTS ?= tests
+
+BIN = .venv/bin
+READY = .venv/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make demo    sweep slot machines on the bundled handwritten digits, and report it (nothing downloaded but packages)"
+	@echo "make test    all tests (SWEEPER_DATA_DIR=DIR adds those on real MNIST and CIFAR-10)"
+	@echo "make lint    ruff, mypy, import arrows"
+	@echo "make bench   benchmarks, printing JSON"
+	@echo "make setup   only create .venv and install into it (the others do so when they need it)"
+	@echo "make clean   remove caches and the demo's output; .venv and your sweeps stay"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "make: Python 3.11 or newer is needed, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)." >&2; \
+		echo "      Install one, or name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: '$(PYTHON)' lacks its venv module (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Installing into .venv, once: about 150 packages, several GB with torch, some minutes."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/sweeper launch digits_quickstart --storage demo
+	@$(BIN)/sweeper report digits_quickstart --storage demo -o demo/report
+	@echo
+	@echo "The report:  demo/report/report.html (open it in a browser)"
+	@echo "The runs:    $(BIN)/sweeper ui --storage demo (starts MLflow's UI and prints its address)"
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: $(READY)
+	@for module in benchmarks/*.py; do \
+		case $$module in */__*) continue;; esac; \
+		$(BIN)/python -m benchmarks.$$(basename $$module .py) || exit 1; done
+
+clean:
+	@rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
