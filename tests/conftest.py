@@ -1,0 +1,20 @@
+"""What every test shares: one thread per process, and the real data sets where SWEEPER_DATA_DIR points at them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Set before torch is imported anywhere: the tests run side by side, and so do the workers that they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# So that Ray neither phones home nor warns about what it will do one day.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with real MNIST and CIFAR-10 in torchvision's layout; skips the test where there is none."""
+    folder = os.environ.get("SWEEPER_DATA_DIR")
+    if not folder:
+        pytest.skip("no real data: set SWEEPER_DATA_DIR to a folder with MNIST and CIFAR-10 in torchvision's layout")
+    return Path(folder)
