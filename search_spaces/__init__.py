@@ -1,0 +1,1 @@
+"""What to try: named sweeps written as YAML, and the numbers that were published."""

@@ -1,0 +1,58 @@
+"""`--set field=value`: what it changes in a spec before the spec is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from search_spaces.names import AXIS_FIELDS, RECIPE_FIELDS
+from search_spaces.yaml_text import read_yaml
+from trainers.validation import InvalidInput, nearest
+
+
+def apply_override(data: dict[str, Any], override: str, spec_fields: Iterable[str], limits: Iterable[str]) -> set[str]:
+    """Change `data`, a spec's fields, as `field=value` says; value is YAML. Returns the paths changed.
+
+    A recipe field alone: one value goes into the base recipe, and replaces an axis of that name; a list is the axis.
+    Raises InvalidInput.
+    """
+    path, equals, text = override.partition("=")
+    path = path.strip()
+    if not equals or not path:
+        raise InvalidInput(f"--set {override}: write it as field=value, such as seeds=[0] or batch_size=64")
+    try:
+        value = read_yaml(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"--set {override}: {error}") from None
+    below = {"recipe": RECIPE_FIELDS, "axes": AXIS_FIELDS, "limits": tuple(limits)}
+    head, dot, field = path.partition(".")
+    if dot:
+        return _set_below(data, override, head, field, value, below)
+    if head in spec_fields:
+        data[head] = value
+        return {head}
+    if head not in RECIPE_FIELDS:
+        hint = " (the seeds of a sweep are set by seeds)" if head == "seed" else nearest(
+            head, [*spec_fields, *RECIPE_FIELDS, *below]
+        )  # fmt: skip
+        raise InvalidInput(f"--set {override}: {head} is no field of a spec or a recipe{hint}")
+    axes = data.setdefault("axes", {})
+    if isinstance(value, list):
+        axes[head] = value
+        return {f"axes.{head}"}
+    data["recipe"][head] = value
+    if head in axes:
+        axes[head] = [value]
+        return {f"axes.{head}", f"recipe.{head}"}
+    return {f"recipe.{head}"}
+
+
+def _set_below(
+    data: dict[str, Any], override: str, head: str, field: str, value: Any, below: dict[str, tuple[str, ...]]
+) -> set[str]:
+    if head not in below:
+        raise InvalidInput(f"--set {override}: {head} is not one of {', '.join(below)}{nearest(head, below)}")
+    if field not in below[head]:
+        raise InvalidInput(f"--set {override}: {head} has no field {field}{nearest(field, below[head])}")
+    data.setdefault(head, {})[field] = value
+    return {f"{head}.{field}"}

@@ -1,0 +1,172 @@
+"""A spec: the YAML file that describes a sweep. Loaded safely, checked to its last recipe before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from search_spaces.expansion import expand, pruned
+from search_spaces.labels import arm_label, arm_labels
+from search_spaces.names import AXIS_FIELDS, name_faults
+from search_spaces.overrides import apply_override
+from search_spaces.yaml_text import read_yaml
+from trainers.recipe import content_hash
+from trainers.validation import InvalidInput, explain, nearest
+
+__all__ = ["AXIS_FIELDS", "Limits", "Spec", "arm_label", "arm_labels", "bundled_specs", "expand", "load_spec"]
+
+NotZero = Annotated[int, Field(ge=1)]
+Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Limits(BaseModel):
+    """What the whole sweep may spend; None is no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    trials: NotZero | None = Field(None, description="trials that may run")
+    epochs: NotZero | None = Field(None, description="epochs trained, all stages together")
+    device_hours: Hours | None = Field(None, description="hours of training, summed over the devices")
+    wall_hours: Hours | None = Field(None, description="hours from launch to the end of the last stage")
+    flops: Hours | None = Field(None, description="multiply-add FLOPs of training (1 MAC = 2), all stages together")
+
+
+class Spec(BaseModel):
+    """One sweep: a base recipe, what varies, the arms beside the grid, and the seeds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(
+        description="names the sweep, its folder and its MLflow experiment: letters, digits, '_', '-', '.'"
+    )
+    description: str = Field("", description="a sentence: recipe family, budget, seeds, and the claim that it tests")
+    recipe: dict[str, Any] = Field(description="the base recipe; what it leaves out is filled from its preset")
+    budget_epochs: NotZero | None = Field(
+        None, description="epochs of every trial: finetune_epochs is this less slot_epochs"
+    )
+    slot_epochs: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="the splits: a trial for each, for methods with a slot phase"
+    )
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        {}, description="recipe fields and their values; the grid is their product"
+    )
+    exclude: list[dict[str, Any]] = Field(
+        [], description="cells of the grid to leave out: a value, or a list of values, for some fields"
+    )
+    arms: list[dict[str, Any]] = Field(
+        [], description="arms beside the grid, as exceptions to the base recipe; a list makes an axis of this arm alone"
+    )
+    seeds: int | list[int] = Field(1, description="how many, counted from 0, or which")
+    budgets_differ: bool = Field(False, description="say true where arms may differ in their total of epochs")
+    limits: Limits = Field(Limits(), description="what the whole sweep may spend")
+
+    @field_validator("slot_epochs", mode="before")
+    @classmethod
+    def _one_split(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        listed = value if isinstance(value, list) else [value]
+        if not listed or any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed):
+            raise ValueError(f"seeds: a number of seeds or a list of seeds, not {value!r}")
+        if not isinstance(value, list) and not 1 <= value <= 100_000:
+            raise ValueError(f"seeds: from 1 to 100000 seeds, not {value}")
+        for seed in listed:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seeds: a seed is from 0 to 2**63 - 1, not {seed}")
+            if listed.count(seed) > 1:
+                raise ValueError(f"seeds: {seed} is listed twice")
+        return value
+
+    @classmethod
+    def parse(cls, data: Any, where: str = "") -> Self:
+        """The spec that `data` (from YAML) describes; its recipes are not built yet. Raises InvalidInput.
+
+        `where` (a file's name, say) goes before every fault.
+        """
+        if not isinstance(data, dict):
+            raise InvalidInput(f"{where}a spec is a mapping of fields such as name, recipe, axes; this is {data!r}")
+        try:
+            spec = cls.model_validate(data)
+        except ValidationError as error:
+            known = [*cls.model_fields, *Limits.model_fields]
+            raise InvalidInput(explain(error, known, where)) from None
+        faults = name_faults(spec)
+        if faults:
+            raise InvalidInput("\n".join(where + fault for fault in faults))
+        return spec
+
+    def seed_list(self) -> list[int]:
+        """The seeds, one by one."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+    def to_yaml(self) -> str:
+        """This spec as YAML that `load_spec` reads back."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120))
+
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of all that it says."""
+        return content_hash(self.model_dump(mode="json", exclude_defaults=True))
+
+
+def bundled_specs() -> list[str]:
+    """The names of the specs that come with this package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in files("search_spaces").joinpath("specs").iterdir()
+                  if entry.name.endswith(".yaml"))  # fmt: skip
+
+
+def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
+    """The spec in a file, or the bundled one of that name, with `field=value` overrides applied; every recipe checked.
+
+    An override may name a field of the spec (`seeds=[0]`), one below it (`recipe.batch_size=64`, `axes.options=[2, 8]`,
+    `limits.epochs=100`) or a recipe field alone: one value goes into the base recipe and, where the field is an axis,
+    replaces the axis; a list becomes the axis. Exceptions that arms state stay. Raises InvalidInput.
+    """
+    text, label = _read(name_or_path)
+    where = f"{label}: "
+    try:
+        data = read_yaml(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}{error}") from None
+    touched: set[str] = set()
+    if overrides:
+        data = Spec.parse(data, where).model_dump(exclude_unset=True)
+        for override in overrides:
+            touched |= apply_override(data, override, Spec.model_fields, Limits.model_fields)
+    spec = Spec.parse(data, where)
+    try:
+        if overrides:
+            spec = pruned(spec, touched)
+        expand(spec)
+    except InvalidInput as error:
+        raise InvalidInput("\n".join(where + line for line in str(error).split("\n"))) from None
+    return spec
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    """The text of a spec and what to call it in messages."""
+    path = Path(name_or_path)
+    is_path = path.suffix in (".yaml", ".yml") or path.parent != Path(".")
+    if not is_path:
+        names = bundled_specs()
+        if name_or_path not in names:
+            raise InvalidInput(
+                f"spec: {name_or_path!r} is not a bundled spec{nearest(name_or_path, names)}; the bundled ones are "
+                f"{', '.join(names)}; a file is named by its path, such as ./{name_or_path}.yaml"
+            )
+        source = files("search_spaces").joinpath("specs", f"{name_or_path}.yaml")
+        return source.read_text(encoding="utf-8"), f"{name_or_path}.yaml"
+    try:
+        return path.read_bytes().decode("utf-8"), path.name
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"spec: {name_or_path} is not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise InvalidInput(f"spec: cannot read {name_or_path}: {error.strerror}") from None
