@@ -1,0 +1,1 @@
+"""Read tracked sweeps, say what they show."""

@@ -1,0 +1,227 @@
+"""Tracked sweeps as tidy frames: the only reader of MLflow. Runs are read by the page, never one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.rest_utils import http_request_safe
+
+from trainers.recipe import Recipe
+from trainers.validation import InvalidInput, nearest
+
+PAGE = 1000  # runs a request
+CURVE_RUNS = 100  # runs a request for curves: the most that MLflow's server takes
+CURVE_VALUES = 25_000  # values a request for curves: the most that it returns, without saying that it cut
+INFINITE = 1e308  # MLflow stores infinity as the largest double
+
+COMPLETED = "COMPLETED"
+STATUSES = (COMPLETED, "FAILED", "STOPPED_EARLY", "RUNNING", "PENDING")
+STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": "STOPPED_EARLY", "SCHEDULED": "PENDING"}
+TAGS = ("arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version")
+TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
+METRICS = (
+    "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
+    "epochs", "flops", "train_seconds", "energy_joules", "peak_memory_bytes", "state_bytes", "stored_bits_per_weight",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the parent run says of a sweep as a whole."""
+
+    name: str
+    experiment_id: str
+    run_id: str | None  # None: no parent run was tracked
+    description: str
+    started: str  # UTC, ISO 8601, to the second; empty where unknown
+    ended: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    @property
+    def planned(self) -> int | None:
+        """How many trials the spec asks for."""
+        return int(self.metrics["trials"]) if "trials" in self.metrics else None
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Sweeps and their trials, a row per trial; see `trials_frame` for the columns."""
+
+    sweeps: tuple[Sweep, ...]
+    trials: pd.DataFrame
+
+
+def read_sweeps(names: Sequence[str], tracking_uri: str) -> Tracked:
+    """Read the sweeps called `names`. Raises InvalidInput for a store that is not there or a sweep it does not know."""
+    if not names:
+        raise InvalidInput("sweep: name at least one")
+    client = _client(tracking_uri)
+    experiments = [_experiment(client, name) for name in dict.fromkeys(names)]
+    sweeps, records = [], []
+    for experiment in experiments:
+        runs = list(_runs(client, experiment.experiment_id))
+        sweeps.append(_sweep(experiment, [run for run in runs if run.data.tags.get("sweeper.kind") == "sweep"]))
+        records += [_record(experiment.name, run) for run in runs if run.data.tags.get("sweeper.kind") == "trial"]
+    return Tracked(tuple(sweeps), trials_frame(records))
+
+
+def trials_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per trial, in a stable order. Columns: TEXTS, the fields of a recipe, METRICS.
+
+    Recipe fields have their own types (numbers nullable); a recipe tracked twice in one sweep is kept once.
+    """
+    frame = pd.DataFrame(list(records)).reindex(columns=[*TEXTS, *RECIPE_KINDS, *METRICS]).astype(object)
+    for column in TEXTS:
+        frame[column] = frame[column].where(frame[column].notna(), "").astype(str).astype(object)
+    for field, kind in RECIPE_KINDS.items():
+        frame[field] = _typed(frame[field], kind)
+    for metric in METRICS:
+        values = pd.to_numeric(frame[metric]).astype(float)
+        frame[metric] = values.where(values.abs() < INFINITE)
+    frame["best_first"] = (frame["status"] != COMPLETED).astype(int)
+    frame = frame.sort_values(["sweep", "recipe_hash", "best_first", "started", "run_id"], kind="stable")
+    frame = frame[~(frame.duplicated(["sweep", "recipe_hash"]) & (frame["recipe_hash"] != ""))]
+    return frame.drop(columns="best_first").sort_values(["sweep", "arm", "seed", "run_id"]).reset_index(drop=True)
+
+
+def read_curves(run_ids: Sequence[str], metric: str, tracking_uri: str) -> pd.DataFrame:
+    """The whole curve of one metric for many runs, in few requests: columns run_id, epoch, value."""
+    client = _client(tracking_uri)
+    chunks = [list(run_ids[start : start + CURVE_RUNS]) for start in range(0, len(run_ids), CURVE_RUNS)]
+    rows = [row for chunk in chunks for row in _curves(client, chunk, metric)]
+    frame = pd.DataFrame(rows, columns=["run_id", "epoch", "value"])
+    # An epoch projected twice counts once: the last one written.
+    return frame.drop_duplicates(["run_id", "epoch"], keep="last").sort_values(["run_id", "epoch"], ignore_index=True)
+
+
+def _curves(client: MlflowClient, run_ids: list[str], metric: str) -> list[tuple[str, int, float]]:
+    store = client._tracking_client.store  # the public client reads curves one run at a time, 49 ms each
+    if hasattr(store, "get_metric_history_bulk"):
+        found = [entry.to_dict() for entry in store.get_metric_history_bulk(run_ids, metric, CURVE_VALUES)]
+    else:
+        answer = http_request_safe(  # type: ignore[no-untyped-call]
+            store.get_host_creds(),
+            "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
+            "GET",
+            params=[*(("run_id", run_id) for run_id in run_ids), ("metric_key", metric), ("max_results", CURVE_VALUES)],
+        )
+        found = answer.json()["metrics"]
+    if len(found) >= CURVE_VALUES and len(run_ids) > 1:  # perhaps cut: ask for fewer runs at once
+        half = len(run_ids) // 2
+        return [*_curves(client, run_ids[:half], metric), *_curves(client, run_ids[half:], metric)]
+    return [(entry["run_id"], int(entry["step"]), float(entry["value"])) for entry in found]
+
+
+def _client(tracking_uri: str) -> MlflowClient:
+    """A client of a store that is there: MLflow would make a missing database, and wait four minutes for a server."""
+    address = urlsplit(tracking_uri)
+    if address.scheme == "sqlite":
+        path = Path(tracking_uri.removeprefix("sqlite:///"))
+        if not path.is_file():
+            raise InvalidInput(f"tracking: there is no database at {path} (has a sweep been launched there?)")
+    elif address.scheme in ("http", "https"):
+        where = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+        try:
+            with urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=5):
+                pass
+        except (URLError, TimeoutError, OSError) as error:
+            raise InvalidInput(f"tracking: no MLflow server answers at {where} ({error})") from None
+    return MlflowClient(tracking_uri=tracking_uri)
+
+
+def _experiment(client: MlflowClient, name: str) -> Experiment:
+    try:
+        experiment = client.get_experiment_by_name(name)
+    except MlflowException as error:
+        raise InvalidInput(f"tracking: {error.message}") from None
+    if experiment is None or experiment.lifecycle_stage != "active":
+        known = sorted(found.name for found in client.search_experiments() if found.name != "Default")
+        choices = f"; tracked here: {', '.join(known)}" if known else "; no sweep is tracked here"
+        raise InvalidInput(f"sweep: {name!r} is not tracked{nearest(name, known) or choices}")
+    return experiment
+
+
+def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _sweep(experiment: Experiment, parents: list[Run]) -> Sweep:
+    parent = max(parents, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+    if parent is None:
+        return Sweep(experiment.name, experiment.experiment_id, None, "", "", "", {}, {})
+    return Sweep(
+        experiment.name,
+        experiment.experiment_id,
+        parent.info.run_id,
+        parent.data.tags.get("mlflow.note.content", ""),
+        _utc(parent.info.start_time),
+        _utc(parent.info.end_time),
+        dict(parent.data.tags),
+        dict(parent.data.metrics),
+    )
+
+
+def _record(sweep: str, run: Run) -> dict[str, Any]:
+    """One trial, flat. What the tags say wins over the parameters (both hold the seed and the preset)."""
+    tags, info = run.data.tags, run.info
+    return {
+        **{field: run.data.params[field] for field in RECIPE_KINDS if field in run.data.params},
+        **{metric: run.data.metrics[metric] for metric in METRICS if metric in run.data.metrics},
+        **{tag: tags.get(f"sweeper.{tag}", "") for tag in TAGS},
+        "sweep": sweep,
+        "run_id": info.run_id,
+        "experiment_id": info.experiment_id,
+        "name": info.run_name,
+        "status": tags.get("sweeper.status") or STATUS_OF_RUN.get(info.status, info.status),
+        "started": _utc(info.start_time),
+        "ended": _utc(info.end_time),
+    }
+
+
+def _utc(milliseconds: int | None) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if milliseconds else ""
+
+
+def _kind(annotation: Any) -> type:
+    """The type behind `int | None`, `Annotated[float, …]`, `Literal["a", "b"]`."""
+    if isinstance(annotation, type):
+        return annotation
+    if not get_args(annotation):
+        return type(annotation)  # one of the values of a Literal
+    inner = [_kind(part) for part in get_args(annotation) if part is not type(None)]
+    return next((kind for kind in inner if kind in (bool, int, float)), str)
+
+
+RECIPE_KINDS: dict[str, type] = {
+    name: _kind(field.annotation) for name, field in Recipe.model_fields.items() if name != "filled"
+}
+
+
+def _typed(values: pd.Series[Any], kind: type) -> pd.Series[Any]:
+    """Parameters are text in MLflow; here numbers are numbers again. What cannot be read is missing."""
+    if kind is int:
+        return pd.to_numeric(values, errors="coerce").astype("Int64")
+    if kind is float:
+        return pd.to_numeric(values, errors="coerce").astype(float)
+    if kind is bool:
+        known = {"True": True, "true": True, "False": False, "false": False, True: True, False: False}
+        return values.map(known).astype("boolean")
+    return values.where(values.notna(), None)
