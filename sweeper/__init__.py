@@ -1,0 +1,1 @@
+"""Run many trials, on a cluster, under a budget; track them."""
