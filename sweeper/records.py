@@ -1,0 +1,116 @@
+"""What a finished stage leaves behind, and its text form, of which not one byte can change unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from trainers.recipe import Phase
+
+FORMAT = 1
+
+
+class Damaged(Exception):
+    """Bytes that are not what was written; the text says how they differ."""
+
+
+class NewerFormat(Exception):
+    """A record that a later version of this package wrote."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage as it was trained: what led to it, its epochs, its result and its cost."""
+
+    key: str
+    parent: str | None
+    lineage: str
+    phase: Phase
+    start: int  # epochs of the phase before it
+    end: int
+    recipe: dict[str, Any]
+    data_digest: str
+    numerics_version: int
+    epochs: list[dict[str, Any]]  # trainers' EpochRecord, one for each of start+1 … end
+    test_accuracy: float  # at the stage's end; NaN in a partial record
+    test_loss: float
+    flops: int
+    train_seconds: float
+    evaluation_seconds: float
+    peak_memory_bytes: int
+    state_bytes: int
+    stored_bits_per_weight: float
+    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version
+    started_at: str  # UTC, ISO 8601
+    ended_at: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
+        """The record with these fields, all of them and no others. Raises Damaged."""
+        wanted = {item.name for item in fields(cls)}
+        if values.keys() != wanted:
+            odd = ", ".join(sorted(wanted ^ values.keys()))
+            raise Damaged(f"its fields are not those of a stage's record: {odd}")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """What a record knows of the file with the training state beside it."""
+
+    sha256: str
+    size: int
+
+
+def encode(record: StageRecord, state: StateFile) -> bytes:
+    """The text of record.json: canonical JSON that holds the hash of itself and of the state file."""
+    content = {"format": FORMAT, "record": record.as_dict(), "state_file": asdict(state)}
+    return _canonical({**content, "sha256": sha256(_canonical(content))})
+
+
+def decode(text: bytes) -> tuple[StageRecord, StateFile]:
+    """A record and what it knows of its state file. Raises Damaged unless every byte is as written."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise Damaged(f"not JSON: {error}") from None
+    if not isinstance(content, dict) or "record" not in content:
+        raise Damaged("JSON, but not a stage's record")
+    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
+        raise NewerFormat(f"format {content['format']}, and this version reads up to {FORMAT}")
+    said = content.pop("sha256", None)
+    if said != sha256(_canonical(content)) or text != _canonical({**content, "sha256": said}):
+        raise Damaged("it does not match its own SHA-256")
+    return StageRecord.from_dict(content["record"]), StateFile(**content["state_file"])
+
+
+def encode_partial(record: StageRecord, state: bytes) -> bytes:
+    """A stage on its way, in one file: a line with the hash of the rest, the record so far, the state."""
+    rest = _canonical(record.as_dict()) + b"\n" + state
+    return sha256(rest).encode() + b"\n" + rest
+
+
+def decode_partial(content: bytes) -> tuple[StageRecord, bytes]:
+    """The record so far and the bytes of its state. Raises Damaged unless every byte is as written."""
+    said, _, rest = content.partition(b"\n")
+    if said != sha256(rest).encode():
+        raise Damaged("it does not match its own SHA-256")
+    text, _, state = rest.partition(b"\n")
+    return StageRecord.from_dict(json.loads(text)), state
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 (hex)."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    # NaN and infinities stay: a validation loss may overflow in a run that is otherwise sound.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

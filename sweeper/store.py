@@ -1,0 +1,201 @@
+"""The store: finished stages under the hash of all that led to them. Whole or absent, checked when read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.atomic import StoreError, remove_old_drafts, replace_file, storage_errors, sync_folder, write_synced
+from sweeper.faults import StorageFault
+from sweeper.forest import point_key
+from sweeper.records import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
+from sweeper.storage import Damage
+from sweeper.unfinished import Unfinished
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Damage", "StageRecord", "StorageFault", "Store", "StoreError"]
+
+RECORD, STATE = "record.json", "state.safetensors"
+DRAFTS_ARE_OLD_AFTER_SECONDS = 24 * 3600.0
+_FOLDER = re.compile(r"([0-9]{6,})-([0-9a-f]{16})")
+
+
+@dataclass
+class Store(Unfinished):
+    """Finished stages, besides the unfinished ones. Any number of processes may read and write it at once."""
+
+    _starts: dict[Path, int] = field(default_factory=dict)  # of records that were read once: they never change
+
+    def prepare(self) -> None:
+        """Make the folders, prove that they can be written, and clear what crashed writers left long ago."""
+        with storage_errors("write to", self.root):
+            replace_file(self._incoming / "probe", b"", self._incoming)
+            remove_old_drafts(self._incoming, DRAFTS_ARE_OLD_AFTER_SECONDS)
+
+    # Finished stages
+
+    def has(self, key: str) -> bool:
+        """Whether the stage that ends here is stored, with a record that can be read."""
+        return self.read(key) is not None
+
+    def read(self, key: str) -> StageRecord | None:
+        """The record of the stage that ends here; None if there is none. A damaged one is set aside first."""
+        folder = self._folder_of(key)
+        found = folder and self._read_folder(folder, key)
+        return found[0] if found else None
+
+    def chain(self, key: str) -> list[StageRecord] | None:
+        """The records from the root to this point, that together hold every epoch once; None if one is missing."""
+        records: list[StageRecord] = []
+        wanted: str | None = key
+        while wanted is not None:
+            record = self.read(wanted)
+            if record is None:
+                return None
+            records.append(record)
+            wanted = record.parent
+        return records[::-1]
+
+    def read_state(self, key: str) -> dict[str, Tensor]:
+        """The training state at this point, on the CPU. Raises StorageFault if it is missing or damaged."""
+        from safetensors.torch import load
+
+        folder = self._folder_of(key)
+        found = folder and self._read_folder(folder, key)
+        if not folder or not found:
+            raise StorageFault(f"no stage ends at {key[:16]} in {self.root}")
+        with storage_errors("read", folder / STATE):
+            content = (folder / STATE).read_bytes()
+        if sha256(content) != found[1].sha256:
+            self._set_aside(folder, f"{STATE} does not match its SHA-256")
+            raise StorageFault(f"the state at {key[:16]} was damaged; it is set aside in {self.root / 'damaged'}")
+        return load(content)
+
+    def has_state(self, key: str) -> bool:
+        """Whether training can go on from this point: reads all of its state and checks it."""
+        folder = self._folder_of(key)
+        found = folder and self._read_folder(folder, key)
+        if not folder or not found:
+            return False
+        with storage_errors("read", folder / STATE), (folder / STATE).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != found[1].sha256:
+            self._set_aside(folder, f"{STATE} does not match its SHA-256")
+        return digest == found[1].sha256
+
+    def spans(self, lineage: str) -> dict[int, int]:
+        """The readable records of a lineage: the epoch at the end of each, and the epoch at its start."""
+        spans: dict[int, int] = {}
+        parent = self._lineage_folder(lineage)
+        if not parent.is_dir():
+            return spans
+        for folder in sorted(parent.iterdir()):
+            if folder not in self._starts:
+                name = _FOLDER.fullmatch(folder.name)
+                key = point_key(lineage, int(name[1])) if name else ""
+                if not name or not key.startswith(name[2]):
+                    self._set_aside(folder, "its name is not that of a stage of this lineage")
+                    continue
+                found = self._read_folder(folder, key)
+                if not found:
+                    continue
+                self._starts[folder] = found[0].start
+            spans[int(folder.name.partition("-")[0])] = self._starts[folder]
+        return spans
+
+    def epochs_stored(self, lineage: str) -> list[int]:
+        """The epochs of a lineage at which a stage ends."""
+        return sorted(self.spans(lineage))
+
+    def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
+        """Store a finished stage. False if another writer was first: then theirs stays, and this one is dropped.
+
+        Raises StoreError: full disk, no permission.
+        """
+        from safetensors.torch import save
+
+        if record.key != point_key(record.lineage, record.end) or len(record.epochs) != record.end - record.start:
+            raise ValueError(f"record {record.key[:16]} does not agree with itself: its key, lineage, end or epochs")
+        folder = self._lineage_folder(record.lineage) / f"{record.end:06d}-{record.key[:16]}"
+        content = save(dict(state))
+        with storage_errors("write", folder):
+            written = self._move_in(folder, record, content)
+        self._forget(record.key)
+        return written
+
+    def _move_in(self, folder: Path, record: StageRecord, state: bytes) -> bool:
+        draft = self._incoming / uuid.uuid4().hex
+        try:
+            draft.mkdir(parents=True)
+            write_synced(draft / STATE, state)
+            write_synced(draft / RECORD, encode(record, StateFile(sha256(state), len(state))))
+            sync_folder(draft)
+            # Before the stage itself: a key without a stage is nothing, a stage without its key would be lost.
+            pointer = f"{record.lineage} {record.end}\n".encode()
+            replace_file(self._pointer(record.key), pointer, self._incoming)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            for _ in range(3):
+                if self._rename(draft, folder):
+                    sync_folder(folder.parent)
+                    return True
+                if self._read_folder(folder, record.key):
+                    return False
+            raise StoreError(f"storage: cannot write {folder}: what lies there is damaged and cannot be moved away")
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    @staticmethod
+    def _rename(draft: Path, folder: Path) -> bool:
+        try:
+            draft.rename(folder)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                return False
+            raise
+        return True
+
+    def _folder_of(self, key: str) -> Path | None:
+        try:
+            lineage, epoch = self._pointer(key).read_text().split()
+            return self._lineage_folder(lineage) / f"{int(epoch):06d}-{key[:16]}"
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None  # the write that ends with a whole pointer makes it whole
+
+    def _read_folder(self, folder: Path, key: str) -> tuple[StageRecord, StateFile] | None:
+        try:
+            record, state = decode((folder / RECORD).read_bytes())
+            size = (folder / STATE).stat().st_size
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if folder.exists():
+                self._set_aside(folder, f"half written: {Path(error.filename).name} is missing")
+            return None
+        except NewerFormat as newer:
+            raise StoreError(f"storage: {folder} was written by a newer version: {newer}") from None
+        except Damaged as damage:
+            self._set_aside(folder, f"{RECORD}: {damage}")
+            return None
+        except OSError as error:
+            raise StoreError(f"storage: cannot read {folder}: {error.strerror}") from error
+        if record.key != key or key != point_key(record.lineage, record.end):
+            self._set_aside(folder, f"{RECORD} is that of another stage, {record.key[:16]}")
+            return None
+        if size != state.size:
+            self._set_aside(folder, f"{STATE} has {size} bytes, and {state.size} were written")
+            return None
+        return record, state
+
+    def _forget(self, key: str) -> None:
+        """A finished stage needs neither its partial nor its failure any more."""
+        with contextlib.suppress(OSError):
+            self.remove_partial(key)
+            self.clear_failure(key)
