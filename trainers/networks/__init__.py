@@ -11,9 +11,12 @@ from typing import Any
 
 from torch import nn
 
+from trainers.networks.alexnet import alexnet
 from trainers.networks.conv import conv2, conv4, conv6
 from trainers.networks.layers import InputShape
 from trainers.networks.lenet import lenet
+from trainers.networks.resnet import resnet18, resnet34, resnet50, resnet101, wide_resnet50
+from trainers.networks.vgg import vgg19
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput, one_of
 
@@ -24,6 +27,13 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "conv2": conv2,
     "conv4": conv4,
     "conv6": conv6,
+    "vgg19": vgg19,
+    "alexnet": alexnet,
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "wide_resnet50": wide_resnet50,
 }
 
 # The fields of a recipe that shape a network, each with the value it has where a network does not have the field.

@@ -19,9 +19,9 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias=False)
 
 
-def conv3x3(inputs: int, outputs: int, padding: int = 1) -> nn.Conv2d:
+def conv3x3(inputs: int, outputs: int, padding: int = 1, stride: int = 1) -> nn.Conv2d:
     """A 3 x 3 convolution; no network here has biases."""
-    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=padding, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=padding, bias=False)
 
 
 def require_pixels(network: str, input_shape: InputShape, side: int) -> None:
