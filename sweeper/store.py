@@ -165,8 +165,9 @@ class Store(Unfinished):
         return True
 
     def _folder_of(self, key: str) -> Path | None:
+        pointer = self._pointer(key)
         try:
-            lineage, epoch = self._pointer(key).read_text().split()
+            lineage, epoch = pointer.read_text().split()
             return self._lineage_folder(lineage) / f"{int(epoch):06d}-{key[:16]}"
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None  # the write that ends with a whole pointer makes it whole
