@@ -112,7 +112,7 @@ def pareto_front(cost: ArrayLike, gain: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _deviation(values: NDArray[np.float64], scale: float = 0.0) -> float:
-    """The sample standard deviation; 0 for values that differ by nothing but rounding, which would pass for precision."""
+    """The sample standard deviation; 0 for values that differ by rounding only, which would pass for precision."""
     if len(values) < 2:
         return nan
     rounding = 1e-12 * max(scale, float(np.max(np.abs(values))))

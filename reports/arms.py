@@ -1,0 +1,88 @@
+"""From trials to arms: a row per arm, with the mean, interval and n of what completed. Nothing else is averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES
+from reports.statistics import interval_half_width, pareto_front
+
+# Every arm belongs to one family; a family has one name, one colour and one place in every table and figure.
+FAMILIES = {
+    "gs": "slot machine, GS",
+    "ps": "slot machine, PS",
+    "gs_finetuned": "slot machine GS, finetuned",
+    "ps_finetuned": "slot machine PS, finetuned",
+    "edge_popup": "edge-popup",
+    "supermask": "supermask",
+    "learned": "learned weights",
+}
+COSTS = ("flops", "train_seconds", "energy_joules", "peak_memory_bytes", "state_bytes", "stored_bits_per_weight")
+# These depend on the machine, so arms are compared on one kind of device only.
+MEASURED_COSTS = frozenset({"train_seconds", "energy_joules", "peak_memory_bytes"})
+ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
+
+
+def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> pd.DataFrame:
+    """A row per arm: recipe, family, `trials`, n, and for every metric `<metric>` (the mean) and `<metric>_half_width`.
+
+    n counts the completed trials that have a test accuracy. `status_<STATUS>` counts trials; `device` lists the kinds
+    that completed trials ran on; `seeds` and `run_ids` are tuples. Ordered by family, options and label.
+    """
+    trials = trials.assign(measured=(trials["status"] == COMPLETED) & trials["test_accuracy"].notna())
+    groups = trials.groupby(list(by), sort=False)
+    arms = groups[["arm", "sweep", "arm_hash", *ARM_FIELDS]].first()
+    arms["trials"] = groups.size()
+    for status in STATUSES:
+        arms[f"status_{status}"] = (trials["status"] == status).groupby([trials[key] for key in by]).sum()
+    measured = trials[trials["measured"]].groupby(list(by), sort=False)
+    arms["n"] = measured.size().reindex(arms.index, fill_value=0)
+    means, deviations, counts = (getattr(measured[list(METRICS)], what)() for what in ("mean", "std", "count"))
+    half_widths = pd.DataFrame(interval_half_width(deviations, counts), index=means.index, columns=means.columns)
+    arms = arms.join(means).join(half_widths.add_suffix("_half_width"))
+    for name, source in (("seeds", "seed"), ("run_ids", "run_id"), ("devices", "device")):
+        sets = {key: tuple(sorted(set(values))) for key, values in measured[source]}
+        arms[name] = [sets.get(key, ()) for key in arms.index]
+    arms["device"] = arms["devices"].map(", ".join)
+    arms["family"] = _families(arms)
+    order = {family: place for place, family in enumerate(FAMILIES)}
+    arms = arms.reset_index(drop=True).assign(place=lambda frame: frame["family"].map(order))
+    keys = ["place", "options", "slot_epochs", "arm", "arm_hash"]
+    return arms.sort_values(keys, ignore_index=True).drop(columns="place")
+
+
+def once_each(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of several sweeps with each recipe counted once: a shared trial is one measurement, not two."""
+    completed_first = trials.assign(worse=trials["status"] != COMPLETED)
+    kept = completed_first.sort_values(["worse", "started", "run_id"], kind="stable").drop_duplicates("recipe_hash")
+    return trials.loc[sorted(kept.index)].reset_index(drop=True)
+
+
+def mark_fronts(arms: pd.DataFrame) -> pd.DataFrame:
+    """Add `front_<cost>`: is this arm on the Pareto front of mean test accuracy against that standalone cost?
+
+    Within a network and a data set, and for costs that a machine shows, within a kind of device.
+    """
+    marked = arms.copy()
+    for cost in COSTS:
+        marked[f"front_{cost}"] = False
+        for group in same_problem(arms, cost):
+            marked.loc[group.index, f"front_{cost}"] = pareto_front(group[cost], group["test_accuracy"])
+    return marked
+
+
+def same_problem(arms: pd.DataFrame, cost: str | None = None) -> list[pd.DataFrame]:
+    """The arms by network and data set, and for a measured cost by device: only these may be compared."""
+    keys = ["network", "dataset", *(["device"] if cost in MEASURED_COSTS else [])]
+    return [group for _, group in arms[arms["n"] > 0].groupby(keys, sort=False)]
+
+
+def _families(arms: pd.DataFrame) -> Any:
+    slot = np.where(arms["selection"] == "probabilistic", "ps", "gs")
+    finetuned = (arms["finetune_epochs"].fillna(0) > 0) & (arms["slot_epochs"].fillna(0) > 0)
+    slot = np.where(finetuned, np.char.add(slot.astype(str), "_finetuned"), slot)
+    return np.where(arms["method"] == "slot_machine", slot, arms["method"])

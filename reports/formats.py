@@ -1,0 +1,94 @@
+"""Numbers as people read them: accuracy in %, SI prefixes, times, a real minus sign. Missing is an en dash."""
+
+from __future__ import annotations
+
+from math import floor, isnan, log10
+
+MISSING = "–"
+MINUS = "−"
+
+
+def percent(fraction: float, half_width: float = float("nan")) -> str:
+    """'97.31 ± 0.24' of fractions in 0..1; without an interval just the mean. The unit is in the column's head."""
+    if isnan(fraction):
+        return MISSING
+    text = f"{100 * fraction:.2f}"
+    return text if isnan(half_width) else f"{text} ± {100 * half_width:.2f}"
+
+
+def points(difference: float) -> str:
+    """A difference of fractions in percentage points, with its sign: '+0.32', '−1.10', '0.00'."""
+    return signed(100 * difference)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """With its sign: '+0.32', '−1.10', '0.00'."""
+    if isnan(value):
+        return MISSING
+    text = f"{abs(value):.{digits}f}"
+    sign = "" if float(text) == 0 else "+" if value > 0 else MINUS
+    return sign + text
+
+
+def interval(low: float, high: float) -> str:
+    """'+0.11 to +0.53', already in the unit it is shown in."""
+    return MISSING if isnan(low) or isnan(high) else f"{signed(low)} to {signed(high)}"
+
+
+def p_value(value: float) -> str:
+    """'0.031', '< 0.001'."""
+    if isnan(value):
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def engineering(value: float, unit: str) -> str:
+    """Three digits and an SI prefix: '76.0 GFLOP', '1.20 MB'."""
+    if isnan(value):
+        return MISSING
+    if value == 0:
+        return f"0 {unit}"
+    step = max(0, min(6, floor(log10(abs(value)) / 3)))
+    scaled = value / 1000**step
+    if abs(scaled) >= 999.5 and step < 6:
+        step, scaled = step + 1, scaled / 1000
+    digits = max(0, 2 - floor(log10(abs(scaled)))) if abs(scaled) >= 1 else 2
+    return f"{scaled:.{0 if step == 0 and value == int(value) else digits}f} {'kMGTPE'[step - 1] if step else ''}{unit}"
+
+
+def flops(value: float) -> str:
+    return engineering(value, "FLOP")
+
+
+def size(value: float) -> str:
+    return engineering(value, "B")
+
+
+def energy(value: float) -> str:
+    return engineering(value, "J")
+
+
+def seconds(value: float) -> str:
+    """'0.52 s', '83.2 s', '35.2 min', '26.1 h'."""
+    if isnan(value):
+        return MISSING
+    if value < 120:
+        return f"{value:.{2 if value < 10 else 1}f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def number(value: float) -> str:
+    """Whole numbers with thousands separated, others with up to two decimals."""
+    if isnan(value):
+        return MISSING
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+
+
+def listed(words: list[str], last: str = "and") -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1] if words else ""]))
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 trial', '1,200 trials'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
