@@ -19,12 +19,21 @@ from trainers.recipe import Recipe, content_hash
 from trainers.streams import torch_generator
 from trainers.validation import one_of
 
-__all__ = ["DataError", "DataSplits", "Split", "StreamedSplit", "check_data", "data_digest", "load_splits"]
+__all__ = [
+    "DataError",
+    "DataSplits",
+    "Split",
+    "StreamedSplit",
+    "check_data",
+    "data_digest",
+    "load_splits",
+    "published_digest",
+]
 
 Indices = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Images resident on a device: (n, c, h, w), normalised, float32; labels: (n,), int64."""
 
@@ -94,7 +103,7 @@ def load_splits(
         validation=split(train.pixels[validation_rows], train.labels[validation_rows]),
         test=split(test.pixels.copy(), test.labels),
         classes=data_set.classes,
-        digest=_digest(name),
+        digest=published_digest(name),
         input_shape=data_set.input_shape,
     )
 
@@ -119,7 +128,7 @@ def data_digest(dataset: str, data_dir: Path | None) -> str:
     if dataset == "image_folder":
         return folder_digest(data_dir)
     check_data(dataset, data_dir, download=False)
-    return _digest(dataset)
+    return published_digest(dataset)
 
 
 def split_rows(examples: int, validation_examples: int, split_seed: int) -> tuple[Indices, Indices]:
@@ -176,7 +185,8 @@ def _complete_folder(name: str, data_dir: Path | None, download: bool) -> Path:
     return folder
 
 
-def _digest(name: str) -> str:
+def published_digest(name: str) -> str:
+    """The digest that `data_digest` gives for the published files, without any file at hand. Not for image_folder."""
     return content_hash([name, [file.md5 for file in DATA_SETS[name].files]])
 
 

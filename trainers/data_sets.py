@@ -114,11 +114,12 @@ def _cifar_file(name: str, md5: str) -> DataFile:
 
 
 def _scikit_learn_data() -> Path:
-    """Where scikit-learn keeps its data, without importing it. Raises DataError if it is not installed."""
+    """Where scikit-learn keeps its data, without importing it. Raises DataError if it has none."""
     found = importlib.util.find_spec("sklearn")
-    if found is None or found.origin is None:
-        raise DataError("dataset: digits come with scikit-learn, which is not installed; pip install scikit-learn")
-    return Path(found.origin).parent / "datasets" / "data"
+    folder = Path(found.origin or "").parent / "datasets" / "data" if found else Path()
+    if not (folder / "digits.csv.gz").exists():
+        raise DataError("dataset: digits come with scikit-learn, which is not installed here; pip install scikit-learn")
+    return folder
 
 
 def data_folder(name: str, data_dir: Path | None) -> Path:

@@ -34,7 +34,7 @@ class ImageList:
     classes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StreamedSplit:
     """Images that are read from their files in every epoch; the sibling of `trainers.data.Split`."""
 

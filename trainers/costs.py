@@ -1,0 +1,62 @@
+"""What training costs in memory. FLOPs are in `trainers.flops`, seconds in the epoch records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._profiler import _ExperimentalConfig
+from torch.autograd import ProfilerConfig, ProfilerState, _disable_profiler_legacy, _enable_profiler_legacy
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of a run so far; those of memory are of its dearest phase."""
+
+    flops_per_epoch: int
+    peak_memory_bytes: int  # tensors alive at once: data, parameters, gradients, momenta, activations
+    state_bytes: int  # what training must keep: parameters, momenta, buffers
+    stored_bits_per_weight: float  # of the trained network as a file that needs nothing else but this package
+
+
+class TransientMemory:
+    """The most bytes of CPU tensors that were alive at once beyond those alive at the start."""
+
+    peak_bytes = 0
+
+
+@contextmanager
+def transient_memory() -> Iterator[TransientMemory]:
+    """Measure what the body allocates on the CPU. Counted by torch's allocator, so equal from run to run and process to process."""
+    found = TransientMemory()
+    # The profiler without its Kineto part, which writes to stderr and takes a second to start.
+    _enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, _ExperimentalConfig()))
+    try:
+        yield found
+    finally:
+        alive = 0
+        for thread in _disable_profiler_legacy():
+            for event in thread:
+                if event.kind() == "memory_alloc":
+                    alive += event.cpu_memory_usage()
+                    found.peak_bytes = max(found.peak_bytes, alive)
+
+
+def tensor_bytes(tensors: Iterable[Any]) -> int:
+    """Bytes of these tensors' storages, each storage once; what is no tensor is passed over."""
+    storages = {}
+    for tensor in tensors:
+        if isinstance(tensor, Tensor):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def state_bytes(network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Parameters, buffers and the optimizer's state (bytes)."""
+    optimizer_tensors = (tensor for state in optimizer.state.values() for tensor in state.values())
+    return tensor_bytes([*network.parameters(), *network.buffers(), *optimizer_tensors])

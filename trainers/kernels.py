@@ -1,0 +1,53 @@
+"""Selection that looks at all K options of every connection, for any device: one pass over B, the options drawn as it goes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainers.options import Options
+from trainers.streams import RandomStream
+
+SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the cache
+
+
+def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) -> None:
+    """Write the value of the option with the highest c·s_k(0) + w_k·B into `out`, of B's shape; ties go to the lowest k."""
+    flat = accumulated.reshape(-1).double()
+    best: Tensor | None = None
+    for option in range(options.count):
+        value, score = options.line(option, flat.device)
+        total = value.double() * flat + score.double() * scale.double()
+        if best is None:
+            best, winner = total, value.expand_as(total).clone()
+            continue
+        higher = total > best
+        winner = torch.where(higher, value, winner)
+        best = torch.where(higher, total, best)
+    out.view(-1).copy_(winner)
+
+
+def sample(accumulated: Tensor, scale: Tensor, options: Options, noise: RandomStream) -> Tensor:
+    """A value for every connection, option k with probability softmax_k(c·s_k(0) + w_k·B). Of B's shape.
+
+    The stream has one number in (0, 1) a connection; the option is the first whose cumulative probability exceeds it.
+    """
+    flat = accumulated.detach().reshape(-1)
+    found = torch.empty_like(flat)
+    size = SAMPLED_AT_ONCE if flat.is_cpu else flat.numel()
+    for first in range(0, flat.numel(), size):
+        last = min(first + size, flat.numel())
+        piece = flat[first:last]
+        lines = [options.line(option, flat.device, first, last) for option in range(options.count)]
+        scores = torch.stack([(scale.detach() * score + value * piece).expand(last - first) for value, score in lines])
+        numbers = noise.uniform(torch.arange(first, last, device=flat.device), flat.dtype)
+        option = sampled_option(scores, numbers)
+        values = torch.stack([value.expand(last - first) for value, _ in lines])
+        found[first:last] = values.gather(0, option[None])[0]
+    return found.view(accumulated.shape)
+
+
+def sampled_option(scores: Tensor, noise: Tensor) -> Tensor:
+    """Options drawn by softmax over the first dimension of `scores` (K, n), by inversion of `noise` (n,)."""
+    cumulative = (scores - scores.amax(0)).exp_().cumsum(0)
+    return (cumulative[:-1] <= noise * cumulative[-1]).sum(0)

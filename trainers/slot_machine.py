@@ -1,0 +1,202 @@
+"""Slot machines: K fixed random values a connection, and learning which one to use (Aladago & Torresani, ICML 2021).
+
+The paper learns a score per option; by its straight-through estimator (eq. 4-6) the gradient of score k is G·w_k, where
+G = dL/dW is the gradient of the weight in use. SGD with momentum, Nesterov's too, and L2 is linear in its gradients, so
+
+    s_k(t) = c(t)·s_k(0) + w_k·B(t)
+
+holds at every step, where B has the shape of the weight, starts at 0 and is trained by the same SGD on the gradient G, and
+the number c starts at 1 and is trained by the same SGD on the gradient 0 (only weight decay moves it). So B and c are the
+parameters here, and the state of a layer does not grow with K. docs/decisions/0001 says more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainers import kernels, native
+from trainers.attachment import Method, SelectedWeight
+from trainers.options import GivenOptions, Options, draw_options
+from trainers.recipe import Recipe
+from trainers.selection import NOWHERE, all_winners, blocks, outside, winners
+from trainers.streams import RandomStream
+
+WORTH_THREADS = 1 << 17  # connections x options: below, handing work to threads costs more than it saves
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The weight in use going forward; its gradient to B, and none to c, going back (eq. 6)."""
+
+    @staticmethod
+    def forward(ctx: Any, accumulated: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+        ctx.scale = scale
+        return weight.detach()  # a fresh alias: autograd marks the tensor it is given back
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        return gradients[0], torch.zeros_like(ctx.scale), None
+
+
+class SlotWeight(SelectedWeight):
+    """Gives a layer the selected value of each connection. The layer's trainable `original` is B.
+
+    On CPU the selected values and the interval of each are kept, and only connections whose B/c left its interval are
+    selected again; elsewhere a kernel evaluates all K (`trainers.kernels`).
+    """
+
+    def __init__(self, options: Options, weight: Tensor, *, probabilistic: bool = False, sample_at_evaluation: bool = False):
+        super().__init__()
+        self.options = options
+        self.probabilistic = probabilistic
+        self.sample_at_evaluation = sample_at_evaluation
+        self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
+        self.register_buffer("in_use", torch.empty_like(weight, requires_grad=False), persistent=False)
+        for name, key in zip(("lower", "upper"), NOWHERE, strict=True):
+            keys = torch.full((weight.numel(),), int(key), dtype=torch.int16, device=weight.device)
+            self.register_buffer(name, keys, persistent=False)
+        self._options_struct: tuple[Any, Any, Any] | None = None
+
+    in_use: Tensor
+    lower: Tensor
+    upper: Tensor
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """B starts at 0, whatever the layer's weight was."""
+        return torch.zeros_like(weight, memory_format=torch.contiguous_format)
+
+    def forward(self, accumulated: Tensor) -> Tensor:
+        sampled = self.probabilistic if self.training else self.sample_at_evaluation
+        with torch.no_grad():
+            weight = self._sample(accumulated) if sampled else self._greedy(accumulated)
+        return _StraightThrough.apply(accumulated, self.scale, weight)  # type: ignore[no-any-return, no-untyped-call]
+
+    def selected(self, accumulated: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._greedy(accumulated).clone()
+
+    def selected_options(self, accumulated: Tensor) -> Tensor:
+        """The winning option's index for every connection, in the weight's shape."""
+        flat = accumulated.detach().cpu().contiguous().view(-1).numpy()
+        found = all_winners(flat, self.scale.item(), self.options)
+        return torch.from_numpy(found).view(accumulated.shape)
+
+    def scores(self, accumulated: Tensor) -> Tensor:
+        """All K scores of every connection, (*weight.shape, K): what the paper's code would hold. For looking, not training."""
+        flat = accumulated.detach().reshape(-1)
+        lines = [self.options.line(option, flat.device) for option in range(self.options.count)]
+        totals = [self.scale.detach() * score + value * flat for value, score in lines]
+        return torch.stack(totals, dim=-1).view(*accumulated.shape, self.options.count)
+
+    def _greedy(self, accumulated: Tensor) -> Tensor:
+        # Looked at on every call: optimizers may update B without raising its version counter (fused SGD does).
+        if accumulated.is_cpu:
+            self._select_again(accumulated)
+        else:
+            kernels.select(accumulated, self.scale, self.options, out=self.in_use)
+        return self.in_use
+
+    def _select_again(self, accumulated: Tensor) -> None:
+        """Re-select the connections that left their interval, in place. Exactly the winners of all K (`trainers.selection`)."""
+        scale = self.scale.item()
+        library, options = self._native()
+        if library is not None:
+            buffers = (tensor.data_ptr() for tensor in (self.in_use, self.lower, self.upper))
+            library.slot_select(options, 0, accumulated.numel(), accumulated.data_ptr(), scale, *buffers)
+            return
+        flat, in_use = accumulated.detach().view(-1), self.in_use.view(-1).numpy()
+        lower, upper = self.lower.numpy(), self.upper.numpy()
+        if scale > 0:
+            x = flat if scale == 1.0 else flat * (1.0 / scale)
+            stale = outside(x.float().numpy(), lower, upper)
+        else:
+            stale = np.arange(flat.numel())
+        b = flat.numpy()
+        for piece in blocks(stale, self.options.count):
+            found = winners(b[piece], scale, *self.options.lines(piece))
+            in_use[piece] = found.value
+            lower[piece], upper[piece] = (found.lower, found.upper) if scale > 0 else NOWHERE
+
+    def _sample(self, accumulated: Tensor) -> Tensor:
+        """A sampled value for every connection. One number of torch's generator is the key of all of them."""
+        noise_key = int(torch.randint(-(1 << 63), (1 << 63) - 1, ()).item())
+        library, options = self._native() if accumulated.is_cpu else (None, None)
+        if library is None:
+            return kernels.sample(accumulated, self.scale, self.options, RandomStream(noise_key))
+        out = torch.empty_like(accumulated)
+        count, threads = accumulated.numel(), torch.get_num_threads()
+        call = (accumulated.data_ptr(), self.scale.item(), noise_key & ((1 << 64) - 1), out.data_ptr())
+        if threads == 1 or count * self.options.count < WORTH_THREADS:
+            library.slot_sample(options, 0, count, *call)
+        else:
+            ends = [count * part // threads for part in range(threads + 1)]
+            list(native.thread_pool(threads).map(lambda a, b: library.slot_sample(options, a, b, *call), ends, ends[1:]))
+        return out
+
+    def _native(self) -> tuple[Any, Any]:
+        """The compiled library and these options as it takes them, or (None, None)."""
+        if self._options_struct is None:
+            library = native.library()
+            made = self.options.native() if library is not None else None
+            self._options_struct = (library, ctypes.byref(made[0]), made) if made is not None else (None, None, None)
+        return self._options_struct[:2]
+
+
+@dataclass(frozen=True)
+class SlotMachine(Method):
+    """K fixed random values per connection; scores learn which one to use (Aladago & Torresani, 2021)."""
+
+    options: int  # the paper's K
+    selection: str  # greedy (GS): the best score; probabilistic (PS): sampled by softmax of the scores
+    sharing: str  # who has the same K values: none (each connection its own), layer, network
+    value_bound: str
+    score_range_conv: float
+    score_range_linear: float
+    evaluation: str  # of PS: argmax or sampled
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> SlotMachine:
+        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
+
+    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
+        options = draw_options(
+            layer,
+            name,
+            seed=seed,
+            count=self.options,
+            sharing=self.sharing,
+            value_bound=self.value_bound,
+            score_ranges=(self.score_range_conv, self.score_range_linear),
+        )
+        attach_options(
+            layer, options, probabilistic=self.selection == "probabilistic", sample_at_evaluation=self.evaluation == "sampled"
+        )
+
+
+def attach_options(
+    layer: nn.Module, options: Options, *, probabilistic: bool = False, sample_at_evaluation: bool = False
+) -> SlotWeight:
+    """Make the layer's weight a slot machine over these options."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    if options.connections != weight.numel():
+        raise ValueError(f"options: the layer has {weight.numel()} connections, the options are of {options.connections}")
+    slot = SlotWeight(options, weight, probabilistic=probabilistic, sample_at_evaluation=sample_at_evaluation)
+    parametrize.register_parametrization(layer, "weight", slot, unsafe=True)
+    return slot
+
+
+def attach_given(layer: nn.Module, values: Tensor, scores: Tensor, **selection: bool) -> SlotWeight:
+    """Make the layer's weight a slot machine with these values and scores, each of shape (*weight.shape, K).
+
+    This is how the state of K-score code comes in: its present scores are initial scores here, with B = 0 and c = 1.
+    """
+    count = values.shape[-1]
+    flat = (tensor.detach().reshape(-1, count).contiguous() for tensor in (values, scores))
+    return attach_options(layer, GivenOptions(*flat), **selection)

@@ -1,0 +1,270 @@
+"""One training run: a recipe, its data, and a loop that yields a record after every epoch. Whoever iterates decides.
+
+Everything random in an epoch is seeded from (seed, phase, epoch). So a run that is loaded at an epoch boundary goes on as
+if it had never stopped, and runs that share their first epochs share them bit for bit (on one kind of machine).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainers.attachment import attach, bake, selected_weights
+from trainers.costs import Costs, state_bytes, tensor_bytes, transient_memory
+from trainers.data import DataSplits, Split, StreamedSplit
+from trainers.flops import training_flops_per_epoch
+from trainers.methods import build_method
+from trainers.networks import build_network
+from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
+from trainers.recipe import PHASES, Phase, Recipe
+from trainers.storage_bits import stored_bits_per_weight
+from trainers.streams import stream_key, torch_generator
+
+EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
+MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy and the fraction classified rightly over a whole split."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch did. Accuracies and fractions are in 0..1."""
+
+    phase: Phase
+    epoch: int  # from 1, within the phase
+    total_epoch: int  # from 1, over all phases
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    changed_fraction: float  # of the connections, those whose selected weight is another than an epoch ago
+    train_seconds: float
+    evaluation_seconds: float
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on: `reason` (such as "not a number"), in epoch `epoch` (from 1) of `phase`."""
+
+    def __init__(self, reason: str, phase: Phase, epoch: int):
+        super().__init__(f"{reason} in epoch {epoch} of the {phase} phase")
+        self.reason, self.phase, self.epoch = reason, phase, epoch
+
+    def __reduce__(self) -> tuple[type[TrainingFailed], tuple[str, Phase, int]]:
+        return TrainingFailed, (self.reason, self.phase, self.epoch)
+
+
+class TrainingRun:
+    """A recipe in training. `phase` and `epoch` say how far it has come: `epoch` epochs of `phase` are done."""
+
+    phase: Phase
+    epoch: int
+
+    def __init__(self, recipe: Recipe, data: DataSplits, device: str | torch.device = "cpu"):
+        """Builds the network, attaches the recipe's method and stands before the first epoch.
+
+        `data` must be on `device`. Raises InvalidInput where the recipe's network cannot take the data.
+        """
+        self.recipe = recipe
+        self.data = data
+        self.device = torch.device(device)
+        self._seed("network")
+        self.network = build_network(recipe, data.input_shape, data.classes)
+        attach(self.network, build_method(recipe), recipe.seed)
+        self.network.to(self.device)
+        self._transient_bytes: dict[Phase, int] = {}
+        self._stored_bits = 0.0
+        self._slot_epochs_done = 0
+        self._start("slot")
+        if recipe.slot_epochs == 0:
+            self.turn_to("finetune")
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train to the recipe's end, turning from the slot to the finetune phase where it says; from wherever it stands."""
+        while self.phase == "slot" and self.epoch < self.recipe.slot_epochs:
+            yield self.train_epoch()
+        if self.phase == "slot" and self.recipe.finetune_epochs:
+            self.turn_to("finetune")
+        while self.phase == "finetune" and self.epoch < self.recipe.finetune_epochs:
+            yield self.train_epoch()
+
+    def train_epoch(self) -> EpochRecord:
+        """One more epoch of the present phase. Raises TrainingFailed if the loss is not finite."""
+        before = self._selection()
+        rate = learning_rate(self.recipe, self.phase, self.epoch)
+        set_learning_rate(self._optimizer, rate)
+        start = time.perf_counter()
+        train = self._train_all_batches()
+        train_seconds = time.perf_counter() - start
+        self.epoch += 1
+        if not math.isfinite(train.loss):
+            raise TrainingFailed("not a number" if math.isnan(train.loss) else "infinite loss", self.phase, self.epoch)
+        start = time.perf_counter()
+        validation = self.evaluate(self.data.validation, "validation")
+        changed = self._changed_fraction(before)
+        return EpochRecord(
+            phase=self.phase,
+            epoch=self.epoch,
+            total_epoch=self._slot_epochs_done + self.epoch,
+            train_loss=train.loss,
+            train_accuracy=train.accuracy,
+            validation_loss=validation.loss,
+            validation_accuracy=validation.accuracy,
+            learning_rate=rate,
+            changed_fraction=changed,
+            train_seconds=train_seconds,
+            evaluation_seconds=time.perf_counter() - start,
+        )
+
+    def turn_to(self, phase: Phase) -> None:
+        """Start a later phase: the selected weights become ordinary ones, and their own training begins."""
+        assert (self.phase, phase) == ("slot", "finetune"), "phases have one order"
+        self._slot_epochs_done = self.epoch
+        if self.epoch:
+            self._stored_bits = stored_bits_per_weight(self.network)
+        bake(self.network)
+        self._start(phase)
+
+    def test(self) -> Evaluation:
+        """Loss and accuracy on the test split. Changes nothing and consumes no randomness of training."""
+        return self.evaluate(self.data.test, "test")
+
+    @torch.inference_mode()
+    def evaluate(self, split: Split | StreamedSplit, name: str) -> Evaluation:
+        """Loss and accuracy over all of the split, averaged over samples where the method's evaluation is random."""
+        self._seed("evaluation", name, self.phase, self.epoch)
+        self.network.eval()
+        samples = max((selection.evaluation_samples for _, selection, _ in selected_weights(self.network)), default=1)
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for _ in range(samples):
+            for images, labels in split.batches(EVALUATION_BATCH):
+                logits = self._logits(images)
+                totals[0] += functional.cross_entropy(logits, labels, reduction="sum")
+                totals[1] += (logits.argmax(1) == labels).sum()
+        loss, right = (totals / (samples * len(split))).tolist()
+        return Evaluation(loss, right)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything to go on bit-exactly from this epoch boundary: position, trainable state, momenta. Flat; aliases live tensors."""
+        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, momentum in enumerate(momenta(self._optimizer)):
+            if momentum is not None:
+                state[f"momentum.{index}"] = momentum
+        position = [PHASES.index(self.phase), self.epoch, self._slot_epochs_done]
+        state["position"] = torch.tensor(position, dtype=torch.int64)
+        state["costs"] = torch.tensor([self._stored_bits, *(self._transient_bytes.get(p, 0) for p in PHASES)], dtype=torch.float64)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Stand where the run that gave `state` stood. The recipes may differ only in what comes after that point.
+
+        Raises ValueError for a state of another network or of an earlier phase than this run is in.
+        """
+        index, epoch, slot_epochs_done = state["position"].tolist()
+        phase = PHASES[index]
+        if phase == "finetune" and self.phase == "slot":
+            bake(self.network)
+            self._start(phase)
+        if phase != self.phase:
+            raise ValueError(f"state: it is of the {phase} phase, which this run has left")
+        own = {name.removeprefix("network."): tensor for name, tensor in state.items() if name.startswith("network.")}
+        try:
+            self.network.load_state_dict(own)
+        except RuntimeError as error:
+            raise ValueError(f"state: it is of another network: {error}") from None
+        self.epoch, self._slot_epochs_done = epoch, slot_epochs_done
+        for number, parameter in enumerate(self._trained()):
+            if (momentum := state.get(f"momentum.{number}")) is not None:
+                self._optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter, copy=True)
+        self._stored_bits, *transient = state["costs"].tolist()
+        self._transient_bytes = {p: int(size) for p, size in zip(PHASES, transient, strict=True) if size}
+
+    def costs(self) -> Costs:
+        """What this run costs; memory as measured so far, here and in the run that it was loaded from."""
+        if not isinstance(self.data.train, Split):
+            examples, classes = len(self.data.train) + len(self.data.validation), self.data.classes
+            flops = training_flops_per_epoch(self.recipe, examples, classes)
+        else:
+            flops = training_flops_per_epoch(self.recipe)
+        return Costs(
+            flops_per_epoch=flops,
+            peak_memory_bytes=self._resident_bytes() + max(self._transient_bytes.values(), default=0),
+            state_bytes=state_bytes(self.network, self._optimizer),
+            stored_bits_per_weight=stored_bits_per_weight(self.network) if self.phase == "slot" else 32.0,
+        )
+
+    def _start(self, phase: Phase) -> None:
+        self.phase, self.epoch = phase, 0
+        self._optimizer = build_sgd(self._trained(), self.recipe, phase)
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+
+    def _seed(self, *labels: str | int) -> None:
+        torch.manual_seed(stream_key(self.recipe.seed, *labels) & ((1 << 63) - 1))
+
+    def _logits(self, images: Tensor) -> Tensor:
+        return self.network(images).float()  # type: ignore[no-any-return]
+
+    def _train_all_batches(self) -> Evaluation:
+        self._seed("training", self.phase, self.epoch)
+        order = torch_generator("cpu", self.recipe.seed, "batches", self.phase, self.epoch)
+        self.network.train()
+        totals = torch.zeros(2, device=self.device)
+        batches = self.data.train.batches(self.recipe.batch_size, order, self.recipe.augmentation)
+        for step, (images, labels) in enumerate(batches):
+            if step == MEASURED_STEP and self.phase not in self._transient_bytes:
+                self._measured_step(images, labels, totals)
+            else:
+                self._step(images, labels, totals)
+        loss, right = (totals.double() / len(self.data.train)).tolist()
+        return Evaluation(loss, right)
+
+    def _step(self, images: Tensor, labels: Tensor, totals: Tensor) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        logits = self._logits(images)
+        loss = functional.cross_entropy(logits, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        with torch.no_grad():
+            totals[0] += loss * len(labels)
+            totals[1] += (logits.argmax(1) == labels).sum()
+
+    def _measured_step(self, images: Tensor, labels: Tensor, totals: Tensor) -> None:
+        """An ordinary step, and the peak of memory in it."""
+        if self.device.type == "cuda":
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.cuda.reset_peak_memory_stats(self.device)
+            before = torch.cuda.memory_allocated(self.device)
+            self._step(images, labels, totals)
+            self._transient_bytes[self.phase] = torch.cuda.max_memory_allocated(self.device) - before
+            return
+        self._optimizer.zero_grad(set_to_none=True)  # so that the gradients are allocated where that is measured
+        with transient_memory() as measured:
+            self._step(images, labels, totals)
+        self._transient_bytes[self.phase] = measured.peak_bytes
+
+    def _resident_bytes(self) -> int:
+        """Data and state: what is alive all the time."""
+        splits = (self.data.train, self.data.validation, self.data.test)
+        data = tensor_bytes(tensor for split in splits if isinstance(split, Split) for tensor in (split.images, split.labels))
+        return data + state_bytes(self.network, self._optimizer)
+
+    def _selection(self) -> list[Tensor]:
+        return [selection.selected(original) for _, selection, original in selected_weights(self.network)]
+
+    def _changed_fraction(self, before: list[Tensor]) -> float:
+        changed = sum(int((now != then).sum()) for now, then in zip(self._selection(), before, strict=True))
+        return changed / sum(tensor.numel() for tensor in before) if before else 0.0
