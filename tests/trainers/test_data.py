@@ -6,6 +6,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import importlib.machinery
 import itertools
 import socket
 import struct
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from trainers import data_sets
-from trainers.data import DataError, Split, check_data, data_digest, load_splits, split_rows
+from trainers.data import DataError, Split, check_data, data_digest, load_splits, published_digest, split_rows
 from trainers.data_files import DataFile
 from trainers.data_sets import DATA_SETS, DataSet, read_idx
 from trainers.recipe import Recipe
@@ -258,6 +259,23 @@ def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
         load_splits(recipe(), None)
 
 
+def test_a_scikit_learn_with_other_digits_says_what_to_do(monkeypatch, tmp_path):
+    (tmp_path / "datasets" / "data").mkdir(parents=True)
+    found = importlib.machinery.ModuleSpec("sklearn", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    with pytest.raises(DataError, match="dataset: digits come with scikit-learn"):
+        check_data("digits", None)
+    (tmp_path / "datasets" / "data" / "digits.csv.gz").write_bytes(gzip.compress(b"0"))
+    with pytest.raises(DataError, match=r"digits\.csv\.gz is not the published file .*; reinstall scikit-learn"):
+        load_splits(recipe(), None)
+
+
+def test_the_published_digest_is_known_without_any_file_and_is_that_of_the_files(tiny_mnist):
+    assert published_digest("mnist") == data_digest("mnist", tiny_mnist)
+    assert published_digest("digits") == data_digest("digits", None) == load_splits(recipe(), None).digest
+    assert len({published_digest(name) for name in DATA_SETS}) == len(DATA_SETS)
+
+
 @pytest.fixture
 def mirror(tiny_mnist, tmp_path_factory, monkeypatch):
     """A web server with the tiny data set, which torchvision takes for MNIST's; yields the paths it was asked for."""
@@ -312,6 +330,14 @@ def test_a_download_that_fails_says_what_lacks_and_what_to_do(tiny_mnist, tmp_pa
     message = r"lacks MNIST/raw/train-images.*gz of mnist, and the download failed \(.*refused.*\); give the folder"
     with pytest.raises(DataError, match=message):
         load_splits(recipe("mnist", validation_examples=10), tmp_path / "new", download=True)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_download_that_breaks_off_leaves_nothing_behind(tiny_mnist, mirror, tmp_path):
+    served = tiny_mnist / "MNIST" / "raw" / f"{IDX_NAMES[0]}.gz"
+    served.write_bytes(served.read_bytes()[:-1000])
+    with pytest.raises(DataError, match=r"and the download failed \(.*not found or corrupted"):
+        check_data("mnist", tmp_path / "new", download=True)
     assert list((tmp_path / "new").iterdir()) == []
 
 
