@@ -1,0 +1,7 @@
+"""`python -m sweeper` is `sweeper`."""
+
+import sys
+
+from sweeper.cli import main
+
+sys.exit(main())

@@ -1,0 +1,192 @@
+"""`sweeper launch` and `sweeper retry`: check everything, plant the forest, run it, project it, say what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from search_spaces.spec import Spec, expand, load_spec
+from sweeper.commands.summary import print_summary
+from sweeper.environment import sources, utc_now
+from sweeper.forest import plant
+from sweeper.launch import Launch, Resources
+from sweeper.progress import Progress, shown
+from sweeper.scheduling import Status
+from sweeper.store import Store
+from sweeper.sweep_folder import SweepFile, SweepFolder
+from sweeper.tracker import Tracker
+from sweeper.tracking import Projection, SweepFacts
+from sweeper.tracking_address import check_reachable, check_scheme, default_address
+from trainers.recipe import Recipe
+from trainers.validation import InvalidInput
+
+GOOD, SOME_FAILED, INTERRUPTED = 0, 1, 130
+PATIENCE_SECONDS = 30.0  # for MLflow, after the last stage
+PATIENCE_INTERRUPTED_SECONDS = 10.0
+
+
+def launch(options: argparse.Namespace) -> int:
+    """`sweeper launch SPEC`"""
+    spec = load_spec(options.spec, options.overrides)
+    storage = Path(options.storage).expanduser().absolute()
+    given = {name: getattr(options, name) for name in ("cpus_per_trial", "gpus_per_trial", "max_parallel")}
+    resources = Resources(**{name: value for name, value in given.items() if value is not None})
+    return _launch(options, spec, storage, resources)
+
+
+def retry(options: argparse.Namespace) -> int:
+    """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
+    storage = Path(options.storage).expanduser().absolute()
+    folder = SweepFolder.find(storage, options.sweep)
+    file = folder.read()
+    spec = load_spec(str(folder.spec_path))
+    options.tracking = options.tracking or file.tracking
+    options.data_dir = options.data_dir or file.data_dir
+    given = {name: getattr(options, name) for name in ("cpus_per_trial", "gpus_per_trial", "max_parallel")}
+    resources = Resources(**{**file.options, **{name: value for name, value in given.items() if value is not None}})
+    store = Store(storage)
+    forest = plant(expand(spec), file.digests, store)
+    failed = [key for key in store.failures() if key in forest.stages]
+    for key in failed:
+        store.clear_failure(key)
+    print(f"{len(failed)} failed stages are tried again.")
+    return _launch(options, spec, storage, resources)
+
+
+def _launch(options: argparse.Namespace, spec: Spec, storage: Path, resources: Resources) -> int:
+    recipes = expand(spec)
+    store = Store(storage)
+    store.prepare()
+    tracking = options.tracking or default_address(storage)
+    _check_tracking(tracking, options.tracking_optional)
+    data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
+    digests = _check_data(recipes, data_dir, download=not options.no_download)
+    driver = _driver(options, resources)
+    folder = SweepFolder(storage, spec.name)
+    with folder.lock():
+        file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
+        file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
+        file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
+        file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running"})
+        folder.write(file, spec.to_yaml())
+        forest = plant(recipes, digests, store)
+        run = Launch(spec.name, forest, digests, store, resources, sources(), data_dir)
+        return _run(options, spec, run, driver, folder, file)
+
+
+def _run(
+    options: argparse.Namespace,
+    spec: Spec,
+    run: Launch,
+    driver: Callable[[Launch, Callable[[], None]], None],
+    folder: SweepFolder,
+    file: SweepFile,
+) -> int:
+    began = time.monotonic()
+    before = file.wall_seconds
+    tracker = Tracker(projection_of(spec, file, folder.storage), run, lambda: before + time.monotonic() - began)
+    _print_plan(run)
+    tracker.start()
+    progress = Progress(run)
+    run.watchers.append(progress)
+    with _stopping(run) as interruptions:
+        try:
+            with shown(progress) as refresh:
+                driver(run, refresh)
+        finally:
+            outcome = _outcome(run, bool(interruptions))
+            file.launches[-1] |= {"ended_at": utc_now(), "outcome": outcome, "seconds": time.monotonic() - began}
+            folder.write(file)
+    tracker.close(PATIENCE_INTERRUPTED_SECONDS if interruptions else PATIENCE_SECONDS)
+    print_summary(run, tracker, folder, file)
+    if interruptions:
+        print(f"\nStopped. What is trained is kept; to go on: sweeper {shlex.join(options.command_line)}")
+        return INTERRUPTED
+    return GOOD if outcome == Status.COMPLETED else SOME_FAILED
+
+
+def projection_of(spec: Spec, file: SweepFile, storage: Path) -> Projection:
+    """The MLflow side of a sweep."""
+    local = file.tracking.startswith("sqlite:")
+    facts = SweepFacts(spec.name, spec.description, spec.to_yaml(), spec.content_hash(), sources())
+    return Projection(file.tracking, str(storage / "artifacts" / spec.name) if local else None, facts)
+
+
+def _check_tracking(tracking: str, optional: bool) -> None:
+    check_scheme(tracking)
+    try:
+        check_reachable(tracking)
+    except InvalidInput as error:
+        if not optional:
+            raise InvalidInput(f"{error}; --tracking-optional starts all the same and catches up later") from None
+        print(f"sweeper: warning: {error}; it is caught up with when it answers")
+
+
+def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool) -> dict[str, str]:
+    """The digest of every data set of the sweep, present and verified."""
+    from trainers.data import check_data, data_digest
+
+    digests = {}
+    for dataset in dict.fromkeys(recipe.dataset for recipe in recipes):
+        check_data(dataset, data_dir, download)
+        digests[dataset] = data_digest(dataset, data_dir)
+    return digests
+
+
+def _driver(options: argparse.Namespace, resources: Resources) -> Callable[[Launch, Callable[[], None]], None]:
+    if options.local:
+        from sweeper.local_driver import run_local
+
+        return run_local
+    from sweeper.ray_session import quiet
+
+    quiet()
+    from sweeper.ray_driver import run_on_ray
+
+    return run_on_ray
+
+
+def _outcome(run: Launch, interrupted: bool) -> str:
+    if interrupted:
+        return "interrupted"
+    return run.sweep_status() if run.is_over else "broken off"
+
+
+@contextmanager
+def _stopping(run: Launch) -> Iterator[list[int]]:
+    """The first signal stops the launch after the running epochs, the second at once."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        run.stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_plan(run: Launch) -> None:
+    forest = run.forest
+    arms = len(set(run.labels))
+    print(
+        f"{run.sweep}: {len(forest.trials)} trials in {arms} arms, {len(forest.stages)} stages, "
+        f"{forest.epochs_shared:,} epochs ({forest.epochs_alone:,} if every trial ran alone)"
+    )
+    if run.records:
+        print(f"{len(run.records)} stages are stored already; {forest.epochs_left:,} epochs are left")

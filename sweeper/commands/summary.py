@@ -1,0 +1,96 @@
+"""What a launch says when it ends: a table of the arms, what failed and why, where everything is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sweeper.launch import Launch
+from sweeper.results import TrialResult, arm_results, spent
+from sweeper.scheduling import Status
+from sweeper.sweep_folder import SweepFile, SweepFolder
+from sweeper.text_table import in_words, percent, text_table
+from sweeper.tracker import Tracker
+from sweeper.tracking_address import without_password
+
+
+def print_summary(run: Launch, tracker: Tracker, folder: SweepFolder, file: SweepFile) -> None:
+    """The end of a launch."""
+    results = run.results()
+    print()
+    print(arms_table(results))
+    print()
+    print(totals(run, results, file))
+    for line in [*failures(run, results), *damages(run)]:
+        print(line)
+    print(*where(tracker, folder, file), sep="\n")
+
+
+def arms_table(results: Sequence[TrialResult]) -> str:
+    """A row per arm: means over its completed trials."""
+    rows = [
+        [arm.label, percent(arm.validation_accuracy), percent(arm.test_accuracy), _count(arm.completed, arm.trials)]
+        for arm in arm_results(results)
+    ]
+    return text_table(["arm", "validation accuracy", "test accuracy", "n"], rows)
+
+
+def _count(completed: int, trials: int) -> str:
+    return str(completed) if completed == trials else f"{completed} of {trials}"
+
+
+def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile) -> str:
+    """Trials, and what was spent on them."""
+    counts = {status: sum(result.status is status for result in results) for status in Status}
+    epochs, seconds = spent(run.forest, run.records, run.sweep)
+    parts = [f"{counts[Status.COMPLETED]} of {len(results)} trials completed"]
+    parts += [f"{counts[Status.FAILED]} failed"] if counts[Status.FAILED] else []
+    wall = f" in {in_words(file.wall_seconds)}" if file.wall_seconds else ""
+    return f"{', '.join(parts)}; {epochs:,} epochs trained, {in_words(seconds)} of training{wall}."
+
+
+def failures(run: Launch, results: Sequence[TrialResult]) -> list[str]:
+    """A line per cause, with the trials that it ended."""
+    causes: dict[str, list[str]] = defaultdict(list)
+    for result in results:
+        if result.failure is not None:
+            causes[str(result.failure)].append(result.name)
+    lines = [f"FAILED  {cause}: {_some(names)}" for cause, names in causes.items()]
+    if run.schedule.given_up:
+        lines.append(f"The sweep stopped early: {run.schedule.given_up}.")
+    if lines:
+        lines.append(f"Once the cause is mended: sweeper retry {run.sweep}{_storage(run.store.root)}")
+    return lines
+
+
+def _some(names: Sequence[str], shown: int = 3) -> str:
+    more = len(names) - shown
+    return "; ".join(names[:shown]) + (f"; and {more} more" if more > 0 else "")
+
+
+def damages(run: Launch) -> list[str]:
+    return [
+        f"Damaged, so it was set aside and trained again: {found.what} ({found.reason})" for found in run.store.damages
+    ]
+
+
+def where(tracker: Tracker, folder: SweepFolder, file: SweepFile) -> list[str]:
+    """Where the results are, and what to do with them."""
+    storage = _storage(folder.storage)
+    lines = [
+        f"Results:  {folder.storage}",
+        f"Tracking: {without_password(file.tracking)} (to browse: sweeper ui {folder.name}{storage})",
+        f"Report:   sweeper report {folder.name}{storage} -o report",
+    ]
+    behind = tracker.behind()
+    if behind or tracker.problem:
+        why = f": {tracker.problem}" if tracker.problem else ""
+        lines.append(f"MLflow does not show {behind} trials as they are{why}")
+        lines.append(f"To bring it up to date later: sweeper track {folder.name}{storage}")
+    return lines
+
+
+def _storage(storage: object) -> str:
+    from pathlib import Path
+
+    return "" if Path(str(storage)) == Path("sweeper-storage").absolute() else f" --storage {storage}"

@@ -1,0 +1,72 @@
+"""Where a stage was trained, by what: facts that change no result on the same kind of machine, but explain one."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def utc_now() -> str:
+    """The time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@cache
+def package_version() -> str:
+    try:
+        return version("slot-sweeper")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@cache
+def git_commit() -> str:
+    """The commit of this code, with '+' after it where the working tree differs; 'unknown' outside a checkout."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != folder.parent:
+            return "unknown"  # this package lies inside some other project's checkout
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def sources() -> dict[str, str]:
+    """What code runs here; taken once by the driver and sent to every worker."""
+    return {"git_commit": git_commit(), "version": package_version()}
+
+
+def describe(device: str, threads: int) -> dict[str, str | int]:
+    """The machine and the libraries of this process."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+    return {
+        "host": platform.node(),
+        "device": f"{device.partition(':')[0]}: {name}",
+        "threads": threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@cache
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()

@@ -1,0 +1,208 @@
+"""One launch of a sweep: hands out stages, takes in what comes of them, and tells those who watch.
+
+A driver (Ray's or the local one) asks `next_order` for work and gives back each `Step`; it decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from search_spaces.labels import arm_labels
+from sweeper.faults import Failure, Fault
+from sweeper.forest import Forest, Stage, Trial
+from sweeper.orders import Order, Step
+from sweeper.results import Epoch, TrialResult, trial_result
+from sweeper.scheduling import RetryRule, Schedule, StageStatus, Status
+from sweeper.store import StageRecord, Store, StoreError
+
+# Faults that launching again tries again by itself; the others wait for `sweeper retry`.
+PASSING = (Fault.INFRASTRUCTURE, Fault.OUT_OF_MEMORY)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial gets, and how many run at once."""
+
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    max_parallel: int | None = None
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.cpus_per_trial))
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus_per_trial else "cpu"
+
+
+class Watcher(Protocol):
+    """Told of everything that happens, in the driver's thread: be quick."""
+
+    def stage_started(self, stage: Stage) -> None: ...
+    def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None: ...
+    def stage_done(self, stage: Stage) -> None: ...
+    def stage_failed(self, stage: Stage, failure: Failure, again: bool) -> None: ...
+
+
+@dataclass
+class Launch:
+    """The state of a running sweep. `stop` may be called from a signal handler."""
+
+    sweep: str
+    forest: Forest
+    digests: Mapping[str, str]
+    store: Store
+    resources: Resources
+    sources: dict[str, str]
+    data_dir: Path | None = None
+    rule: RetryRule = field(default_factory=RetryRule)
+    save_seconds: float = 30.0
+    clock: Callable[[], float] = time.monotonic
+    watchers: list[Watcher] = field(default_factory=list)
+    stop_requested: bool = False
+    looking: bool = False  # only to be looked at: nothing is started, nothing forgotten
+
+    def __post_init__(self) -> None:
+        self.labels = arm_labels([trial.recipe for trial in self.forest.trials])
+        self.records: dict[str, StageRecord] = {}
+        self.saved: dict[str, Sequence[Epoch]] = {}  # epochs of unfinished stages that are in the store
+        self._live: dict[str, list[Epoch]] = {}
+        for key in self.forest.stored:
+            record = self.store.read(key)
+            if record is not None:
+                self.records[key] = record
+        failed = self._failed_before()
+        self.schedule = Schedule(self.forest, self.records, failed, self.rule)
+
+    def _failed_before(self) -> dict[str, Failure]:
+        """Failures that are not worth another try by themselves. The others are forgotten."""
+        lasting = {}
+        for key, fields in self.store.failures().items():
+            if key not in self.forest.stages or key in self.records:
+                continue
+            failure = Failure.from_dict(fields)
+            if failure.fault in PASSING and not self.looking:
+                self.store.clear_failure(key)
+            else:
+                lasting[key] = failure
+                self.saved[key] = fields.get("epochs", ())
+        return lasting
+
+    # For drivers
+
+    def next_order(self) -> Order | None:
+        """The work to start now; None while there is none (or never again: see `is_over`)."""
+        if self.stop_requested:
+            return None
+        stage = self.schedule.next_stage(self.clock())
+        if stage is None:
+            return None
+        self._live[stage.key] = []
+        for watcher in self.watchers:
+            watcher.stage_started(stage)
+        return Order.of(
+            stage,
+            digest=self.digests[stage.recipe.dataset],
+            storage=str(self.store.root),
+            data_dir=str(self.data_dir) if self.data_dir else None,
+            device=self.resources.device,
+            threads=self.resources.threads,
+            sweep=self.sweep,
+            sources=self.sources,
+            save_seconds=self.save_seconds,
+        )
+
+    def take(self, key: str, step: Step) -> None:
+        """What a worker said of its stage."""
+        if key not in self.schedule.running:
+            return  # an answer that came after its stage was given up
+        stage = self.forest.stages[key]
+        live = self._live[key]
+        live += step.epochs
+        self.saved[key] = live[: step.saved - stage.start]
+        if step.epochs:
+            for watcher in self.watchers:
+                watcher.epochs_ended(stage, step.epochs)
+        if step.failure is not None:
+            self.fail(key, step.failure)
+        elif step.done:
+            self._finish(stage)
+
+    def fail(self, key: str, failure: Failure) -> None:
+        """The stage ended without a result: its worker said so, or is gone."""
+        if key not in self.schedule.running:
+            return
+        stage = self.forest.stages[key]
+        again = self.schedule.fail(key, failure, self.clock())
+        epochs = self._live.pop(key, [])
+        if not again:
+            self._keep_failure(key, failure, epochs)
+        for watcher in self.watchers:
+            watcher.stage_failed(stage, failure, again)
+
+    @property
+    def is_over(self) -> bool:
+        return self.schedule.is_over or (self.stop_requested and not self.schedule.running)
+
+    def stop(self) -> None:
+        """Start nothing any more; the driver ends what runs."""
+        self.stop_requested = True
+
+    # For those who look on
+
+    def status(self, trial: Trial) -> Status:
+        return self.schedule.trial_status(trial)
+
+    def result(self, number: int) -> TrialResult:
+        """What is stored of a trial by now."""
+        trial = self.forest.trials[number]
+        failure = self.schedule.trial_failure(trial)
+        return trial_result(trial, self.labels[number], self.status(trial), failure, self.records, self.saved)
+
+    def results(self) -> list[TrialResult]:
+        return [self.result(number) for number in range(len(self.forest.trials))]
+
+    def sweep_status(self) -> Status:
+        counts = {self.status(trial) for trial in self.forest.trials}
+        if counts <= {Status.COMPLETED}:
+            return Status.COMPLETED
+        if self.is_over and not self.stop_requested:
+            return Status.FAILED
+        return Status.RUNNING
+
+    # How
+
+    def _finish(self, stage: Stage) -> None:
+        try:
+            record = self.store.read(stage.key)
+            problem = "its record was written, and is not in the store"
+        except StoreError as error:
+            record, problem = None, str(error)
+        if record is None:
+            self.fail(stage.key, Failure(Fault.INFRASTRUCTURE, problem))
+            return
+        self.records[stage.key] = record
+        self._live.pop(stage.key, None)
+        self.saved.pop(stage.key, None)
+        self.schedule.finish(stage.key)
+        for watcher in self.watchers:
+            watcher.stage_done(stage)
+
+    def _keep_failure(self, key: str, failure: Failure, epochs: Sequence[Epoch]) -> None:
+        fields: dict[str, Any] = {**failure.as_dict(), "epochs": list(epochs), "sources": self.sources}
+        try:
+            self.store.write_failure(key, fields)
+            self.saved[key] = epochs
+        except StoreError:
+            self.saved.pop(key, None)  # the disk is full, say: it is told at the end, and tried again next time
+
+
+def unfinished(schedule: Schedule) -> int:
+    """Stages that are neither done nor failed."""
+    counts = schedule.counts()
+    return counts.total() - counts[StageStatus.DONE] - counts[StageStatus.FAILED]

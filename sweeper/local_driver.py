@@ -1,0 +1,32 @@
+"""Runs a launch's stages one after the other in this process: for debugging, and where Ray is not wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sweeper.execution import DataShelf, StageWorker
+from sweeper.launch import Launch
+
+IDLE_SECONDS = 0.05
+
+
+def run_local(launch: Launch, refresh: Callable[[], None] = lambda: None) -> None:
+    """Until the launch is over, or told to stop: then the running stage is saved after its epoch."""
+    shelf = DataShelf()
+    while not launch.is_over:
+        order = launch.next_order()
+        if order is None:
+            refresh()
+            time.sleep(IDLE_SECONDS)  # a retry waits for its time
+            continue
+        worker = StageWorker(order, shelf)
+        while True:
+            step = worker.step()
+            launch.take(order.stage["key"], step)
+            refresh()
+            if step.done:
+                break
+            if launch.stop_requested:
+                worker.save()
+                return

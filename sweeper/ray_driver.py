@@ -1,0 +1,183 @@
+"""Runs a launch's stages on Ray Tune: a `Searcher` releases a stage when it is ready, actors are used again and again.
+
+A Tune trial is one attempt at one stage. Retries, priorities and failures are the `Launch`'s business, not Tune's.
+Call `sweeper.ray_session.quiet` before importing this: Ray reads its settings when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import tune
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from sweeper.faults import Failure, Fault, failure_of
+from sweeper.launch import Launch, Resources
+from sweeper.orders import Order, Step
+from sweeper.ray_session import ray_session
+from trainers.validation import InvalidInput
+
+if TYPE_CHECKING:
+    from sweeper.execution import DataShelf, StageWorker
+
+
+def run_on_ray(launch: Launch, refresh: Callable[[], None], address: str | None = None) -> None:
+    """Until the launch is over, or told to stop: then running stages are saved after their epoch.
+
+    Raises InvalidInput where no trial could ever get what it is to have.
+    """
+    with ray_session(address) as folder:
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        slots = _slots(launch.resources, ray.cluster_resources())
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
+        share = {"cpu": launch.resources.cpus_per_trial, "gpu": launch.resources.gpus_per_trial}
+        tuner = tune.Tuner(
+            tune.with_resources(StageTrainable, share),
+            tune_config=tune.TuneConfig(
+                search_alg=StageSearcher(launch, slots),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(folder),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                stop=_StopWhenAsked(launch),
+                callbacks=[_Attendant(launch, refresh)],
+            ),
+        )
+        tuner.fit()
+
+
+def _slots(resources: Resources, cluster: dict[str, float]) -> int:
+    """How many trials run at once."""
+    fits = [resources.max_parallel] if resources.max_parallel else []
+    for name, flag, wanted in (
+        ("CPU", "--cpus-per-trial", resources.cpus_per_trial),
+        ("GPU", "--gpus-per-trial", resources.gpus_per_trial),
+    ):
+        if wanted:
+            there = cluster.get(name, 0.0)
+            if wanted > there:
+                raise InvalidInput(f"{flag}: {wanted:g} is more than the {there:g} {name}s that Ray has")
+            fits.append(int(there / wanted + 1e-6))
+    return max(1, min(fits))
+
+
+class StageSearcher(Searcher):
+    """Suggests the stages that are ready."""
+
+    def __init__(self, launch: Launch, slots: int) -> None:
+        super().__init__()
+        self.launch = launch
+        self.slots = slots
+        self.live: dict[str, str] = {}  # Tune's trial -> the key of its stage
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next stage; None while none is ready, FINISHED once none ever will be."""
+        if self.launch.is_over:
+            return str(Searcher.FINISHED)
+        if len(self.live) >= self.slots:
+            return None
+        order = self.launch.next_order()
+        if order is None:
+            return str(Searcher.FINISHED) if self.launch.is_over else None
+        self.live[trial_id] = order.stage["key"]
+        return {"order": json.dumps(order.as_dict())}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._take(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        # With error there is no result; the attendant is told of the exception.
+        if result and not error:
+            self._take(trial_id, result)  # the last result comes here only
+        self.live.pop(trial_id, None)
+
+    def _take(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id in self.live and "step" in result:
+            self.launch.take(self.live[trial_id], Step.from_dict(json.loads(result["step"])))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: launching again is how one goes on."""
+
+
+class _Attendant(tune.Callback):
+    """Refreshes the display, and hears of workers that died."""
+
+    def __init__(self, launch: Launch, refresh: Callable[[], None]) -> None:
+        self.launch = launch
+        self.refresh = refresh
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self.refresh()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        key = json.loads(trial.config["order"])["stage"]["key"]
+        self.launch.fail(key, failure_of_worker(trial.get_pickled_error()))
+
+
+class _StopWhenAsked(tune.Stopper):
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.launch.stop_requested
+
+
+class StageTrainable(tune.Trainable):
+    """A worker process, one stage after the other. One epoch a step."""
+
+    _worker: StageWorker | None = None
+    _shelf: DataShelf | None = None
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._order = Order(**json.loads(config["order"]))
+        self._worker = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        from sweeper.execution import DataShelf, StageWorker
+
+        if self._worker is None:
+            self._shelf = self._shelf or DataShelf()
+            self._worker = StageWorker(self._order, self._shelf)
+        step = self._worker.step()
+        return {"step": json.dumps(step.as_dict()), "done": step.done}
+
+    def cleanup(self) -> None:
+        """The launch stops: keep what is trained. A disk that fails here costs epochs, no more."""
+        if self._worker is not None:
+            with suppress(OSError):
+                self._worker.save()
+
+
+def failure_of_worker(error: BaseException | None) -> Failure:
+    """What it means that Ray lost a worker, or that one raised outside of a stage's code."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        return failure_of(error.cause)
+    if isinstance(error, OutOfMemoryError):
+        return Failure(Fault.OUT_OF_MEMORY, "Ray killed its worker process because the machine ran low on memory")
+    if error is None or isinstance(error, RayError):
+        return Failure(Fault.INFRASTRUCTURE, "its worker process died", traceback=str(error))
+    return failure_of(error)

@@ -1,0 +1,98 @@
+"""A Ray of our own for as long as a launch runs: quiet, closed to others, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeper import orphans
+
+MEBIBYTE = 2**20
+OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray takes 30 % of the memory otherwise
+PREFIX = "sweeper-ray-"
+
+
+def quiet() -> None:
+    """Ray's settings that are read when it is imported."""
+    for name, value in {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+        "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # its own state is of no use to us
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None = None) -> Iterator[Path]:
+    """Starts Ray on this machine, or joins the one at `address`. Gives a folder for Tune's files."""
+    import ray
+
+    remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
+    common = {"include_dashboard": False} if address is None else {}
+    try:
+        if address is None:
+            # Only processes that know the token can talk to it, although it listens on every interface.
+            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+            os.environ[orphans.MARK] = folder.name
+            common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
+        with _reaper(folder, own=address is None) as watch:
+            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **common)  # type: ignore[arg-type]
+            try:
+                watch()
+                yield folder
+            finally:
+                ray.shutdown()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _reaper(folder: Path, own: bool) -> Iterator[object]:
+    """A process that outlives us if we are killed, and ends what we started; see `sweeper.orphans`."""
+    if not own or not orphans.possible():
+        yield lambda: None
+        return
+    command = [sys.executable, "-I", orphans.__file__, folder.name, str(folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdin is not None
+    pipe = process.stdin
+
+    def watch() -> None:
+        for pid, born in orphans.descendants(os.getpid()):
+            if pid != process.pid:
+                pipe.write(f"{pid} {born}\n")
+        pipe.flush()
+
+    try:
+        yield watch
+    finally:
+        with contextlib.suppress(OSError):
+            pipe.write(f"{orphans.ALL_WELL}\n")
+            pipe.close()
+        process.wait()
+
+
+def remove_leftovers() -> None:
+    """Folders of launches whose process is gone, and whose reaper was killed too."""
+    for folder in _short_folder().glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and orphans.possible():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_folder() -> Path:
+    """Ray puts sockets below it, and a socket's path may have 107 characters."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= 20 or not Path("/tmp").is_dir() else Path("/tmp")

@@ -1,0 +1,151 @@
+"""What trials came to, read from the records of their stages: whole curves, and what each trial would cost alone."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import mean
+from typing import Any
+
+from sweeper.faults import Failure
+from sweeper.forest import Forest, Trial
+from sweeper.scheduling import Status
+from sweeper.store import StageRecord
+
+CURVES = (
+    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "changed_fraction",
+)  # fmt: skip
+Epoch = Mapping[str, Any]  # an EpochRecord as a dict
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial as far as it is stored. Costs are standalone: what this trial costs if it runs by itself."""
+
+    trial: Trial
+    label: str  # of its arm
+    status: Status
+    failure: Failure | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+    finals: dict[str, float] = field(default_factory=dict)  # test accuracies and costs, once it is COMPLETED
+    environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} seed {self.trial.recipe.seed}"
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        return float(self.epochs[-1]["validation_accuracy"]) if self.epochs else None
+
+    @property
+    def test_accuracy(self) -> float | None:
+        return self.finals.get("test_accuracy")
+
+    def as_pending(self) -> TrialResult:
+        """The same, as it is while no driver runs."""
+        return replace(self, status=Status.PENDING)
+
+    @property
+    def seconds(self) -> float:
+        """Training and evaluation, all its epochs."""
+        return math.fsum(epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in self.epochs)
+
+
+def trial_epochs(
+    trial: Trial, records: Mapping[str, StageRecord], saved: Mapping[str, Sequence[Epoch]] | None = None
+) -> list[Epoch]:
+    """The curve so far, first epoch first: finished stages, then what is `saved` of the one after them."""
+    epochs: list[Epoch] = []
+    for key in trial.stages:
+        if key in records:
+            epochs += records[key].epochs
+        else:
+            epochs += (saved or {}).get(key, ())
+            break
+    return epochs
+
+
+def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, float]:
+    """Accuracies on the test split and standalone costs. Every stage of the trial must be in `records`."""
+    stages = [records[key] for key in trial.stages]
+    last = stages[-1]
+    slot = [stage for stage in stages if stage.phase == "slot"]
+    turned = {"slot_test_accuracy": slot[-1].test_accuracy} if slot and last.phase != "slot" else {}
+    return {
+        "test_accuracy": last.test_accuracy,
+        "test_loss": last.test_loss,
+        **turned,
+        "epochs": float(sum(len(stage.epochs) for stage in stages)),
+        "flops": float(sum(stage.flops for stage in stages)),
+        "train_seconds": math.fsum(stage.train_seconds for stage in stages),
+        "peak_memory_bytes": float(max(stage.peak_memory_bytes for stage in stages)),
+        "state_bytes": float(max(stage.state_bytes for stage in stages)),
+        "stored_bits_per_weight": last.stored_bits_per_weight,
+    }
+
+
+def trial_result(
+    trial: Trial,
+    label: str,
+    status: Status,
+    failure: Failure | None,
+    records: Mapping[str, StageRecord],
+    saved: Mapping[str, Sequence[Epoch]] | None = None,
+) -> TrialResult:
+    """What is stored of a trial."""
+    finished = [records[key] for key in trial.stages if key in records]
+    return TrialResult(
+        trial,
+        label,
+        status,
+        failure,
+        trial_epochs(trial, records, saved),
+        trial_finals(trial, records) if status is Status.COMPLETED else {},
+        finished[-1].environment if finished else {},
+    )
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """The COMPLETED trials of one arm."""
+
+    label: str
+    trials: int
+    completed: int
+    validation_accuracy: float | None  # mean over the completed trials
+    test_accuracy: float | None
+
+
+def arm_results(results: Sequence[TrialResult]) -> list[ArmResult]:
+    """A row per arm, in the order of the sweep."""
+    arms: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        arms[result.label].append(result)
+    return [_arm(label, members) for label, members in arms.items()]
+
+
+def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
+    completed = [member for member in members if member.status is Status.COMPLETED]
+
+    def average(read: Callable[[TrialResult], float | None]) -> float | None:
+        values = [value for value in map(read, completed) if value is not None]
+        return mean(values) if values else None
+
+    return ArmResult(
+        label,
+        len(members),
+        len(completed),
+        average(lambda result: result.validation_accuracy),
+        average(lambda result: result.test_accuracy),
+    )
+
+
+def spent(forest: Forest, records: Mapping[str, StageRecord], sweep: str) -> tuple[int, float]:
+    """Epochs and seconds that this sweep itself used: stages that another sweep had trained before cost it nothing."""
+    own = [records[key] for key in forest.stages if key in records and records[key].environment.get("sweep") == sweep]
+    return sum(len(record.epochs) for record in own), math.fsum(
+        record.train_seconds + record.evaluation_seconds for record in own
+    )

@@ -1,0 +1,119 @@
+"""What the storage keeps of a sweep beside its stages: its spec, how it was launched, and who is running it now."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeper.atomic import replace_file, storage_errors
+from sweeper.environment import utc_now
+from trainers.validation import InvalidInput, nearest
+
+
+@dataclass
+class SweepFile:
+    """sweep.json: everything a later command needs to find its way without being told again."""
+
+    name: str
+    spec_hash: str
+    tracking: str
+    digests: dict[str, str]  # of the data sets, so that no later command needs the data
+    data_dir: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
+    launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome
+
+    @property
+    def wall_seconds(self) -> float:
+        """All launches together."""
+        return sum(float(launch.get("seconds", 0)) for launch in self.launches)
+
+
+class SweepFolder:
+    """<storage>/sweeps/<name>/"""
+
+    def __init__(self, storage: Path, name: str) -> None:
+        self.storage = storage
+        self.name = name
+        self.path = storage / "sweeps" / name
+
+    @property
+    def spec_path(self) -> Path:
+        return self.path / "spec.yaml"
+
+    @classmethod
+    def names(cls, storage: Path) -> list[str]:
+        """The sweeps that were launched in this storage."""
+        return sorted(path.parent.name for path in (storage / "sweeps").glob("*/sweep.json"))
+
+    @classmethod
+    def find(cls, storage: Path, name: str) -> SweepFolder:
+        """The folder of a sweep that was launched before. Raises InvalidInput with the nearest name."""
+        known = cls.names(storage)
+        if name not in known:
+            there = f"; there are {', '.join(known)}" if known else "; no sweep was launched there"
+            raise InvalidInput(f"sweep: {name!r} is not in {storage}{nearest(name, known) or there}")
+        return cls(storage, name)
+
+    def read(self) -> SweepFile:
+        """Raises InvalidInput for a file that cannot be read."""
+        path = self.path / "sweep.json"
+        try:
+            return SweepFile(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InvalidInput(f"sweep: cannot read {path}: {error}") from None
+
+    def read_if_there(self) -> SweepFile | None:
+        return self.read() if (self.path / "sweep.json").is_file() else None
+
+    def write(self, file: SweepFile, spec_text: str | None = None) -> None:
+        """Raises StoreError."""
+        with storage_errors("write to", self.path):
+            scratch = self.storage / "incoming"
+            if spec_text is not None:
+                replace_file(self.spec_path, spec_text.encode(), scratch)
+            replace_file(self.path / "sweep.json", json.dumps(asdict(file), indent=1).encode(), scratch)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held while a launch runs; the system lets go of it when the process ends, however it ends.
+
+        Raises InvalidInput if another launch of the same sweep runs.
+        """
+        with storage_errors("write to", self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / "lock").open("a+")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidInput(f"sweep: {self.name!r} is being run already ({self.holder()})") from None
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {platform.node()} since {utc_now()}\n")
+            file.flush()
+            yield
+
+    def holder(self) -> str:
+        """Who holds the lock, or held it last."""
+        try:
+            return (self.path / "lock").read_text().strip()
+        except OSError:
+            return ""
+
+    def is_running(self) -> bool:
+        """Whether a launch of it runs, as far as this machine can tell."""
+        try:
+            with (self.path / "lock").open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
