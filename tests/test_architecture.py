@@ -19,6 +19,7 @@ MAY_IMPORT = {
 }
 # The one exception: the command line brings all together.
 COMMAND_LINE = "sweeper/cli.py"
+MAY_IMPORT_THE_COMMAND_LINE = {COMMAND_LINE, "sweeper/__main__.py"}
 
 THIRD_PARTIES = {
     "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn"},
@@ -28,13 +29,23 @@ THIRD_PARTIES = {
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
 ONLY_IN = {
-    "ray": set(),
+    "ray": {"sweeper/ray_driver.py", "sweeper/ray_session.py"},
     "mlflow": {"sweeper/tracking.py", "reports/runs.py"},  # one writes, one reads
     "optuna": set(),
     "matplotlib": {"reports/figures.py"},
-    "yaml": set(),
+    "yaml": {"search_spaces/spec.py", "search_spaces/yaml_text.py"},
+    "rich": {"sweeper/progress.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
+# Where a program may look at its environment or its arguments; everything else is told.
+READS_THE_ENVIRONMENT = {
+    "sweeper/cli.py",
+    "sweeper/commands/browsing.py",  # hands it on to MLflow's server
+    "sweeper/orphans.py",  # a program of its own, run beside a launch
+}
+# Where any exception at all may be caught.
+TRIAL_BOUNDARY = {"sweeper/execution.py"}
+VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "manager", "managers"}
 # A machine with a GPU and little else trains all the same.
 NOT_NEEDED_TO_TRAIN = ("ray", "mlflow", "optuna", "pandas", "matplotlib", "scipy", "sklearn", "yaml", "rich", "jinja2")
 
@@ -55,6 +66,35 @@ def imported_modules(source: str) -> set[str]:
 def top_level(modules: set[str]) -> set[str]:
     """The packages that the modules belong to, the standard library left out."""
     return {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"__future__"}
+
+
+def reads_the_environment(source: str) -> bool:
+    """Whether os.environ is read, os.getenv called or sys.argv used; setting a variable for others is no reading."""
+    tree = ast.parse(source)
+    written = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            written.add(node.value)
+        if isinstance(node, ast.Attribute) and node.attr in ("update", "setdefault"):
+            written.add(node.value)
+    names = {("os", "environ"), ("os", "getenv"), ("sys", "argv")}
+    return any(
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in names
+        and node not in written
+        for node in ast.walk(tree)
+    )
+
+
+def catches_anything(source: str) -> bool:
+    """Whether an except clause swallows every Exception; to clean up and raise again is no swallowing."""
+    return any(
+        isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+        and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
+        for node in ast.walk(ast.parse(source))
+    )
 
 
 SOURCES = {
@@ -79,7 +119,10 @@ def test_arrows_point_one_way(name):
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_nothing_imports_the_command_line(name):
-    assert not {module for module in IMPORTS[name] if module.startswith("sweeper.cli")} or name == COMMAND_LINE
+    assert (
+        not {module for module in IMPORTS[name] if module.startswith("sweeper.cli")}
+        or name in MAY_IMPORT_THE_COMMAND_LINE
+    )
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -91,6 +134,34 @@ def test_a_package_imports_only_the_third_parties_it_declares(name):
 @pytest.mark.parametrize("library", ONLY_IN)
 def test_a_library_is_imported_in_its_own_files_only(library):
     assert {name for name, modules in IMPORTS.items() if library in top_level(modules)} == ONLY_IN[library]
+
+
+def test_reading_the_environment_is_told_from_setting_it():
+    for source in ("os.environ['A']", "os.environ.get('A')", "'A' in os.environ", "os.getenv('A')", "sys.argv[1:]"):
+        assert reads_the_environment(source)
+    for source in ("os.environ['A'] = '1'", "os.environ.update(A='1')", "os.environ.setdefault('A', '1')", "argv = 1"):
+        assert not reads_the_environment(source)
+
+
+def test_nothing_below_the_command_line_reads_the_environment():
+    assert {name for name, path in SOURCES.items() if reads_the_environment(path.read_text())} == READS_THE_ENVIRONMENT
+
+
+def test_catching_anything_is_told_from_cleaning_up():
+    assert catches_anything("try: f()\nexcept Exception as error: log(error)")
+    assert catches_anything("try: f()\nexcept: pass")
+    assert not catches_anything("try: f()\nexcept BaseException:\n  clean()\n  raise")
+    assert not catches_anything("try: f()\nexcept ValueError: pass")
+
+
+def test_any_exception_at_all_is_caught_in_one_place_the_boundary_of_a_trial():
+    assert {name for name, path in SOURCES.items() if catches_anything(path.read_text())} == TRIAL_BOUNDARY
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_module_says_what_it_is_and_is_named_for_it(name):
+    assert ast.get_docstring(ast.parse(SOURCES[name].read_text()))
+    assert Path(name).stem not in VAGUE_NAMES
 
 
 def test_trainers_need_nothing_but_torch_numpy_pydantic_and_safetensors():
