@@ -27,6 +27,7 @@ _HEAD = {
 _SHARING = {"none": "", "layer": "layer-shared", "network": "network-shared"}
 _AUGMENTATION = {"none": "no augmentation", "flip": "flipped", "crop_flip": "cropped and flipped"}
 _PHRASES: dict[str, Callable[[Any], str]] = {
+    "preset": lambda value: {"icml": "paper's recipe", "authors_code": "authors' code"}.get(value, value),
     "sharing": lambda value: _SHARING[value],
     "weight_init": lambda value: value.replace("_", " "),
     "value_bound": lambda value: f"{value.replace('_', ' ')} values",
@@ -71,11 +72,12 @@ def arm_labels(recipes: Sequence[Recipe]) -> list[str]:
 
 
 def _facts(recipe: Recipe) -> dict[str, Any]:
-    """Every field that counts for this recipe, with the lengths of its phases."""
+    """Every field that counts for this recipe, with the lengths of its phases and the family that it comes from."""
     facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
     for phase, _ in recipe.phases():
         facts |= recipe.phase_fields(phase)
-    return facts | {"slot_epochs": recipe.slot_epochs, "finetune_epochs": recipe.finetune_epochs}
+    lengths = {"slot_epochs": recipe.slot_epochs, "finetune_epochs": recipe.finetune_epochs}
+    return {"preset": recipe.preset, **facts, **lengths}
 
 
 def _varying(all_facts: Iterable[Mapping[str, Any]]) -> set[str]:

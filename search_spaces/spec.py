@@ -170,3 +170,5 @@ def _read(name_or_path: str) -> tuple[str, str]:
         raise InvalidInput(f"spec: {name_or_path} is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise InvalidInput(f"spec: cannot read {name_or_path}: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidInput(f"spec: cannot read {name_or_path!r}: {error}") from None

@@ -7,7 +7,6 @@ and aliases that would grow into a large document are refused before anything is
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from typing import Any
 
 import yaml
@@ -32,17 +31,6 @@ _CORE_SCHEMA = (
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own way)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
-            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
-            seen.add(key.value)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return mapping
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
@@ -81,7 +69,10 @@ def _build(text: str) -> Any:
             return None
         if _nodes_written_out(node, {}) > MAX_NODES:
             raise InvalidInput(f"more than {MAX_NODES:,} values once its aliases are written out")
-        return loader.construct_document(node)
+        try:
+            return loader.construct_document(node)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InvalidInput("a value does not fit the tag (!!…) that stands before it") from None
     finally:
         loader.dispose()
 
@@ -95,6 +86,17 @@ def _nodes_written_out(node: yaml.Node, known: dict[int, int]) -> int:
     known[id(node)] = 0
     children = node.value if isinstance(node, yaml.CollectionNode) else []
     if isinstance(node, yaml.MappingNode):
+        _check_keys(node)
         children = [part for pair in node.value for part in pair]
     known[id(node)] = 1 + sum(_nodes_written_out(child, known) for child in children)
     return known[id(node)]
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.composer.ComposerError(None, None, "a key must be a word", key.start_mark)
+        if key.value in seen:
+            raise yaml.composer.ComposerError(None, None, f"{key.value!r} is given twice", key.start_mark)
+        seen.add(key.value)
