@@ -221,6 +221,10 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-parallel", metavar="N", type=_count, help="trials at once (default: as many as the CPUs and GPUs take)"
     )
+    parser.add_argument(
+        "--ray-address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
+        help="join this Ray cluster (default: start Ray on this machine alone); the storage must be a shared folder",
+    )  # fmt: skip
     parser.add_argument("--local", action="store_true", help="one stage after the other in this process, without Ray")
     parser.add_argument("--no-download", action="store_true", help="do not download data; they must be there")
 

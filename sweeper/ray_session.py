@@ -11,16 +11,21 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from sweeper import orphans
+from trainers.validation import InvalidInput
 
 MEBIBYTE = 2**20
 OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray takes 30 % of the memory otherwise
 PREFIX = "sweeper-ray-"
 
 
-def quiet() -> None:
-    """Ray's settings that are read when it is imported."""
+def quiet(address: str | None = None) -> None:
+    """Ray's settings that are read when it is imported; call it before that."""
+    if address is None and "ray" not in sys.modules:
+        # Only processes that know the token can talk to the Ray we start, although it listens on every interface.
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     for name, value in {
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -40,15 +45,16 @@ def ray_session(address: str | None = None) -> Iterator[Path]:
 
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
-    common = {"include_dashboard": False} if address is None else {}
+    common: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     try:
         if address is None:
-            # Only processes that know the token can talk to it, although it listens on every interface.
-            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
             os.environ[orphans.MARK] = folder.name
             common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
         with _reaper(folder, own=address is None) as watch:
-            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **common)  # type: ignore[arg-type]
+            try:
+                ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **common)
+            except ConnectionError as error:
+                raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
             try:
                 watch()
                 yield folder

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -106,7 +107,7 @@ def _run(
             outcome = _outcome(run, bool(interruptions))
             file.launches[-1] |= {"ended_at": utc_now(), "outcome": outcome, "seconds": time.monotonic() - began}
             folder.write(file)
-    tracker.close(PATIENCE_INTERRUPTED_SECONDS if interruptions else PATIENCE_SECONDS)
+            tracker.close(PATIENCE_INTERRUPTED_SECONDS if interruptions else PATIENCE_SECONDS)
     print_summary(run, tracker, folder, file)
     if interruptions:
         print(f"\nStopped. What is trained is kept; to go on: sweeper {shlex.join(options.command_line)}")
@@ -149,10 +150,10 @@ def _driver(options: argparse.Namespace, resources: Resources) -> Callable[[Laun
         return run_local
     from sweeper.ray_session import quiet
 
-    quiet()
+    quiet(options.ray_address)
     from sweeper.ray_driver import run_on_ray
 
-    return run_on_ray
+    return partial(run_on_ray, address=options.ray_address)
 
 
 def _outcome(run: Launch, interrupted: bool) -> str:
