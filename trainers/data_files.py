@@ -63,13 +63,11 @@ def read_verified(data_dir: Path, file: DataFile) -> tuple[Path, bytes]:
 
 
 def fetch(dataset: str, data_dir: Path, files: Sequence[DataFile], download: Callable[[Path], None]) -> None:
-    """Downloads the files that are missing; never touches one that is there. Safe against others that do the same.
+    """Downloads the files that are missing (some are); never touches one that is there. Safe beside others doing so.
 
     `download` fills an empty folder in the data set's layout. Raises DataError where that fails.
     """
     names = missing_files(data_dir, files)
-    if not names:
-        return
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as folder:
