@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -54,6 +55,7 @@ def describe(device: str, threads: int) -> dict[str, str | int]:
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     return {
         "host": platform.node(),
+        "process": os.getpid(),
         "device": f"{device.partition(':')[0]}: {name}",
         "threads": threads,
         "torch": torch.__version__,

@@ -6,6 +6,7 @@ Knows no Ray and no MLflow. A stage in a process that has run others equals the 
 from __future__ import annotations
 
 import gc
+import math
 import os
 import random
 import time
@@ -140,7 +141,7 @@ class StageWorker:
         self._saved, self._ended = self._last_epoch, True
         self._run = None
 
-    def _record(self, test_accuracy: float | None = None, test_loss: float | None = None) -> StageRecord:
+    def _record(self, test_accuracy: float = math.nan, test_loss: float = math.nan) -> StageRecord:
         assert self._run is not None
         stage, order, costs = self._stage, self.order, self._run.costs()
         epochs = list(self._epochs)

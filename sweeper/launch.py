@@ -16,7 +16,7 @@ from sweeper.faults import Failure, Fault
 from sweeper.forest import Forest, Stage, Trial
 from sweeper.orders import Order, Step
 from sweeper.results import Epoch, TrialResult, trial_result
-from sweeper.scheduling import RetryRule, Schedule, StageStatus, Status
+from sweeper.scheduling import RetryRule, Schedule, Status
 from sweeper.store import StageRecord, Store, StoreError
 
 # Faults that launching again tries again by itself; the others wait for `sweeper retry`.
@@ -200,9 +200,3 @@ class Launch:
             self.saved[key] = epochs
         except StoreError:
             self.saved.pop(key, None)  # the disk is full, say: it is told at the end, and tried again next time
-
-
-def unfinished(schedule: Schedule) -> int:
-    """Stages that are neither done nor failed."""
-    counts = schedule.counts()
-    return counts.total() - counts[StageStatus.DONE] - counts[StageStatus.FAILED]

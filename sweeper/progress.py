@@ -34,8 +34,7 @@ class Progress:
         self.best = ""
         self._ends: deque[tuple[float, int]] = deque()  # when epochs ended, and how many
         self._done_epochs: dict[str, int] = {}  # of stages that run now
-        self._left = launch.forest.epochs_left
-        self._stages_before = len(launch.records)
+        self._left = launch.schedule.epochs_left()
 
     # As a Watcher
 
@@ -49,12 +48,13 @@ class Progress:
 
     def stage_done(self, stage: Stage) -> None:
         self._done_epochs.pop(stage.key, None)
-        self._left -= stage.epochs
+        self._left = self.launch.schedule.epochs_left()
         if any(trial.stages[-1] == stage.key for trial in self.launch.forest.trials):
             self.best = self._best()
 
     def stage_failed(self, stage: Stage, failure: Failure, again: bool) -> None:
         self._done_epochs.pop(stage.key, None)
+        self._left = self.launch.schedule.epochs_left()
         where = f"{stage.recipe.method} seed {stage.recipe.seed}, {stage.phase} epochs {stage.start + 1} to {stage.end}"
         what = "will be tried again" if again else "failed"
         self.news.append(f"{where}: {what}: {failure}")

@@ -36,7 +36,7 @@ def run_on_ray(launch: Launch, refresh: Callable[[], None], address: str | None 
     """
     with ray_session(address) as folder:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        slots = _slots(launch.resources, ray.cluster_resources())
+        slots = _slots(launch.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
         share = {"cpu": launch.resources.cpus_per_trial, "gpu": launch.resources.gpus_per_trial}
         tuner = tune.Tuner(
@@ -84,7 +84,7 @@ class StageSearcher(Searcher):
         self.slots = slots
         self.live: dict[str, str] = {}  # Tune's trial -> the key of its stage
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next stage; None while none is ready, FINISHED once none ever will be."""
         if self.launch.is_over:
             return str(Searcher.FINISHED)

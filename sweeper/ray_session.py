@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def ray_session(address: str | None = None) -> Iterator[Path]:
             common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
         with _reaper(folder, own=address is None) as watch:
             try:
-                ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **common)
+                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **common)
             except ConnectionError as error:
                 raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
             try:
@@ -65,7 +66,7 @@ def ray_session(address: str | None = None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _reaper(folder: Path, own: bool) -> Iterator[object]:
+def _reaper(folder: Path, own: bool) -> Iterator[Callable[[], None]]:
     """A process that outlives us if we are killed, and ends what we started; see `sweeper.orphans`."""
     if not own or not orphans.possible():
         yield lambda: None

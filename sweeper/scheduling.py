@@ -38,7 +38,7 @@ class RetryRule:
 
     max_retries: int = 3
     back_off_seconds: float = 2.0
-    same_bug_limit: int = 3  # stages that die at the same place before the sweep stops
+    same_bug_limit: int = 5  # stages that die at the same place, and more than come through, stop the sweep
 
 
 class Schedule:
@@ -73,6 +73,7 @@ class Schedule:
         self._retries: Counter[str] = Counter()
         self._bugs: Counter[str] = Counter()
         self._running: set[str] = set()
+        self._finished = 0  # by this schedule
         for key in done:
             if key in self.stages:
                 self._status[key] = StageStatus.DONE
@@ -114,6 +115,7 @@ class Schedule:
         """The stage is in the store; its children may run."""
         self._leave(key)
         self._status[key] = StageStatus.DONE
+        self._finished += 1
         for child in self._children[key]:
             if self._status[child] is StageStatus.WAITING:
                 self._make_ready(child)
@@ -149,6 +151,11 @@ class Schedule:
 
     def counts(self) -> Counter[StageStatus]:
         return Counter(self._status.values())
+
+    def epochs_left(self) -> int:
+        """Epochs of the stages that are neither done nor failed, those running counted in full."""
+        over = (StageStatus.DONE, StageStatus.FAILED)
+        return sum(stage.epochs for key, stage in self.stages.items() if self._status[key] not in over)
 
     def trial_status(self, trial: Trial) -> Status:
         """RUNNING as soon as a stage of it has run, whoever it was run for."""
@@ -213,5 +220,6 @@ class Schedule:
         if failure.fault is not Fault.BUG:
             return
         self._bugs[failure.place] += 1
-        if self._bugs[failure.place] >= self.rule.same_bug_limit:
-            self.given_up = f"{self._bugs[failure.place]} stages died of the same bug: {failure.reason}"
+        count = self._bugs[failure.place]
+        if count >= self.rule.same_bug_limit and count > self._finished:
+            self.given_up = f"{count} stages died of the same bug, {failure.reason}"

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from sweeper.launch import Launch
 from sweeper.results import TrialResult, spent
 from sweeper.scheduling import Status
-from sweeper.tracking import ENDED, Projection, TrackingDown
+from sweeper.tracked_runs import ENDED
+from sweeper.tracking import Projection, TrackingDown
 
 FIRST_PAUSE_SECONDS = 2.0
 SHARE_OF_TIME = 0.1  # at most this share of the driver's time goes into projecting while stages run
@@ -77,7 +78,7 @@ class Tracker(threading.Thread):
                 return
             if number not in self._settled:
                 result = self._as_shown(self.launch.result(number))
-                self._projected += projection.project([result])
+                self._projected += projection.project(result)
                 if result.status in ENDED:
                     self._settled.add(number)
         if last:

@@ -1,42 +1,34 @@
-"""Projects trials to MLflow: the only writer of it. Projecting again changes nothing that is already right.
-
-A run's metrics carry times counted from its start in standalone seconds, so the same record always gives the same rows.
-"""
+"""Projects trials to MLflow: the only writer of it. Projecting again changes nothing that is already right."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweeper.results import CURVES, Epoch, TrialResult
+from sweeper.results import TrialResult
 from sweeper.scheduling import Status
+from sweeper.tracked_runs import ENDED, RUN_STATUS, TrackedRun, mark
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-RUN_STATUS = {
-    Status.PENDING: "SCHEDULED",
-    Status.RUNNING: "RUNNING",
-    Status.COMPLETED: "FINISHED",
-    Status.STOPPED_EARLY: "KILLED",
-    Status.FAILED: "FAILED",
-}
-ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 METRICS_A_CALL = 900  # MLflow takes 1000 entries in one call, tags included
 PARAMETER_LENGTH = 6000
+REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST")
 PAGE = 1000
 
 
 class TrackingDown(RuntimeError):
     """MLflow did not take what it was given; try again later."""
+
+
+class Refused(TrackingDown):
+    """MLflow answers, and will not have this."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +43,6 @@ class SweepFacts:
 
 
 @dataclass
-class _Tracked:
-    """A trial's run as MLflow has it."""
-
-    run_id: str
-    start_time: int
-    run_status: str
-    status: str
-    projected: str  # "<epochs>:<their digest>", and ":final" once the final metrics are there
-    failure: str = ""
-    name: str = ""
-    verified: bool = False  # what is projected is known to be what the store says
-
-    @property
-    def epochs(self) -> int:
-        return int(self.projected.partition(":")[0] or 0)
-
-    @property
-    def has_finals(self) -> bool:
-        return self.projected.endswith(":final")
-
-
-@dataclass
 class Projection:
     """One sweep in one MLflow. Every method raises TrackingDown where MLflow does not answer."""
 
@@ -81,10 +51,11 @@ class Projection:
     sweep: SweepFacts
     experiment_id: str = ""
     _client: MlflowClient | None = None
-    _parent: _Tracked | None = None
-    _runs: dict[str, _Tracked] = field(default_factory=dict)  # by recipe hash
+    _parent: TrackedRun | None = None
+    _runs: dict[str, TrackedRun] = field(default_factory=dict)  # by recipe hash
+    _made_again: set[str] = field(default_factory=set)
     _totals: dict[str, float] = field(default_factory=dict)
-    _artifact_problem: str = ""
+    problems: dict[str, str] = field(default_factory=dict)  # what MLflow will not have, and why
 
     def connect(self) -> None:
         """Finds or makes the experiment and the parent run, and learns what is already there."""
@@ -98,16 +69,24 @@ class Projection:
             self._describe(parent)
             self._parent = parent
 
-    def project(self, results: Iterable[TrialResult], enough: Callable[[], bool] = lambda: False) -> int:
-        """Brings the runs of these trials up to date, until it is `enough`. Returns how many it changed."""
+    def project(self, result: TrialResult) -> bool:
+        """Brings the run of a trial up to date. Returns whether it changed anything."""
         self.connect()
-        changed = 0
-        for result in results:
-            if enough():
-                break
+        if self._is_current(result) or result.name in self.problems:
+            return False
+        try:
             with _outages():
-                changed += self._project_trial(result)
-        return changed
+                self._project_trial(result)
+        except Refused as refused:
+            # Somebody deleted the run, most likely: make another, once.
+            recipe_hash = result.trial.recipe.content_hash()
+            self._runs.pop(recipe_hash, None)
+            if recipe_hash in self._made_again:
+                self.problems[result.name] = str(refused)
+                return False
+            self._made_again.add(recipe_hash)
+            return self.project(result)
+        return True
 
     def behind(self, results: Iterable[TrialResult]) -> int:
         """How many of these trials MLflow does not show as they are; asks nobody."""
@@ -140,15 +119,15 @@ class Projection:
 
     # The parent
 
-    def _create_parent(self) -> _Tracked:
+    def _create_parent(self) -> TrackedRun:
         assert self._client is not None
         now = _milliseconds()
         run = self._client.create_run(
             self.experiment_id, start_time=now, run_name=self.sweep.name, tags={"sweeper.kind": "sweep"}
         )
-        return _Tracked(run.info.run_id, now, run.info.status, "", "")
+        return TrackedRun(run.info.run_id, now, run.info.status, "", "")
 
-    def _describe(self, parent: _Tracked) -> None:
+    def _describe(self, parent: TrackedRun) -> None:
         assert self._client is not None
         tags = {
             **self._common_tags(),
@@ -158,9 +137,10 @@ class Projection:
         }
         self._log(parent.run_id, [], tags)
         try:
-            self._client.log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
-        except Exception as error:  # an artifact store that fails must not keep the numbers away
-            self._artifact_problem = str(error)
+            with _outages():
+                self._client.log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
+        except TrackingDown as down:  # an artifact store that fails must not keep the numbers away
+            self.problems["spec.yaml"] = str(down)
 
     def _common_tags(self) -> dict[str, str]:
         return {"sweeper.sweep": self.sweep.name, **{f"sweeper.{name}": text for name, text in self.sweep.tags.items()}}
@@ -169,36 +149,23 @@ class Projection:
 
     def _is_current(self, result: TrialResult) -> bool:
         tracked = self._runs.get(result.trial.recipe.content_hash())
-        if tracked is None:
-            return result.status is Status.PENDING
-        if _is_ahead(tracked, result) and tracked.status == Status.COMPLETED:
-            return tracked.run_status == RUN_STATUS[Status.COMPLETED] and tracked.name == result.name
-        return (
-            tracked.run_status == RUN_STATUS[result.status]
-            and tracked.status == result.status
-            and tracked.failure == str(result.failure or "")
-            and tracked.name == result.name
-            and (_is_ahead(tracked, result) or _is_level(tracked, result))
-        )
+        return result.status is Status.PENDING if tracked is None else tracked.shows(result)
 
-    def _project_trial(self, result: TrialResult) -> bool:
-        if self._is_current(result):
-            return False
+    def _project_trial(self, result: TrialResult) -> None:
         assert self._client is not None
         recipe_hash = result.trial.recipe.content_hash()
         tracked = self._runs.get(recipe_hash)
-        if tracked is not None and not _is_ahead(tracked, result) and not _continues(tracked, result):
-            # What MLflow has is not what the store says: another training of the same recipe. The store is the truth.
-            self._client.delete_run(tracked.run_id)
+        if tracked is not None and not tracked.is_ahead(result) and not tracked.continues(result):
+            self._client.delete_run(tracked.run_id)  # the store is the truth
             tracked = None
         if tracked is None:
             tracked = self._runs[recipe_hash] = self._create_run(result)
         status = result.status
-        if not _is_ahead(tracked, result):
+        if not tracked.is_ahead(result):
             self._log_epochs(tracked, result)
         elif tracked.status == Status.COMPLETED:
-            status = Status.COMPLETED  # trained again because its record was lost; what is shown stays until then
-        elif tags := _status_tags(tracked, result):
+            status = Status.COMPLETED
+        elif tags := tracked.new_tags(result):
             self._log(tracked.run_id, [], tags)
             tracked.status, tracked.failure = result.status, str(result.failure or "")
         if tracked.name != result.name:  # the sweep has grown, and its arms need other names to be told apart
@@ -206,9 +173,8 @@ class Projection:
             self._log(tracked.run_id, [], {"sweeper.arm": result.label})
             tracked.name = result.name
         self._set_run_status(tracked, status, tracked.start_time + round(1000 * result.seconds))
-        return True
 
-    def _create_run(self, result: TrialResult) -> _Tracked:
+    def _create_run(self, result: TrialResult) -> TrackedRun:
         assert self._client is not None and self._parent is not None
         recipe = result.trial.recipe
         now = _milliseconds()
@@ -223,21 +189,17 @@ class Projection:
             "sweeper.preset": recipe.preset,
         }
         run = self._client.create_run(self.experiment_id, start_time=now, run_name=result.name, tags=tags)
-        return _Tracked(run.info.run_id, now, run.info.status, "", "", name=result.name)
+        return TrackedRun(run.info.run_id, now, run.info.status, "", "", name=result.name)
 
-    def _log_epochs(self, tracked: _Tracked, result: TrialResult) -> None:
-        metrics = _curve(tracked, result.epochs)
-        if result.finals and not tracked.has_finals:
-            end = tracked.start_time + round(1000 * result.seconds)
-            step = int(result.epochs[-1]["total_epoch"]) if result.epochs else 0
-            metrics += [_metric(name, value, end, step) for name, value in result.finals.items()]
+    def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
+        metrics = [_metric(*values) for values in tracked.new_values(result)]
         parameters = {} if tracked.projected else _parameters(result)
         while len(metrics) > METRICS_A_CALL:
             self._log(tracked.run_id, metrics[:METRICS_A_CALL], {})
             metrics = metrics[METRICS_A_CALL:]
-        mark = _mark(result, len(result.epochs))
-        self._log(tracked.run_id, metrics, {"sweeper.projected": mark, **_status_tags(tracked, result)}, parameters)
-        tracked.projected, tracked.verified = mark, True
+        shown = mark(result, len(result.epochs))
+        self._log(tracked.run_id, metrics, {"sweeper.projected": shown, **tracked.new_tags(result)}, parameters)
+        tracked.projected, tracked.verified = shown, True
         tracked.status, tracked.failure = result.status, str(result.failure or "")
 
     def _log(
@@ -258,7 +220,7 @@ class Projection:
             synchronous=True,
         )
 
-    def _set_run_status(self, tracked: _Tracked, status: Status, end_time: int) -> None:
+    def _set_run_status(self, tracked: TrackedRun, status: Status, end_time: int) -> None:
         assert self._client is not None
         wanted = RUN_STATUS[status]
         if tracked.run_status == wanted:
@@ -293,15 +255,22 @@ def experiment_id(address: str, sweep: str) -> str | None:
 
 
 class _outages:
-    """Turns whatever MLflow and its database raise into TrackingDown: the caller's answer is the same, try again."""
+    """What MLflow, its database or the way there raise becomes TrackingDown; Refused where trying again is no use."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, TrackingDown):
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise TrackingDown(first_line[:300]) from error
+        from mlflow.exceptions import MlflowException
+
+        if error is None or not (
+            isinstance(error, MlflowException | OSError) or type(error).__module__.startswith("sqlalchemy")
+        ):
+            return
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        if isinstance(error, MlflowException) and error.error_code in REFUSALS:
+            raise Refused(first_line) from error
+        raise TrackingDown(first_line) from error
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -313,10 +282,10 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     return str(experiment.experiment_id)
 
 
-def _existing(client: MlflowClient, experiment_id: str) -> tuple[dict[str, _Tracked], list[_Tracked]]:
+def _existing(client: MlflowClient, experiment_id: str) -> tuple[dict[str, TrackedRun], list[TrackedRun]]:
     """The runs of trials by recipe hash, and the parent runs, the oldest first."""
-    trials: dict[str, _Tracked] = {}
-    parents: list[_Tracked] = []
+    trials: dict[str, TrackedRun] = {}
+    parents: list[TrackedRun] = []
     token: str | None = None
     while True:
         page = client.search_runs([experiment_id], max_results=PAGE, page_token=token, order_by=["start_time ASC"])
@@ -331,9 +300,9 @@ def _existing(client: MlflowClient, experiment_id: str) -> tuple[dict[str, _Trac
             return trials, parents
 
 
-def _tracked(run: Run) -> _Tracked:
+def _tracked(run: Run) -> TrackedRun:
     tags = run.data.tags
-    return _Tracked(
+    return TrackedRun(
         run.info.run_id,
         run.info.start_time,
         run.info.status,
@@ -342,58 +311,6 @@ def _tracked(run: Run) -> _Tracked:
         tags.get("sweeper.failure", ""),
         run.info.run_name or "",
     )
-
-
-def _status_tags(tracked: _Tracked, result: TrialResult) -> dict[str, str]:
-    """What changes about a trial from one attempt to the next: tags, as parameters of a run never can."""
-    failure = str(result.failure or "")
-    if (tracked.status, tracked.failure) == (result.status, failure):
-        return {}
-    where = {f"sweeper.{name}": str(result.environment[name]) for name in ("device", "host") if result.environment}
-    why = {"sweeper.failure": failure} if failure != tracked.failure else {}
-    return {"sweeper.status": result.status, **where, **why}
-
-
-def _is_ahead(tracked: _Tracked, result: TrialResult) -> bool:
-    """MLflow shows more than the store has now: epochs of an attempt whose end was lost, and is trained again."""
-    return tracked.epochs > len(result.epochs) or (tracked.has_finals and not result.finals)
-
-
-def _is_level(tracked: _Tracked, result: TrialResult) -> bool:
-    """MLflow shows just what the store has."""
-    if tracked.verified:
-        return tracked.epochs == len(result.epochs) and tracked.has_finals == bool(result.finals)
-    tracked.verified = tracked.projected == _mark(result, len(result.epochs))
-    return tracked.verified
-
-
-def _continues(tracked: _Tracked, result: TrialResult) -> bool:
-    """Whether what MLflow has of a trial is the beginning of what the store has."""
-    if not tracked.projected or tracked.verified:
-        return True
-    was, now = tracked.projected.removesuffix(":final"), _mark(result, tracked.epochs).removesuffix(":final")
-    tracked.verified = was == now
-    return tracked.verified
-
-
-def _mark(result: TrialResult, epochs: int) -> str:
-    """Which epochs are projected, and a digest of them."""
-    digest = hashlib.sha256()
-    for epoch in result.epochs[:epochs]:
-        digest.update(json.dumps([epoch[name] for name in (*CURVES, "train_seconds", "evaluation_seconds")]).encode())
-    final = ":final" if result.finals and epochs == len(result.epochs) else ""
-    return f"{epochs}:{digest.hexdigest()[:16]}{final}"
-
-
-def _curve(tracked: _Tracked, epochs: Sequence[Epoch]) -> list[Metric]:
-    seconds = 0.0
-    metrics = []
-    for number, epoch in enumerate(epochs, 1):
-        seconds += epoch["train_seconds"] + epoch["evaluation_seconds"]
-        if number > tracked.epochs:
-            at = tracked.start_time + round(1000 * seconds)
-            metrics += [_metric(name, epoch[name], at, epoch["total_epoch"]) for name in CURVES if _finite(epoch[name])]
-    return metrics
 
 
 def _parameters(result: TrialResult) -> dict[str, str]:
@@ -405,10 +322,6 @@ def _metric(name: str, value: float, milliseconds: int, step: int) -> Metric:
     from mlflow.entities import Metric
 
     return Metric(name, float(value), milliseconds, int(step))
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _milliseconds() -> int:

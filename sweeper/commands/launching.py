@@ -99,7 +99,7 @@ def _run(
     tracker.start()
     progress = Progress(run)
     run.watchers.append(progress)
-    with _stopping(run) as interruptions:
+    with _stopping(run, progress) as interruptions:
         try:
             with shown(progress) as refresh:
                 driver(run, refresh)
@@ -136,7 +136,7 @@ def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool
     """The digest of every data set of the sweep, present and verified."""
     from trainers.data import check_data, data_digest
 
-    digests = {}
+    digests: dict[str, str] = {}
     for dataset in dict.fromkeys(recipe.dataset for recipe in recipes):
         check_data(dataset, data_dir, download)
         digests[dataset] = data_digest(dataset, data_dir)
@@ -163,7 +163,7 @@ def _outcome(run: Launch, interrupted: bool) -> str:
 
 
 @contextmanager
-def _stopping(run: Launch) -> Iterator[list[int]]:
+def _stopping(run: Launch, progress: Progress) -> Iterator[list[int]]:
     """The first signal stops the launch after the running epochs, the second at once."""
     received: list[int] = []
 
@@ -171,6 +171,7 @@ def _stopping(run: Launch) -> Iterator[list[int]]:
         received.append(number)
         if len(received) > 1:
             raise KeyboardInterrupt
+        progress.news.append("stopping after the running epochs (once more: at once)")
         run.stop()
 
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -190,4 +191,4 @@ def _print_plan(run: Launch) -> None:
         f"{forest.epochs_shared:,} epochs ({forest.epochs_alone:,} if every trial ran alone)"
     )
     if run.records:
-        print(f"{len(run.records)} stages are stored already; {forest.epochs_left:,} epochs are left")
+        print(f"{len(run.records)} stages are stored already; {run.schedule.epochs_left():,} epochs are left")

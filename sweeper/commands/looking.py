@@ -107,7 +107,7 @@ class _View:
     def counts(self) -> list[str]:
         statuses = [result.status for result in self.results]
         counts = [statuses.count(Status.COMPLETED), statuses.count(Status.FAILED), len(statuses)]
-        return [*map(str, counts), f"{self.look.forest.epochs_left:,}"]
+        return [*map(str, counts), f"{self.look.schedule.epochs_left():,}"]
 
     def as_dict(self) -> dict[str, Any]:
         completed, failed, trials, _ = self.counts()
@@ -117,7 +117,7 @@ class _View:
             "trials": int(trials),
             "completed": int(completed),
             "failed": int(failed),
-            "epochs_left": self.look.forest.epochs_left,
+            "epochs_left": self.look.schedule.epochs_left(),
             "tracking": self.file.tracking,
         }
 
@@ -127,8 +127,9 @@ class _View:
             lines.append(self.spec.description)
         lines += ["", arms_table(self.results), "", totals(self.look, self.results, self.file)]
         lines += failures(self.look, self.results)
-        if self.look.forest.epochs_left and not self.running:
-            lines.append(f"{self.look.forest.epochs_left:,} epochs are left; launching it again goes on.")
+        left = self.look.schedule.epochs_left()
+        if left and not self.running:
+            lines.append(f"{left:,} epochs are left; launching it again goes on.")
         return "\n".join(lines)
 
 

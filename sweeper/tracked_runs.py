@@ -1,0 +1,112 @@
+"""What a trial's run in MLflow shows, against what the store has of the trial. Knows no MLflow.
+
+Every run says which epochs it shows, with a digest of them, so nothing must be read back to know what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sweeper.results import CURVES, TrialResult
+from sweeper.scheduling import Status
+
+RUN_STATUS = {
+    Status.PENDING: "SCHEDULED",
+    Status.RUNNING: "RUNNING",
+    Status.COMPLETED: "FINISHED",
+    Status.STOPPED_EARLY: "KILLED",
+    Status.FAILED: "FAILED",
+}
+ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
+
+
+@dataclass
+class TrackedRun:
+    """A trial's run as MLflow has it."""
+
+    run_id: str
+    start_time: int
+    run_status: str
+    status: str
+    projected: str  # "<epochs>:<their digest>", and ":final" once the final metrics are there
+    failure: str = ""
+    name: str = ""
+    verified: bool = False  # what is projected is known to be what the store says
+
+    @property
+    def epochs(self) -> int:
+        return int(self.projected.partition(":")[0] or 0)
+
+    @property
+    def has_finals(self) -> bool:
+        return self.projected.endswith(":final")
+
+    def shows(self, result: TrialResult) -> bool:
+        """Whether nothing is left to project."""
+        if self.is_ahead(result) and self.status == Status.COMPLETED:
+            # Trained again because its record was lost: what is shown stays until the new result is there.
+            return self.run_status == RUN_STATUS[Status.COMPLETED] and self.name == result.name
+        return (
+            self.run_status == RUN_STATUS[result.status]
+            and self.status == result.status
+            and self.failure == str(result.failure or "")
+            and self.name == result.name
+            and (self.is_ahead(result) or self._is_level(result))
+        )
+
+    def is_ahead(self, result: TrialResult) -> bool:
+        """It shows more than the store has now: epochs of an attempt whose end was lost, and is trained again."""
+        return self.epochs > len(result.epochs) or (self.has_finals and not result.finals)
+
+    def continues(self, result: TrialResult) -> bool:
+        """Whether it shows the beginning of what the store has; otherwise it is of another training of the recipe."""
+        if not self.projected or self.verified:
+            return True
+        was, now = self.projected.removesuffix(":final"), mark(result, self.epochs).removesuffix(":final")
+        self.verified = was == now
+        return self.verified
+
+    def _is_level(self, result: TrialResult) -> bool:
+        if self.verified:
+            return self.epochs == len(result.epochs) and self.has_finals == bool(result.finals)
+        self.verified = self.projected == mark(result, len(result.epochs))
+        return self.verified
+
+    def new_tags(self, result: TrialResult) -> dict[str, str]:
+        """What changes about a trial from one attempt to the next: tags, as parameters of a run never can."""
+        failure = str(result.failure or "")
+        if (self.status, self.failure) == (result.status, failure):
+            return {}
+        where = {f"sweeper.{name}": str(result.environment[name]) for name in ("device", "host") if result.environment}
+        why = {"sweeper.failure": failure} if failure != self.failure else {}
+        return {"sweeper.status": result.status, **where, **why}
+
+    def new_values(self, result: TrialResult) -> Iterator[tuple[str, float, int, int]]:
+        """The metrics that it does not show yet: name, value, time (ms), step.
+
+        Times count from the run's start in standalone seconds, so that the same record always gives the same values.
+        """
+        seconds, step = 0.0, 0
+        for number, epoch in enumerate(result.epochs, 1):
+            seconds += epoch["train_seconds"] + epoch["evaluation_seconds"]
+            step = int(epoch["total_epoch"])
+            if number > self.epochs:
+                for name in CURVES:
+                    if math.isfinite(epoch[name]):
+                        yield name, float(epoch[name]), self.start_time + round(1000 * seconds), step
+        if not self.has_finals:
+            for name, value in result.finals.items():
+                yield name, float(value), self.start_time + round(1000 * seconds), step
+
+
+def mark(result: TrialResult, epochs: int) -> str:
+    """Which epochs are shown, and a digest of them."""
+    digest = hashlib.sha256()
+    for epoch in result.epochs[:epochs]:
+        digest.update(json.dumps([epoch[name] for name in (*CURVES, "train_seconds", "evaluation_seconds")]).encode())
+    final = ":final" if result.finals and epochs == len(result.epochs) else ""
+    return f"{epochs}:{digest.hexdigest()[:16]}{final}"
