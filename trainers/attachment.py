@@ -1,9 +1,9 @@
-"""A method attached to a network: every layer's weight comes from the method's state, until the selection is baked in."""
+"""A method attached to a network: each layer's weight comes from the method's state until the selection is baked in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -58,23 +58,23 @@ def attach(network: nn.Module, method: Method, seed: int) -> None:
     for name, layer in list(weighted_layers(network)):
         method.attach(layer, name, seed)
     for _, selection, original in selected_weights(network):
-        for parameter in (original, *selection.parameters()):
-            parameter.requires_grad_(True)
+        for trained in (original, *selection.parameters()):
+            trained.requires_grad_(True)
 
 
 def selected_weights(network: nn.Module) -> Iterator[tuple[str, SelectedWeight, Tensor]]:
     """Path, parametrization and trainable `original` of every layer that a method is attached to."""
     for name, layer in weighted_layers(network):
         if parametrize.is_parametrized(layer, "weight"):
-            chain = layer.parametrizations.weight  # type: ignore[union-attr]
-            yield name, chain[0], chain.original  # type: ignore[index, union-attr]
+            chain: Any = layer.parametrizations
+            yield name, chain.weight[0], chain.weight.original
 
 
 def bake(network: nn.Module) -> None:
     """Leave the selected weights in the layers as ordinary parameters, and make every parameter trainable."""
     with torch.no_grad():
         for name, selection, original in list(selected_weights(network)):
-            layer = network.get_submodule(name)
+            layer: Any = network.get_submodule(name)
             weight = selection.selected(original)
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
             layer.weight = nn.Parameter(weight)

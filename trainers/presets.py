@@ -25,7 +25,7 @@ AUTHORS_SLOT_EPOCHS = {"lenet": 120, "conv2": 140, "conv4": 140, "conv6": 140, "
 def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """A value for every field that the preset knows, for the network, data set and method that `given` names.
 
-    A preset only fills: what `given` states wins. Raises InvalidInput for an unknown preset, network, data set or method.
+    A preset only fills: what `given` states wins. Raises InvalidInput for an unknown preset, network or method.
     """
     name = given.get("preset", "icml")
     for field, choices in (("preset", get_args(Preset)), ("network", get_args(Network)), ("method", get_args(Method))):
@@ -35,7 +35,12 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     if given["dataset"] not in VALIDATION_EXAMPLES[name]:
         raise InvalidInput(one_of("dataset", given["dataset"], VALIDATION_EXAMPLES[name]))
     network_fields = _icml(given) if name == "icml" else _authors_code(given)
-    fields = {"preset": name, **network_fields, **_finetune_phase(given), **METHOD_PRESETS[given["method"]](given, name)}
+    fields = {
+        "preset": name,
+        **network_fields,
+        **_finetune_phase(given),
+        **METHOD_PRESETS[given["method"]](given, name),
+    }
     return _without_unused_schedule_fields(fields, given)
 
 
@@ -117,10 +122,8 @@ def _slot_machine(given: Mapping[str, Any], preset: str) -> dict[str, Any]:
 
 def _learned(given: Mapping[str, Any], preset: str) -> dict[str, Any]:
     network = given["network"]
-    if preset == "icml":
-        epochs = ICML_LEARNED_EPOCHS.get(network, 200)
-    else:
-        epochs = AUTHORS_SLOT_EPOCHS.get(network, 140) + 100
+    authors_epochs = AUTHORS_SLOT_EPOCHS.get(network, 140) + 100
+    epochs = ICML_LEARNED_EPOCHS.get(network, 200) if preset == "icml" else authors_epochs
     start = given.get("start", "glorot")
     random_option = {"options": 8, "value_bound": "glorot_uniform"} if start == "random_option" else {}
     return {
@@ -162,7 +165,12 @@ def _supermask(given: Mapping[str, Any], preset: str) -> dict[str, Any]:
     }
 
 
-METHOD_PRESETS = {"slot_machine": _slot_machine, "learned": _learned, "edge_popup": _edge_popup, "supermask": _supermask}
+METHOD_PRESETS = {
+    "slot_machine": _slot_machine,
+    "learned": _learned,
+    "edge_popup": _edge_popup,
+    "supermask": _supermask,
+}
 
 
 def _without_unused_schedule_fields(fields: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,10 +151,14 @@ class Recipe(BaseModel):
 
     def phases(self) -> list[tuple[Phase, int]]:
         """The phases that this recipe goes through, with their epochs."""
-        return [(phase, epochs) for phase, epochs in zip(PHASES, (self.slot_epochs, self.finetune_epochs), strict=True) if epochs]
+        return [
+            (phase, epochs)
+            for phase, epochs in zip(PHASES, (self.slot_epochs, self.finetune_epochs), strict=True)
+            if epochs
+        ]
 
     def phase_fields(self, phase: Phase) -> dict[str, Any]:
-        """What this phase adds to all that can change a result: two recipes that agree here, and came the same way, train alike.
+        """What this phase adds to all that can change a result: recipes that agree here, and came one way, train alike.
 
         The length of the phase is not part of it, unless the schedule looks at it.
         """
@@ -170,7 +174,7 @@ class Recipe(BaseModel):
         return {name: value for name, value in values.items() if not name.startswith(("slot_", "finetune_"))}
 
     def content_hash(self) -> str:
-        """SHA-256 (hex) of everything that can change the result; equal across processes, machines and Python versions."""
+        """SHA-256 (hex) of all that can change the result; equal across processes, machines and Python versions."""
         phases = [[phase, epochs, self.phase_fields(phase)] for phase, epochs in self.phases()]
         return content_hash([self.common_fields(), phases])
 
@@ -200,7 +204,9 @@ def _method_faults(recipe: Recipe) -> list[str]:
     ]
     if recipe.method == "learned" and recipe.start == "glorot" and recipe.options is not None:
         faults.append(f"options: weights that start from glorot have no options, so leave it out, not {recipe.options}")
-    allowed = {"slot_machine": ("argmax", "sampled"), "supermask": ("mean_of_samples", "threshold")}.get(recipe.method, ())
+    allowed = {"slot_machine": ("argmax", "sampled"), "supermask": ("mean_of_samples", "threshold")}.get(
+        recipe.method, ()
+    )
     if recipe.evaluation is not None and allowed and recipe.evaluation not in allowed:
         faults.append(f"evaluation: {recipe.method} evaluates by {' or '.join(allowed)}, not {recipe.evaluation!r}")
     if recipe.selection == "greedy" and recipe.evaluation == "sampled":
@@ -242,7 +248,11 @@ def _phase_faults(recipe: Recipe) -> list[str]:
 def _data_faults(recipe: Recipe) -> list[str]:
     faults = []
     if (recipe.dataset == "image_folder") != (recipe.image_size is not None):
-        faults.append(f"image_size: image_folder needs it and no other data set has it; {recipe.dataset} got {recipe.image_size!r}")
+        faults.append(
+            f"image_size: image_folder needs it, no other data set has it; {recipe.dataset} got {recipe.image_size!r}"
+        )
     if recipe.network not in ("lenet",) and recipe.dataset in ("digits",):
-        faults.append(f"network: {recipe.network} needs images of at least 28 x 28 pixels, and digits are 8 x 8 (use lenet)")
+        faults.append(
+            f"network: {recipe.network} needs images of at least 28 x 28 pixels, and digits are 8 x 8 (use lenet)"
+        )
     return faults

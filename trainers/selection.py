@@ -1,14 +1,14 @@
 """Which option wins: arg-max of K lines, kept up to date by looking only at the connections that can have changed.
 
-The score of option k is s_k = c·s_k(0) + w_k·B (see `trainers.slot_machine`). For c > 0 its arg-max over k is that of the
-lines s_k(0) + w_k·x at x = B/c: the upper envelope of K lines. A line that is on top at one x is on top in an interval
-around it, so a connection is looked at again only when its x has left the interval of its present winner.
+The score of option k is s_k = c·s_k(0) + w_k·B (see `trainers.slot_machine`). For c > 0 its arg-max over k is that of
+the lines s_k(0) + w_k·x at x = B/c: the upper envelope of K lines. A line that is on top at one x is on top in an
+interval around it, so a connection is looked at again only when its x has left the interval of its present winner.
 
-Scores are compared in float64, whatever the type of the layer; ties go to the lowest option. The ends of the intervals are
-kept as 16-bit integers in the order of floats (`order_keys`), moved one step inward. Cutting off never turns the order of
-two numbers over, so an x that is inside by these keys is inside by at least a whole step (2**-10 of x), far more than all
-rounding errors of the crossing points; an x that is not is looked at again. So the winner is always that of all K, and the
-check reads 2 bytes an end. selection.c is the same arithmetic, compiled.
+Scores are compared in float64, whatever the type of the layer; ties go to the lowest option. The ends of the
+intervals are kept as 16-bit integers in the order of floats (`order_keys`), moved one step inward. Cutting off never
+turns the order of two numbers over, so an x that is inside by these keys is inside by at least a whole step (2**-10
+of x), far more than all rounding errors of the crossing points; an x that is not is looked at again. So the winner is
+always that of all K, and the check reads 2 bytes an end. selection.c is the same arithmetic, compiled.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def winners(accumulated: FloatArray, scale: float | FloatArray, values: FloatArr
     top_slope = slopes[rows if len(slopes) == len(rows) else 0, option]
     gaps = totals[rows, option][:, None] - totals
     gaps[rows, option] = np.inf
-    # A line that is d steeper than the winner and g below it passes it g/d further on: the nearest is where d/g is extreme.
+    # A line that is d steeper than the winner and g below it passes it g/d further on: nearest where d/g is extreme.
     with np.errstate(divide="ignore", invalid="ignore"):
         nearness = (slopes - top_slope[:, None]) / gaps
         above = np.fmax.reduce(nearness, axis=1)  # identical lines give NaN: they never part

@@ -1,13 +1,14 @@
 """Slot machines: K fixed random values a connection, and learning which one to use (Aladago & Torresani, ICML 2021).
 
-The paper learns a score per option; by its straight-through estimator (eq. 4-6) the gradient of score k is G·w_k, where
-G = dL/dW is the gradient of the weight in use. SGD with momentum, Nesterov's too, and L2 is linear in its gradients, so
+The paper learns a score per option; by its straight-through estimator (eq. 4-6) the gradient of score k is G·w_k,
+where G = dL/dW is the gradient of the weight in use. SGD with momentum, Nesterov's too, and L2 is linear in its
+gradients, so
 
     s_k(t) = c(t)·s_k(0) + w_k·B(t)
 
-holds at every step, where B has the shape of the weight, starts at 0 and is trained by the same SGD on the gradient G, and
-the number c starts at 1 and is trained by the same SGD on the gradient 0 (only weight decay moves it). So B and c are the
-parameters here, and the state of a layer does not grow with K. docs/decisions/0001 says more.
+holds at every step, where B has the shape of the weight, starts at 0 and is trained by the same SGD on the gradient
+G, and the number c starts at 1 and is trained by the same SGD on the gradient 0 (only weight decay moves it). So B
+and c are the parameters here, and the state of a layer does not grow with K. docs/decisions/0001 says more.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from trainers.recipe import Recipe
 from trainers.selection import NOWHERE, all_winners, blocks, outside, winners
 from trainers.streams import RandomStream
 
+NUMPY_TYPES = torch.float32, torch.float64
 WORTH_THREADS = 1 << 17  # connections x options: below, handing work to threads costs more than it saves
 
 
@@ -51,7 +53,9 @@ class SlotWeight(SelectedWeight):
     selected again; elsewhere a kernel evaluates all K (`trainers.kernels`).
     """
 
-    def __init__(self, options: Options, weight: Tensor, *, probabilistic: bool = False, sample_at_evaluation: bool = False):
+    def __init__(
+        self, options: Options, weight: Tensor, *, probabilistic: bool = False, sample_at_evaluation: bool = False
+    ):
         super().__init__()
         self.options = options
         self.probabilistic = probabilistic
@@ -67,6 +71,9 @@ class SlotWeight(SelectedWeight):
     lower: Tensor
     upper: Tensor
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_options_struct": None}  # it holds addresses: a copy makes its own
+
     def right_inverse(self, weight: Tensor) -> Tensor:
         """B starts at 0, whatever the layer's weight was."""
         return torch.zeros_like(weight, memory_format=torch.contiguous_format)
@@ -75,7 +82,7 @@ class SlotWeight(SelectedWeight):
         sampled = self.probabilistic if self.training else self.sample_at_evaluation
         with torch.no_grad():
             weight = self._sample(accumulated) if sampled else self._greedy(accumulated)
-        return _StraightThrough.apply(accumulated, self.scale, weight)  # type: ignore[no-any-return, no-untyped-call]
+        return _StraightThrough.apply(accumulated, self.scale, weight)  # type: ignore[no-any-return]
 
     def selected(self, accumulated: Tensor) -> Tensor:
         with torch.no_grad():
@@ -88,7 +95,7 @@ class SlotWeight(SelectedWeight):
         return torch.from_numpy(found).view(accumulated.shape)
 
     def scores(self, accumulated: Tensor) -> Tensor:
-        """All K scores of every connection, (*weight.shape, K): what the paper's code would hold. For looking, not training."""
+        """All K scores of every connection, (*weight.shape, K): what the paper's code would hold. Only to look at."""
         flat = accumulated.detach().reshape(-1)
         lines = [self.options.line(option, flat.device) for option in range(self.options.count)]
         totals = [self.scale.detach() * score + value * flat for value, score in lines]
@@ -96,14 +103,14 @@ class SlotWeight(SelectedWeight):
 
     def _greedy(self, accumulated: Tensor) -> Tensor:
         # Looked at on every call: optimizers may update B without raising its version counter (fused SGD does).
-        if accumulated.is_cpu:
+        if accumulated.is_cpu and accumulated.dtype in NUMPY_TYPES:
             self._select_again(accumulated)
         else:
             kernels.select(accumulated, self.scale, self.options, out=self.in_use)
         return self.in_use
 
     def _select_again(self, accumulated: Tensor) -> None:
-        """Re-select the connections that left their interval, in place. Exactly the winners of all K (`trainers.selection`)."""
+        """Re-select, in place, the connections that left their interval: exactly the winners of all K."""
         scale = self.scale.item()
         library, options = self._native()
         if library is not None:
@@ -136,7 +143,9 @@ class SlotWeight(SelectedWeight):
             library.slot_sample(options, 0, count, *call)
         else:
             ends = [count * part // threads for part in range(threads + 1)]
-            list(native.thread_pool(threads).map(lambda a, b: library.slot_sample(options, a, b, *call), ends, ends[1:]))
+            list(
+                native.thread_pool(threads).map(lambda a, b: library.slot_sample(options, a, b, *call), ends, ends[1:])
+            )
         return out
 
     def _native(self) -> tuple[Any, Any]:
@@ -174,9 +183,8 @@ class SlotMachine(Method):
             value_bound=self.value_bound,
             score_ranges=(self.score_range_conv, self.score_range_linear),
         )
-        attach_options(
-            layer, options, probabilistic=self.selection == "probabilistic", sample_at_evaluation=self.evaluation == "sampled"
-        )
+        sampled = self.evaluation == "sampled"
+        attach_options(layer, options, probabilistic=self.selection == "probabilistic", sample_at_evaluation=sampled)
 
 
 def attach_options(
@@ -186,7 +194,7 @@ def attach_options(
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if options.connections != weight.numel():
-        raise ValueError(f"options: the layer has {weight.numel()} connections, the options are of {options.connections}")
+        raise ValueError(f"options: the layer has {weight.numel()} connections, and they are of {options.connections}")
     slot = SlotWeight(options, weight, probabilistic=probabilistic, sample_at_evaluation=sample_at_evaluation)
     parametrize.register_parametrization(layer, "weight", slot, unsafe=True)
     return slot
@@ -197,6 +205,10 @@ def attach_given(layer: nn.Module, values: Tensor, scores: Tensor, **selection: 
 
     This is how the state of K-score code comes in: its present scores are initial scores here, with B = 0 and c = 1.
     """
+    if values.shape != scores.shape:
+        raise ValueError(
+            f"values, scores: their shapes must be alike, not {tuple(values.shape)}, {tuple(scores.shape)}"
+        )
     count = values.shape[-1]
     flat = (tensor.detach().reshape(-1, count).contiguous() for tensor in (values, scores))
     return attach_options(layer, GivenOptions(*flat), **selection)

@@ -51,7 +51,7 @@ def mixed(word: Any) -> Any:
 
 @dataclass(frozen=True)
 class RandomStream:
-    """The numbers under one key. Counters are int64 tensors, or NumPy arrays, of any shape; results have their shape."""
+    """The numbers under one key. Counters are int64 tensors or NumPy arrays; results have their shape."""
 
     key: int
 
@@ -60,22 +60,25 @@ class RandomStream:
         return mixed(counters * signed(GOLDEN) + signed(self.key))
 
     def pairs(self, counters: Any) -> tuple[Any, Any]:
-        """Two independent integers per counter from one hash: an odd one in (-2**24, 2**24), and one in 0 .. 2**24 - 1."""
+        """Two independent integers a counter: an odd one in (-2**24, 2**24), and one in 0 .. 2**24 - 1."""
         words = self.words(counters)
         return (words >> (63 - HALF_BITS)) | 1, (words >> 8) & ((1 << HALF_BITS) - 1)
 
     def uniform(self, counters: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """U(0, 1), never 0 and never 1: the middles of 2**24 equal steps."""
         odd, _ = self.pairs(counters)
-        return (odd.double() * 2.0 ** -(HALF_BITS + 1) + 0.5).to(dtype)
+        chance: Tensor = odd.double() * 2.0 ** -(HALF_BITS + 1) + 0.5
+        return chance.to(dtype)
 
     def normal(self, counters: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """N(0, 1) by the inverse of the normal distribution function, from 48 bits a number."""
         odd, low = self.pairs(counters)
         steps = ((odd >> 1) << HALF_BITS) + low
         probability = (2 * steps + 1).double() * 2.0 ** -(2 * HALF_BITS + 1) + 0.5
-        return torch.special.ndtri(probability).to(dtype)
+        number: Tensor = torch.special.ndtri(probability)
+        return number.to(dtype)
 
     def signs(self, counters: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """-1 or +1, each with probability one half."""
-        return (self.words(counters) < 0).to(dtype).mul_(-2).add_(1)
+        negative: Tensor = self.words(counters) < 0
+        return negative.to(dtype).mul_(-2).add_(1)

@@ -1,7 +1,7 @@
 """One training run: a recipe, its data, and a loop that yields a record after every epoch. Whoever iterates decides.
 
-Everything random in an epoch is seeded from (seed, phase, epoch). So a run that is loaded at an epoch boundary goes on as
-if it had never stopped, and runs that share their first epochs share them bit for bit (on one kind of machine).
+Everything random in an epoch is seeded from (seed, phase, epoch). So a run that is loaded at an epoch boundary goes
+on as if it had never stopped, and runs that share their first epochs share them bit for bit (on one kind of machine).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class TrainingRun:
             self.turn_to("finetune")
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train to the recipe's end, turning from the slot to the finetune phase where it says; from wherever it stands."""
+        """Train from wherever it stands to the recipe's end, turning to the finetune phase where the recipe says."""
         while self.phase == "slot" and self.epoch < self.recipe.slot_epochs:
             yield self.train_epoch()
         if self.phase == "slot" and self.recipe.finetune_epochs:
@@ -157,14 +157,15 @@ class TrainingRun:
         return Evaluation(loss, right)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything to go on bit-exactly from this epoch boundary: position, trainable state, momenta. Flat; aliases live tensors."""
+        """Everything to go on bit-exactly from this epoch boundary, flat; the tensors are the live ones."""
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         for index, momentum in enumerate(momenta(self._optimizer)):
             if momentum is not None:
                 state[f"momentum.{index}"] = momentum
         position = [PHASES.index(self.phase), self.epoch, self._slot_epochs_done]
         state["position"] = torch.tensor(position, dtype=torch.int64)
-        state["costs"] = torch.tensor([self._stored_bits, *(self._transient_bytes.get(p, 0) for p in PHASES)], dtype=torch.float64)
+        costs = [self._stored_bits, *(self._transient_bytes.get(phase, 0) for phase in PHASES)]
+        state["costs"] = torch.tensor(costs, dtype=torch.float64)
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -259,7 +260,8 @@ class TrainingRun:
     def _resident_bytes(self) -> int:
         """Data and state: what is alive all the time."""
         splits = (self.data.train, self.data.validation, self.data.test)
-        data = tensor_bytes(tensor for split in splits if isinstance(split, Split) for tensor in (split.images, split.labels))
+        resident = [split for split in splits if isinstance(split, Split)]
+        data = tensor_bytes(tensor for split in resident for tensor in (split.images, split.labels))
         return data + state_bytes(self.network, self._optimizer)
 
     def _selection(self) -> list[Tensor]:
