@@ -24,12 +24,14 @@ _HEAD = {
     "supermask": frozenset[str](),
     "learned": frozenset({"start"}),
 }
+LENGTHS = frozenset({"slot_epochs", "finetune_epochs"})
 _SHARING = {"none": "", "layer": "layer-shared", "network": "network-shared"}
+_WEIGHTS = {"kaiming_normal": "Kaiming-normal", "glorot_normal": "Glorot-normal", "signed_constant": "signed constant"}
 _AUGMENTATION = {"none": "no augmentation", "flip": "flipped", "crop_flip": "cropped and flipped"}
 _PHRASES: dict[str, Callable[[Any], str]] = {
     "preset": lambda value: {"icml": "paper's recipe", "authors_code": "authors' code"}.get(value, value),
     "sharing": lambda value: _SHARING[value],
-    "weight_init": lambda value: value.replace("_", " "),
+    "weight_init": lambda value: _WEIGHTS[value],
     "value_bound": lambda value: f"{value.replace('_', ' ')} values",
     "evaluation": lambda value: f"evaluated by {value.replace('_', ' ')}",
     "rescale": lambda value: "rescaled" if value else "",
@@ -58,17 +60,30 @@ def arm_labels(recipes: Sequence[Recipe]) -> list[str]:
     by_method: dict[str, list[str]] = defaultdict(list)
     for arm, recipe in arms.items():
         by_method[recipe.method].append(arm)
+    places = _places(arms.values())
     for group in by_method.values():
-        varying = _varying([facts[arm] for arm in group]) | (varying_everywhere & {"network", "dataset"})
+        varying = (_varying([facts[arm] for arm in group]) - {"network", "dataset"}) | places
         one_budget = len({arms[arm].budget_epochs for arm in group}) == 1
         for arm in group:
             shown = varying - set(arms[arm].filled)
-            if one_budget and not arms[arm].finetune_epochs:
-                shown -= {"slot_epochs", "finetune_epochs"}  # all of the budget: the plain arm beside the splits
-            names[arm] = _text(arms[arm], facts[arm], shown)
+            # All of the budget in the slot phase: the plain arm, beside splits of the same budget.
+            plain = not arms[arm].finetune_epochs and one_budget
+            names[arm] = _text(arms[arm], facts[arm], shown - LENGTHS if plain else shown)
+        if not any(arms[arm].finetune_epochs for arm in group):
+            shorter = {arm: _text(arms[arm], facts[arm], varying - set(arms[arm].filled) - LENGTHS) for arm in group}
+            if len(set(shorter.values())) == len(group):
+                names |= shorter  # their budgets follow from what else is said
         _tell_apart(group, names, arms, facts, varying)
     _tell_apart(list(arms), names, arms, facts, varying_everywhere)
     return [names[arm] for arm in hashes]
+
+
+def _places(recipes: Iterable[Recipe]) -> set[str]:
+    """Which of network and data set vary, less the data set where the network tells it."""
+    pairs = {(recipe.network, recipe.dataset) for recipe in recipes}
+    networks, datasets = {network for network, _ in pairs}, {dataset for _, dataset in pairs}
+    told = len(networks) == len(pairs) > 1
+    return ({"network"} if len(networks) > 1 else set()) | ({"dataset"} if len(datasets) > 1 and not told else set())
 
 
 def _facts(recipe: Recipe) -> dict[str, Any]:
@@ -93,8 +108,8 @@ def _text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
     where += [DATASET_NAMES[recipe.dataset]] if "dataset" in shown else []
     phrases = [" ".join([*where, head])]
     left = shown - _HEAD[recipe.method] - {"network", "dataset", "method"}
-    if left & {"slot_epochs", "finetune_epochs"}:
-        left -= {"slot_epochs", "finetune_epochs"}
+    if left & LENGTHS:
+        left -= LENGTHS
         phrases.append(_epochs(recipe))
     phrases += [_phrase(name, facts[name]) for name in Recipe.model_fields if name in left and name in facts]
     return ", ".join(phrase for phrase in phrases if phrase)

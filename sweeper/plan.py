@@ -188,9 +188,9 @@ def _heading(plan: Plan) -> list[str]:
 
 
 def _arm_table(arms: Sequence[PlannedArm]) -> list[str]:
-    rows = [("arm", "trials", "epochs", "FLOPs a trial", "stored")]
+    rows = [("arm", "trials", "slot + finetune epochs", "FLOPs a trial", "stored")]
     for arm in arms[:ARMS_SHOWN]:
-        epochs = f"{arm.slot_epochs} + {arm.finetune_epochs}" if arm.slot_epochs else f"{arm.finetune_epochs}"
+        epochs = f"{arm.slot_epochs} + {arm.finetune_epochs}"
         flops = "?" if arm.flops is None else f"{readable(arm.flops)}FLOP"
         rows.append((arm.label, str(arm.trials), epochs, flops, f"{arm.trials_stored}" if arm.trials_stored else "–"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
