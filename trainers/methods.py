@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from trainers.attachment import Method
+from trainers.edge_popup import EdgePopup
 from trainers.learned import LearnedWeights
 from trainers.recipe import Recipe
 from trainers.slot_machine import SlotMachine
+from trainers.supermask import Supermask
 
 METHODS: dict[str, type[Method]] = {
     "slot_machine": SlotMachine,
     "learned": LearnedWeights,
+    "edge_popup": EdgePopup,
+    "supermask": Supermask,
 }
 
 

@@ -1,0 +1,110 @@
+"""Edge-popup: fixed random weights, and learning which share of them to keep (Ramanujan et al., CVPR 2020).
+
+A connection with score s and fixed weight w is in use if |s| is among the highest of its layer; the gradient passes
+straight through the choice (their eq. 2 and code), so that of the score is G·w·sign(s), where G = dL/dW is the gradient
+of the weight in use. How many are kept is exact: their code drops the whole part of (1 - keep_fraction)·n of a layer's
+n connections, and so does this one, but without their rounding error of (1 - keep_fraction). Equal |s| are kept from
+the first connection on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainers.attachment import Method, SelectedWeight
+from trainers.fixed_weights import fixed_weights
+from trainers.options import fans
+from trainers.recipe import Recipe
+from trainers.streams import RandomStream, stream_key
+
+
+def kept_connections(connections: int, keep_fraction: float) -> int:
+    """How many of a layer's connections are kept: keep_fraction of them, rounded up, so never none."""
+    return math.ceil(connections * Fraction(str(keep_fraction)))  # 0.9 of 10 is 9, as it is written
+
+
+def top_fraction(scores: Tensor, keep_fraction: float) -> Tensor:
+    """Which scores are in the highest |scores|, as booleans of the same shape; of equal ones the first are."""
+    size = scores.detach().abs().flatten()
+    kept = kept_connections(size.numel(), keep_fraction)
+    threshold = _highest(size, kept)
+    above, ties = size > threshold, size == threshold
+    return (above | (ties & (ties.cumsum(0) <= kept - above.sum()))).view(scores.shape)
+
+
+def _highest(numbers: Tensor, rank: int) -> Tensor:
+    """The number of this rank, counted from the highest, from 1. No copy to the host for numbers on a GPU."""
+    if numbers.is_cpu:  # torch's own selection takes ten times as long there
+        place = numbers.numel() - rank
+        return torch.tensor(np.partition(numbers.numpy(), place)[place])
+    return numbers.topk(rank, sorted=False).values.amin()
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The fixed weights that are in use going forward; the gradient of all scores going back."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, fixed: Tensor, in_use: Tensor) -> Tensor:
+        ctx.save_for_backward(scores, fixed)
+        return in_use
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        scores, fixed = ctx.saved_tensors
+        return (gradients[0] * fixed).mul_(scores.sign()), None, None
+
+
+class PopupWeight(SelectedWeight):
+    """Gives a layer those of its fixed weights whose |scores| are highest, and 0 elsewhere. `original` is the scores."""
+
+    def __init__(self, fixed: Tensor, keep_fraction: float):
+        super().__init__()
+        self.keep_fraction = keep_fraction
+        self.register_buffer("fixed", fixed, persistent=False)
+
+    fixed: Tensor
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return _StraightThrough.apply(scores, self.fixed, self.selected(scores))  # type: ignore[no-any-return]
+
+    def selected(self, scores: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.fixed * top_fraction(scores, self.keep_fraction)
+
+
+@dataclass(frozen=True)
+class EdgePopup(Method):
+    """Fixed random weights; keep the best-scoring share of them (Ramanujan et al., 2020)."""
+
+    keep_fraction: float  # 0.3 keeps the best-scoring 30 % of a layer's connections
+    weight_init: str  # kaiming_normal: N(0, σ²), σ² = 2/fan_in; signed_constant: ±σ
+    scale_by_keep_fraction: bool  # σ² = 2/(fan_in·keep_fraction): as many inputs as are kept
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> EdgePopup:
+        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
+
+    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        fan_in, _ = fans(weight)
+        deviation = math.sqrt(2 / (fan_in * (self.keep_fraction if self.scale_by_keep_fraction else 1)))
+        fixed = fixed_weights(weight, name, seed, kind=self.weight_init, deviation=deviation)
+        with torch.no_grad():  # what was the layer's weight becomes its scores
+            weight.copy_(initial_scores(weight, name, seed))
+        parametrize.register_parametrization(layer, "weight", PopupWeight(fixed, self.keep_fraction), unsafe=True)
+
+
+def initial_scores(weight: Tensor, name: str, seed: int) -> Tensor:
+    """Kaiming-uniform with a = √5, which is U(-b, b) with b = 1/√fan_in; of the weight's shape."""
+    connections = torch.arange(weight.numel(), device=weight.device)
+    chance = RandomStream(stream_key(seed, "initial scores", name)).uniform(connections, torch.float64)
+    return ((2 * chance - 1) / math.sqrt(fans(weight)[0])).view(weight.shape).to(weight.dtype)
