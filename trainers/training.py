@@ -87,8 +87,10 @@ class TrainingRun:
         self._transient_bytes: dict[Phase, int] = {}
         self._stored_bits = 0.0
         self._slot_epochs_done = 0
-        self._start("slot")
-        if recipe.slot_epochs == 0:
+        if recipe.slot_epochs:
+            self._start("slot")
+        else:  # learned weights have nothing that a slot phase could train
+            self.phase, self.epoch = "slot", 0
             self.turn_to("finetune")
 
     def epochs(self) -> Iterator[EpochRecord]:
