@@ -386,6 +386,9 @@ def test_a_disk_that_takes_no_more_is_named_with_the_path_and_the_cause(store):
 
 
 def as_nobody(root, action):
+    # Whatever is imported late is imported now: nobody may be unable to read the folder that it is installed in.
+    with tempfile.TemporaryDirectory() as scratch:
+        Store(Path(scratch)).write(a_record(), a_state())
     if os.getuid() == 0:
         os.setuid(65534)
     store = Store(root)
