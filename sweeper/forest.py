@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
@@ -95,6 +96,7 @@ class _Line:
     starts: dict[int, int] = field(default_factory=dict)  # of the stage that ends at an epoch
 
 
+@lru_cache(maxsize=65536)
 def point_key(lineage: str, epoch: int) -> str:
     """The key of the point that a lineage reaches after so many epochs of its last phase."""
     return content_hash([lineage, epoch])
