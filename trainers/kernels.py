@@ -11,6 +11,7 @@ from trainers.streams import RandomStream
 SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the cache
 
 
+@torch.no_grad()
 def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) -> None:
     """Write the value of the option with the highest c·s_k(0) + w_k·B into `out`, of B's shape. Ties: the lowest k."""
     flat = accumulated.reshape(-1).double()
@@ -27,6 +28,7 @@ def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) ->
     out.view(-1).copy_(winner)
 
 
+@torch.no_grad()
 def sample(accumulated: Tensor, scale: Tensor, options: Options, noise: RandomStream) -> Tensor:
     """A value for every connection, option k with probability softmax_k(c·s_k(0) + w_k·B). Of B's shape.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,23 @@ NUMPY_TYPES = torch.float32, torch.float64
 WORTH_THREADS = 1 << 17  # connections x options: below, handing work to threads costs more than it saves
 
 
-class _StraightThrough(torch.autograd.Function):
-    """The weight in use going forward; its gradient to B, and none to c, going back (eq. 6)."""
+def straight_through(weight: Tensor, accumulated: Tensor, scale: Tensor) -> Tensor:
+    """`weight` as a leaf of the graph, whose gradient becomes that of B as it stands, and that of c is 0 (eq. 6).
 
-    @staticmethod
-    def forward(ctx: Any, accumulated: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
-        ctx.scale = scale
-        return weight.detach()  # a fresh alias: autograd marks the tensor it is given back
+    A leaf and a hook cost a fraction of an autograd function in Python, which is what a small layer would wait for.
+    """
+    if not (torch.is_grad_enabled() and accumulated.requires_grad):
+        return weight.detach()
+    leaf = weight.detach().requires_grad_()
+    leaf.register_post_accumulate_grad_hook(partial(_pass_gradient, accumulated, scale))
+    return leaf
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        return gradients[0], torch.zeros_like(ctx.scale), None
+
+def _pass_gradient(accumulated: Tensor, scale: Tensor, leaf: Tensor) -> None:
+    accumulated.grad = leaf.grad if accumulated.grad is None or leaf.grad is None else accumulated.grad + leaf.grad
+    leaf.grad = None
+    if scale.grad is None:
+        scale.grad = torch.zeros_like(scale)
 
 
 class SlotWeight(SelectedWeight):
@@ -80,13 +87,11 @@ class SlotWeight(SelectedWeight):
 
     def forward(self, accumulated: Tensor) -> Tensor:
         sampled = self.probabilistic if self.training else self.sample_at_evaluation
-        with torch.no_grad():
-            weight = self._sample(accumulated) if sampled else self._greedy(accumulated)
-        return _StraightThrough.apply(accumulated, self.scale, weight)  # type: ignore[no-any-return]
+        weight = self._sample(accumulated) if sampled else self._greedy(accumulated)
+        return straight_through(weight, accumulated, self.scale)
 
     def selected(self, accumulated: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self._greedy(accumulated).clone()
+        return self._greedy(accumulated).clone()
 
     def selected_options(self, accumulated: Tensor) -> Tensor:
         """The winning option's index for every connection, in the weight's shape."""

@@ -15,7 +15,6 @@ from torch.nn import functional
 from tests.trainers.k_scores import all_lines, attach_k_scores
 from trainers import native
 from trainers.attachment import attach, bake, selected_weights
-from trainers.kernels import sampled_option
 from trainers.optimization import learning_rate, set_learning_rate
 from trainers.recipe import Recipe
 from trainers.slot_machine import SlotMachine, SlotWeight, attach_given
