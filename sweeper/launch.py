@@ -105,6 +105,10 @@ class Launch:
         self._live[stage.key] = []
         for watcher in self.watchers:
             watcher.stage_started(stage)
+        return self.order(stage)
+
+    def order(self, stage: Stage) -> Order:
+        """All that a worker must know to train this stage."""
         return Order.of(
             stage,
             digest=self.digests[stage.recipe.dataset],

@@ -1,0 +1,142 @@
+"""Small sweeps of digits, and the commands that run them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search_spaces.spec import expand, load_spec
+from sweeper.execution import DataShelf, StageWorker
+from sweeper.forest import plant
+from sweeper.launch import Launch, Resources
+from sweeper.local_driver import run_local
+from sweeper.store import Store
+from trainers.data import data_digest
+
+ROOT = Path(__file__).resolve().parents[2]
+# What a stage measures of the clock, the machine and the process it happens to run on.
+CIRCUMSTANCES = {"train_seconds", "evaluation_seconds", "started_at", "ended_at", "environment"}
+
+TINY = """\
+name: tiny
+description: A tiny sweep.
+recipe: {network: lenet, dataset: digits, preset: icml, method: slot_machine, options: 2, width: 0.2}
+budget_epochs: 3
+slot_epochs: [1, 2]
+axes: {selection: [greedy, probabilistic]}
+arms: [{method: learned}]
+seeds: 2
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """A spec of 10 trials in 18 stages of 1 to 3 epochs."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory) -> Path:
+    """A database that MLflow has set up, which takes it seconds; copy it."""
+    from sweeper.tracking import client
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    client(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def storage(tmp_path, empty_mlflow) -> Path:
+    """A storage folder in which MLflow's database is set up already."""
+    folder = tmp_path / "storage"
+    folder.mkdir()
+    shutil.copy(empty_mlflow, folder / "mlflow.db")
+    return folder
+
+
+def a_launch(spec: Path, storage: Path, **changes: Any) -> Launch:
+    """A launch of a spec on digits, without tracking."""
+    loaded = load_spec(str(spec))
+    recipes = expand(loaded)
+    digests = {dataset: data_digest(dataset, None) for dataset in {recipe.dataset for recipe in recipes}}
+    store = Store(storage)
+    return Launch(loaded.name, plant(recipes, digests, store), digests, store, Resources(), {}, **changes)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> tuple[Path, Path]:
+    """The tiny sweep, trained locally: its spec and its storage. Copy the storage before you change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(TINY)
+    run_local(a_launch(folder / "tiny.yaml", folder / "storage"))
+    return folder / "tiny.yaml", folder / "storage"
+
+
+def train(launch: Launch, key: str) -> None:
+    """Trains one stage of a launch in this process."""
+    worker = StageWorker(launch.order(launch.forest.stages[key]), DataShelf())
+    while not worker.step().done:
+        pass
+
+
+def facts(record: Any) -> dict[str, Any]:
+    """A record without its circumstances: what must be equal wherever and however it was trained."""
+    fields = {name: value for name, value in record.as_dict().items() if name not in CIRCUMSTANCES}
+    fields["epochs"] = [
+        {name: value for name, value in epoch.items() if name not in CIRCUMSTANCES} for epoch in record.epochs
+    ]
+    return fields
+
+
+def table_of(storage: Path, sweep: str = "tiny") -> list[Mapping[str, Any]]:
+    """The trials of a sweep as `sweeper runs --json` has them, without seconds."""
+    done = run_sweeper("runs", sweep, "--storage", storage, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    return [{name: value for name, value in row.items() if name not in CIRCUMSTANCES} for row in rows]
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line as a user's shell would run it."""
+    return [sys.executable, "-m", "sweeper", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    """As the tests have it, with this checkout importable from anywhere."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+
+
+def run_sweeper(*arguments: object, timeout: float = 120, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Runs the real command and waits for it."""
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=timeout, env=environment() | changes
+    )
+
+
+def start_sweeper(*arguments: object, out: Path) -> subprocess.Popen[bytes]:
+    """Starts the real command, as the leader of a process group of its own, and lets it run."""
+    with out.open("ab") as file:
+        return subprocess.Popen(
+            command(*arguments), stdout=file, stderr=file, env=environment(), start_new_session=True
+        )
+
+
+Waiting = Callable[[], bool]
+
+
+def wait_until(happens: Waiting, seconds: float = 60.0) -> None:
+    """Looks again and again; fails after `seconds`."""
+    import time
+
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
