@@ -1,1 +1,21 @@
 """Read tracked sweeps, say what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path) -> Path:
+    """Write the report of these sweeps under `out` and return the path of its report.html.
+
+    Raises InvalidInput for a store that is not there, an unknown sweep, or a folder that cannot be written.
+    """
+    # Here, so that importing this package costs nothing until a report is wanted.
+    from reports.composition import compose
+    from reports.links import Links
+    from reports.runs import read_sweeps
+    from reports.writing import write
+
+    tracked = read_sweeps(sweeps, tracking_uri)
+    return write(*compose(tracked, Links.of(tracking_uri)), out)

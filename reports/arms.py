@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.costs import COSTS
 from reports.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES
 from reports.statistics import interval_half_width, pareto_front
 
@@ -21,9 +22,6 @@ FAMILIES = {
     "supermask": "supermask",
     "learned": "learned weights",
 }
-COSTS = ("flops", "train_seconds", "energy_joules", "peak_memory_bytes", "state_bytes", "stored_bits_per_weight")
-# These depend on the machine, so arms are compared on one kind of device only.
-MEASURED_COSTS = frozenset({"train_seconds", "energy_joules", "peak_memory_bytes"})
 ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
 
 
@@ -34,12 +32,13 @@ def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> 
     that completed trials ran on; `seeds` and `run_ids` are tuples. Ordered by family, options and label.
     """
     trials = trials.assign(measured=(trials["status"] == COMPLETED) & trials["test_accuracy"].notna())
-    groups = trials.groupby(list(by), sort=False)
-    arms = groups[["arm", "sweep", "arm_hash", *ARM_FIELDS]].first()
+    keys = list(by) if len(by) > 1 else by[0]
+    groups = trials.groupby(keys, sort=False)
+    arms = groups[["arm", "sweep", "arm_hash", "experiment_id", *ARM_FIELDS]].first()
     arms["trials"] = groups.size()
     for status in STATUSES:
         arms[f"status_{status}"] = (trials["status"] == status).groupby([trials[key] for key in by]).sum()
-    measured = trials[trials["measured"]].groupby(list(by), sort=False)
+    measured = trials[trials["measured"]].groupby(keys, sort=False)
     arms["n"] = measured.size().reindex(arms.index, fill_value=0)
     means, deviations, counts = (getattr(measured[list(METRICS)], what)() for what in ("mean", "std", "count"))
     half_widths = pd.DataFrame(interval_half_width(deviations, counts), index=means.index, columns=means.columns)
@@ -51,8 +50,8 @@ def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> 
     arms["family"] = _families(arms)
     order = {family: place for place, family in enumerate(FAMILIES)}
     arms = arms.reset_index(drop=True).assign(place=lambda frame: frame["family"].map(order))
-    keys = ["place", "options", "slot_epochs", "arm", "arm_hash"]
-    return arms.sort_values(keys, ignore_index=True).drop(columns="place")
+    order_by = ["place", "options", "slot_epochs", "arm", "arm_hash"]
+    return arms.sort_values(order_by, ignore_index=True).drop(columns="place")
 
 
 def once_each(trials: pd.DataFrame) -> pd.DataFrame:
@@ -77,8 +76,18 @@ def mark_fronts(arms: pd.DataFrame) -> pd.DataFrame:
 
 def same_problem(arms: pd.DataFrame, cost: str | None = None) -> list[pd.DataFrame]:
     """The arms by network and data set, and for a measured cost by device: only these may be compared."""
-    keys = ["network", "dataset", *(["device"] if cost in MEASURED_COSTS else [])]
+    keys = ["network", "dataset", *(["device"] if cost and COSTS[cost].measured else [])]
     return [group for _, group in arms[arms["n"] > 0].groupby(keys, sort=False)]
+
+
+def best_by(arms: pd.DataFrame, metric: str) -> pd.Series[Any]:
+    """The arm with the highest mean; the first of equals."""
+    return arms.iloc[int(arms[metric].fillna(-np.inf).to_numpy(dtype=float).argmax())]
+
+
+def rows(frame: pd.DataFrame) -> list[Any]:
+    """The rows as objects with an attribute per column."""
+    return list(frame.itertuples(index=False))
 
 
 def _families(arms: pd.DataFrame) -> Any:

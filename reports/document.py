@@ -30,6 +30,7 @@ class Column:
     title: str
     unit: str = ""
     numeric: bool = True
+    wraps: bool = False  # long text that may take several lines
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Figure:
 
     kind: ClassVar[str] = "figure"
     name: str
+    title: str
     caption: str
     alternative: str
     svg: str

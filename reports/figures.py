@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from reports.arms import FAMILIES
@@ -53,22 +53,26 @@ class Words:
 def accuracy_by_arm(points: pd.DataFrame, words: Words) -> str:
     """A row per arm, in the order given: its mean and 95 % interval, its n at the right.
 
-    points: label, family, accuracy, half_width (fractions), n.
+    points: label, family, accuracy, half_width (fractions), n, below. What is `below` the scale is written, not drawn.
     """
     hints, rows = {}, len(points)
     with _axes(left=0.3, right=0.94, height=0.95 + 0.235 * rows, bottom=0.45) as (figure, axes):
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
-        at_the_right: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": FAINT, "fontsize": 9}
+        beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": FAINT, "fontsize": 9}
         for place, point in enumerate(_rows(points)):
             hints[f"row-{place}"] = _hint(point.label, point)
             colour = COLOURS[point.family][0]
+            axes.text(1.02, place, f"{point.n}", va="center", **beside)
+            if point.below:
+                written = f"◂ {percent(point.accuracy, point.half_width)}"
+                axes.text(0.01, place, written, va="center", **beside | {"color": colour})
+                continue
             if not isnan(point.half_width):
                 low, high = 100 * (point.accuracy - point.half_width), 100 * (point.accuracy + point.half_width)
                 axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="round")
             _marker(axes, 100 * point.accuracy, place, point, axes.transData, f"row-{place}")
-            axes.text(1.02, place, f"{point.n}", va="center", **at_the_right)
-        axes.text(1.02, -1.05, "n", va="center", **at_the_right)
+        axes.text(1.02, -1.05, "n", va="center", **beside)
         axes.set_ylim(rows - 0.4, -0.6)
         axes.set_yticks(range(rows), points["label"], color=INK)
         axes.spines["left"].set_visible(False)
@@ -100,6 +104,11 @@ def accuracy_against_cost(points: pd.DataFrame, cost_label: str, words: Words) -
         axes.xaxis.set_minor_formatter(NullFormatter())
         if axes.get_xscale() == "linear":
             axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+        elif points["cost"].nunique() <= 6:
+            axes.xaxis.set_major_locator(FixedLocator(sorted(set(points["cost"]))))
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.set_xlabel(cost_label)
         _accuracy_axis(axes)
         _family_legend(axes, points["family"])
@@ -117,7 +126,10 @@ def accuracy_over(points: pd.DataFrame, baseline: pd.DataFrame, x_label: str, lo
     with _axes(right=0.78, top=0.62 if points["published"].notna().any() else 0.36) as (figure, axes):
         if logarithmic:
             axes.set_xscale("log", base=2)
-        axes.margins(x=0.06, y=0.1)
+        low, high = float(points["x"].min()), float(points["x"].max())
+        room = 0.07 * (high - low)
+        axes.set_xlim(*((low / 1.25, high * 1.25) if logarithmic else (low - room, high + room)))
+        _accuracy_limits(axes, pd.concat([points, baseline]), points["published"])
         for place, line in enumerate(_rows(baseline)):
             ends.append((_band(axes, line, place), line.label, COLOURS["learned"][0]))
         names = list(dict.fromkeys(points["series"]))
@@ -196,8 +208,13 @@ def _limits(axes: Axes, points: pd.DataFrame) -> None:
     else:
         room = 0.08 * (high - low) or 0.5 * high or 1.0
         axes.set_xlim(low - room, high + room)
+    _accuracy_limits(axes, points)
+
+
+def _accuracy_limits(axes: Axes, points: pd.DataFrame, others: pd.Series[Any] | None = None) -> None:
     margin = points["half_width"].fillna(0)
-    low, high = 100 * float((points["accuracy"] - margin).min()), 100 * float((points["accuracy"] + margin).max())
+    ends = pd.concat([points["accuracy"] - margin, points["accuracy"] + margin, *([] if others is None else [others])])
+    low, high = 100 * float(ends.min()), 100 * float(ends.max())
     room = 0.08 * (high - low) or 1.0
     axes.set_ylim(low - room, high + 1.5 * room)
 
@@ -254,8 +271,9 @@ def _family_legend(axes: Axes, families: pd.Series[Any]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.075, 1.06), ncols=4, fontsize=9, handletextpad=0.4,
-                columnspacing=1.4, handlelength=1.2)  # fmt: skip
+    columns = len(axes.get_legend_handles_labels()[0])
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.075, 1.06), ncols=columns if columns < 6 else 4, fontsize=9,
+                handletextpad=0.4, columnspacing=1.4, handlelength=1.2)  # fmt: skip
 
 
 # Where a name may stand beside its point, the best place first: across and up (pt), and how its text is set there.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -28,7 +30,10 @@ INFINITE = 1e308  # MLflow stores infinity as the largest double
 COMPLETED = "COMPLETED"
 STATUSES = (COMPLETED, "FAILED", "STOPPED_EARLY", "RUNNING", "PENDING")
 STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": "STOPPED_EARLY", "SCHEDULED": "PENDING"}
-TAGS = ("arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version")
+TAGS = (
+    "arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version", "torch", "python",
+    "data_digest", "numerics_version",
+)  # fmt: skip
 TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
 METRICS = (
     "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
@@ -48,6 +53,7 @@ class Sweep:
     ended: str
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+    spec: str = ""  # the YAML that was launched; empty where it was not kept
 
     @property
     def planned(self) -> int | None:
@@ -72,7 +78,7 @@ def read_sweeps(names: Sequence[str], tracking_uri: str) -> Tracked:
     sweeps, records = [], []
     for experiment in experiments:
         runs = list(_runs(client, experiment.experiment_id))
-        sweeps.append(_sweep(experiment, [run for run in runs if run.data.tags.get("sweeper.kind") == "sweep"]))
+        sweeps.append(_sweep(client, experiment, [run for run in runs if run.data.tags.get("sweeper.kind") == "sweep"]))
         records += [_record(experiment.name, run) for run in runs if run.data.tags.get("sweeper.kind") == "trial"]
     return Tracked(tuple(sweeps), trials_frame(records))
 
@@ -90,9 +96,12 @@ def trials_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     for metric in METRICS:
         values = pd.to_numeric(frame[metric]).astype(float)
         frame[metric] = values.where(values.abs() < INFINITE)
+    # Without its tag a trial is a recipe, and an arm, of its own.
+    frame["recipe_hash"] = frame["recipe_hash"].where(frame["recipe_hash"] != "", frame["run_id"])
+    frame["arm_hash"] = frame["arm_hash"].where(frame["arm_hash"] != "", frame["recipe_hash"])
     frame["best_first"] = (frame["status"] != COMPLETED).astype(int)
     frame = frame.sort_values(["sweep", "recipe_hash", "best_first", "started", "run_id"], kind="stable")
-    frame = frame[~(frame.duplicated(["sweep", "recipe_hash"]) & (frame["recipe_hash"] != ""))]
+    frame = frame.drop_duplicates(["sweep", "recipe_hash"])
     return frame.drop(columns="best_first").sort_values(["sweep", "arm", "seed", "run_id"]).reset_index(drop=True)
 
 
@@ -132,12 +141,13 @@ def _client(tracking_uri: str) -> MlflowClient:
         if not path.is_file():
             raise InvalidInput(f"tracking: there is no database at {path} (has a sweep been launched there?)")
     elif address.scheme in ("http", "https"):
-        where = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+        where = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl().rstrip("/")
         try:
-            with urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=5):
+            with urlopen(f"{where}/health", timeout=5):
                 pass
-        except (URLError, TimeoutError, OSError) as error:
+        except (URLError, OSError) as error:
             raise InvalidInput(f"tracking: no MLflow server answers at {where} ({error})") from None
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return MlflowClient(tracking_uri=tracking_uri)
 
 
@@ -163,8 +173,8 @@ def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
             return
 
 
-def _sweep(experiment: Experiment, parents: list[Run]) -> Sweep:
-    parent = max(parents, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+def _sweep(client: MlflowClient, experiment: Experiment, parents: list[Run]) -> Sweep:
+    parent = min(parents, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
     if parent is None:
         return Sweep(experiment.name, experiment.experiment_id, None, "", "", "", {}, {})
     return Sweep(
@@ -176,7 +186,17 @@ def _sweep(experiment: Experiment, parents: list[Run]) -> Sweep:
         _utc(parent.info.end_time),
         dict(parent.data.tags),
         dict(parent.data.metrics),
+        _artifact(client, parent.info.run_id, "spec.yaml"),
     )
+
+
+def _artifact(client: MlflowClient, run_id: str, path: str) -> str:
+    """The text of an artifact, or nothing: artifacts may lie where this machine cannot reach."""
+    with TemporaryDirectory() as folder:
+        try:
+            return Path(client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
+        except (MlflowException, OSError, UnicodeDecodeError):
+            return ""
 
 
 def _record(sweep: str, run: Run) -> dict[str, Any]:

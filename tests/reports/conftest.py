@@ -138,7 +138,7 @@ def track(
         run = client.create_run(experiment, start_time=START, run_name=record["name"], tags={
             "mlflow.parentRunId": parent.info.run_id, "sweeper.kind": "trial", "sweeper.sweep": sweep,
             "sweeper.status": record["status"], "sweeper.seed": str(record["seed"]),
-            **{f"sweeper.{tag}": record[tag] for tag in TAGS},
+            **{f"sweeper.{tag}": record[tag] for tag in TAGS if tag in record},
         })  # fmt: skip
         runs[record["recipe_hash"]] = run.info.run_id
         fields = [Param(name, str(record[name])) for name in Recipe.model_fields if name in record]

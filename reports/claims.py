@@ -1,0 +1,206 @@
+"""The claims of the paper, each tested on what was measured. A verdict is computed, never typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, isnan, log
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from reports import formats, pairings
+from reports.pairings import Arena, Pairing
+from reports.statistics import Difference, holm, paired, welch
+
+SIGNIFICANT = 0.05
+NO_LESS = 0.0025  # 'at least as good' means: not worse by a quarter of a point
+LITTLE = 0.0025  # 'saturates' means: gains less than a quarter of a point
+WORKS = 0.01  # sharing 'works' where it costs less than a point, and 'fails' where it costs more
+LEAP = 0.1
+ABOUT = 1.5  # 'about the cost' means: less than one and a half times
+
+
+class Verdict(StrEnum):
+    """Supported: every comparison shows it. Contradicted: at least one shows the opposite. Otherwise neither."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    NOT_ENOUGH_DATA = "not enough data"
+
+
+class Reading(StrEnum):
+    """What one comparison says, after Holm's correction."""
+
+    AS_CLAIMED = "as claimed"
+    OPPOSITE = "the opposite"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is compared, from a frame of trials, and how a difference of it reads."""
+
+    name: str
+    values: Callable[[pd.DataFrame], Any]
+    text: Callable[[float], str]
+
+
+ACCURACY = Measure("test accuracy, points", lambda trials: trials["test_accuracy"], formats.points)
+# Compared as a ratio, hence in logarithms.
+PACE = Measure(
+    "seconds per epoch, ratio",
+    lambda trials: np.log(trials["train_seconds"] / trials["epochs"]),
+    lambda value: formats.MISSING if isnan(value) else f"× {exp(value):.2f}",
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That the first arm of every pair lies above, or below, the second by more than a threshold."""
+
+    name: str
+    statement: str
+    pairing: Pairing
+    expected: Literal["above", "below"] = "above"
+    threshold: float = 0.0
+    measure: Measure = ACCURACY
+    by_seed: bool = False  # arms of one seed share their random values: paired by seed, not independent
+    needs: str = ""
+
+
+CLAIMS = (
+    Claim(
+        "options-grow", "Accuracy grows with the number of options, from the fewest (2 or more) to the most up to 8",
+        pairings.more_options, by_seed=True, needs="slot machines that differ in K, between 2 and 8",
+    ),
+    Claim(
+        "options-saturate", "Accuracy saturates at 8 to 16 options: more of them gain less than 0.25 points",
+        pairings.beyond_saturation, "below", LITTLE, by_seed=True,
+        needs="slot machines with 8 or 16 options, and with more than 16",
+    ),
+    Claim(
+        "greedy-beats-probabilistic", "Greedy selection is more accurate than probabilistic selection, at every K",
+        pairings.greedy_against_probabilistic, by_seed=True, needs="greedy and probabilistic selection at the same K",
+    ),
+    Claim(
+        "two-options-leap", "Two options leap from one: they are more than 10 points more accurate",
+        pairings.two_against_one, threshold=LEAP, by_seed=True, needs="slot machines with K = 1 and with K = 2",
+    ),
+    Claim(
+        "slot-machine-edge-popup", "Slot machines (GS) are at least as accurate as edge-popup, within 0.25 points",
+        pairings.methods("slot_machine", "edge_popup"), threshold=-NO_LESS,
+        needs="slot machines and edge-popup on the same network and data",
+    ),
+    Claim(
+        "edge-popup-supermask", "Edge-popup is at least as accurate as supermasks, within 0.25 points",
+        pairings.methods("edge_popup", "supermask"), threshold=-NO_LESS,
+        needs="edge-popup and supermasks on the same network and data",
+    ),
+    Claim(
+        "finetuned-beats-scratch", "A finetuned selection beats learning from scratch with the same total of epochs",
+        pairings.finetuned_against_scratch,
+        needs="finetuned slot machines, and learned weights with the same total of epochs",
+    ),
+    Claim(
+        "slot-epochs-help", "More slot epochs help, at one total of epochs: the longest slot phase beats the shortest",
+        pairings.longer_slot_phase, by_seed=True, needs="at least two splits of one total of epochs",
+    ),
+    Claim(
+        "sharing-works", "Shared values work at large K (32 or more): they cost less than 1 point",
+        pairings.shared_against_own(pairings.MOST, 1 << 16), threshold=-WORKS, by_seed=True,
+        needs="shared and unshared values at K = 32 or more",
+    ),
+    Claim(
+        "sharing-fails", "Shared values fail at small K (4 or fewer): they cost more than 1 point",
+        pairings.shared_against_own(2, pairings.FEW), "below", -WORKS, by_seed=True,
+        needs="shared and unshared values at K = 2 to 4",
+    ),
+    Claim(
+        "cost-of-learned", "An epoch of a slot machine (GS) takes about as long as of learned weights: under 1.5 times",
+        pairings.machine_against_learned, "below", log(ABOUT), measure=PACE,
+        needs="slot machines and learned weights timed on the same kind of device",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One pair of arms, and what it says about the claim."""
+
+    first: dict[str, Any]
+    second: dict[str, Any]
+    difference: Difference
+    adjusted_p: float
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim with its verdict and the evidence that it rests on."""
+
+    claim: Claim
+    verdict: Verdict
+    reason: str
+    comparisons: list[Comparison]
+
+
+def judge(claim: Claim, arena: Arena, trials: pd.DataFrame) -> Judgement:
+    """Compare every pair of the claim, correct for their number (Holm), and conclude."""
+    by_run, arms = trials.set_index("run_id"), arena.records
+    pairs = [(arms[first], arms[second]) for first, second in dict.fromkeys(claim.pairing(arena))]
+    differences = [_compare(claim, by_run.loc[list(a["run_ids"])], by_run.loc[list(b["run_ids"])]) for a, b in pairs]
+    adjusted = holm([difference.p_value for difference in differences])
+    comparisons = [
+        Comparison(first, second, difference, p, _read(claim, difference, p))
+        for (first, second), difference, p in zip(pairs, differences, adjusted, strict=True)
+    ]
+    return Judgement(claim, *conclude([comparison.reading for comparison in comparisons], claim.needs), comparisons)
+
+
+def conclude(readings: Sequence[Reading], needs: str) -> tuple[Verdict, str]:
+    """The verdict, and why, from what the comparisons say."""
+    if not readings:
+        return Verdict.NOT_ENOUGH_DATA, f"Nothing to compare: this needs {needs}."
+    shown, opposite = readings.count(Reading.AS_CLAIMED), readings.count(Reading.OPPOSITE)
+    left = len(readings) - shown - opposite
+    parts = [f"{shown} of {formats.counted(len(readings), 'comparison')} {'shows' if shown == 1 else 'show'} it"]
+    parts += [f"{opposite} {'shows' if opposite == 1 else 'show'} the opposite"] if opposite else []
+    parts += [f"{left} cannot be told from chance with these seeds"] if left else []
+    said = "; ".join(parts) + "."
+    if opposite:
+        return Verdict.CONTRADICTED, said
+    return (Verdict.NOT_ENOUGH_DATA if left else Verdict.SUPPORTED), said
+
+
+def effect(judgement: Judgement) -> str:
+    """The measured differences in a few words: one with its interval, or the range of several."""
+    text, found = judgement.claim.measure.text, [each.difference for each in judgement.comparisons]
+    known = [difference for difference in found if not isnan(difference.mean)]
+    if not known:
+        return ""
+    what, unit = judgement.claim.measure.name.split(", ")
+    if len(known) > 1:
+        low, high = min(each.mean for each in known), max(each.mean for each in known)
+        return f"Measured differences of {what}: {text(low)} to {text(high)} ({unit})."
+    interval = "" if isnan(known[0].low) else f", 95 % interval {text(known[0].low)} to {text(known[0].high)}"
+    return f"Measured difference of {what}: {text(known[0].mean)} ({unit}{interval})."
+
+
+def _compare(claim: Claim, first: pd.DataFrame, second: pd.DataFrame) -> Difference:
+    ours, theirs = claim.measure.values(first), claim.measure.values(second)
+    if claim.by_seed:
+        a, b = ours.groupby(first["seed"]).mean(), theirs.groupby(second["seed"]).mean()
+        common = sorted(set(a.dropna().index) & set(b.dropna().index))
+        if len(common) > 1:
+            return paired(a[common], b[common], claim.threshold)
+    return welch(ours, theirs, claim.threshold)
+
+
+def _read(claim: Claim, difference: Difference, adjusted_p: float) -> Reading:
+    if isnan(adjusted_p) or adjusted_p >= SIGNIFICANT:
+        return Reading.OPEN
+    above = difference.mean > claim.threshold
+    return Reading.AS_CLAIMED if above == (claim.expected == "above") else Reading.OPPOSITE

@@ -1,0 +1,120 @@
+"""Where the numbers come from: what is missing and why, what was run, by which code, on what machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from reports.arms import rows
+from reports.document import Block, Cell, Code, Column, Facts, Notice, Paragraph, Section, Table, slug
+from reports.formats import MISSING, counted, listed, number, seconds
+from reports.links import Links
+from reports.runs import COMPLETED, STATUSES, Sweep, Tracked
+from reports.tables import status_word
+
+MOST_FAILURES = 20  # in a notice; the table of trials has them all
+
+
+def counts(sweep: Sweep, trials: pd.DataFrame) -> dict[str, int]:
+    """Trials by status; 'NOT_TRACKED' for those that the spec asks for and MLflow has no run of."""
+    found = Counter(trials["status"])
+    known = {status: found[status] for status in STATUSES if found[status]}
+    other = {status: count for status, count in sorted(found.items()) if status not in STATUSES}
+    missing = (sweep.planned or 0) - len(trials)
+    return {**known, **other, **({"NOT_TRACKED": missing} if missing > 0 else {})}
+
+
+def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
+    """What a reader must know about trials that are not in the averages; None where all completed."""
+    found = counts(sweep, trials)
+    total = sum(found.values())
+    done = found.get(COMPLETED, 0)
+    without = trials[(trials["status"] == COMPLETED) & trials["test_accuracy"].isna()]
+    if done == total and without.empty:
+        return None if total else Notice("No trial is tracked yet", ["There is nothing to average."])
+    lines = [
+        f"{counted(count, 'trial')} {status_word(status)}" for status, count in found.items() if status != COMPLETED
+    ]
+    if len(without):
+        lines.append(f"{counted(len(without), 'completed trial')} whose results MLflow does not have yet")
+    failed = trials[trials["status"] == "FAILED"]
+    lines += [f"{trial.name}: {trial.failure or 'no reason given'}" for trial in rows(failed.head(MOST_FAILURES))]
+    if len(failed) > MOST_FAILURES:
+        lines.append(f"and {counted(len(failed) - MOST_FAILURES, 'more failed trial')}: see the table of trials")
+    lines.append("Only completed trials are averaged. Launching the sweep again runs what is missing.")
+    return Notice(f"Incomplete: {done:,} of {counted(total, 'trial')} completed", lines)
+
+
+def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts:
+    """The few numbers that head a sweep."""
+    found = counts(sweep, trials)
+    pairs = [
+        ("trials completed", f"{found.get(COMPLETED, 0):,} of {sum(found.values()):,}"),
+        ("arms", f"{len(arms):,}"),
+        ("seeds per arm", _range(arms["n"])),
+    ]
+    spent, alone = sweep.metrics.get("epochs_shared"), sweep.metrics.get("epochs_alone")
+    if spent and alone and alone > 0:
+        saved = f", {100 * (1 - spent / alone):.0f} % fewer than alone" if spent < alone else ""
+        pairs.append((f"epochs{saved}", number(spent)))
+    if wall := sweep.metrics.get("wall_seconds"):
+        pairs.append(("from launch to end", seconds(wall)))
+    return Facts(pairs, prominent=True)
+
+
+def section(tracked: Tracked, links: Links) -> Section:
+    """Provenance of every sweep in the report, and the command that makes it again."""
+    names = [sweep.name for sweep in tracked.sweeps]
+    blocks: list[Block] = [
+        Paragraph("This report was made from the tracked runs by this command; the same runs give the same bytes."),
+        Code(shlex.join(["sweeper", "report", *names, "-o", "DIR"])),
+    ]
+    subsections = []
+    for sweep in tracked.sweeps:
+        trials = tracked.trials[tracked.trials["sweep"] == sweep.name]
+        inner: list[Block] = [Facts(_facts(sweep, trials, links)), _hardware(sweep, trials)]
+        if sweep.spec:
+            inner.append(Code(sweep.spec, title="spec.yaml, as it was launched"))
+        subsections.append(Section(sweep.name, "", inner))
+    return Section("Provenance", "provenance", blocks, subsections)
+
+
+def _facts(sweep: Sweep, trials: pd.DataFrame, links: Links) -> list[tuple[str, str]]:
+    by_status = [f"{count:,} {status_word(status)}" for status, count in counts(sweep, trials).items()]
+    totals = sweep.metrics
+    pairs = [
+        ("Trials", listed(by_status) or MISSING),
+        ("Started", sweep.started or MISSING),
+        ("Ended", sweep.ended or "not ended"),
+        ("Spent", ", ".join(filter(None, [
+            f"{number(totals['epochs_spent'])} epochs" if "epochs_spent" in totals else "",
+            f"{seconds(totals['spent_seconds'])} of device time" if "spent_seconds" in totals else "",
+        ])) or MISSING),
+        ("Commit", _values(trials["git_commit"]) or sweep.tags.get("sweeper.git_commit", MISSING)),
+        ("Version", _values(trials["version"]) or sweep.tags.get("sweeper.version", MISSING)),
+        ("Recipe family", _values(trials["preset"]) or MISSING),
+        ("Spec hash", sweep.tags.get("sweeper.spec_hash", MISSING)),
+        ("MLflow", links.sweep(sweep.experiment_id)),
+    ]  # fmt: skip
+    own = {"Data digest": "data_digest", "Numerics version": "numerics_version", "torch": "torch", "Python": "python"}
+    return [*pairs, *((title, _values(trials[tag])) for title, tag in own.items() if _values(trials[tag]))]
+
+
+def _hardware(sweep: Sweep, trials: pd.DataFrame) -> Table:
+    """Which machines the trials ran on; where there are several, times are not compared across them."""
+    data = trials[trials["device"] != ""].groupby(["device", "host"], sort=True).size().rename("trials").reset_index()
+    cells = [[Cell(row.device), Cell(row.host), Cell(f"{row.trials:,}", int(row.trials))] for row in rows(data)]
+    columns = [Column("Device", numeric=False), Column("Host", numeric=False), Column("Trials")]
+    return Table(f"hardware-{slug(sweep.name)}", "Hardware", columns, cells, [], data)
+
+
+def _values(column: pd.Series[Any]) -> str:
+    return ", ".join(sorted({str(value) for value in column if value}))
+
+
+def _range(values: pd.Series[Any]) -> str:
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -1,0 +1,202 @@
+"""Frames as tables to read: what stands in which column, in which unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports import formats
+from reports.arms import FAMILIES, best_by, same_problem
+from reports.charts import problem_name
+from reports.costs import COSTS
+from reports.document import Cell, Column, Table
+from reports.likeness import Likeness
+from reports.links import Links
+from reports.reference import COLUMNS, best_published
+
+FRONT = "◆"
+ACCURACY_NOTE = (
+    "Accuracies are means over the completed trials of an arm, ± half of the Student-t 95 % interval of that mean; "
+    "n is the number of trials averaged. With n = 1 there is no interval."
+)
+COST_NOTE = (
+    "Costs are standalone, means over trials: what one trial would cost alone, whatever the sweep shared. "
+    f"{FRONT} marks the Pareto front of mean test accuracy against that cost, within a network, data set and device."
+)
+# How a published number was come by, where it was not simply printed.
+KIND_MARKS = {"figure-read": "figure", "secondary": "quoted"}
+KIND_NOTE = "Published values marked 'figure' were read off a plot; those marked 'quoted' are second-hand."
+
+
+def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None = None) -> Table:
+    """The table of a sweep: accuracy and standalone cost of every arm."""
+    costs = [cost for cost in COSTS if arms[cost].notna().any()]
+    compared, turned = arms["published"].notna().any(), arms["slot_test_accuracy"].notna().any()
+    columns = [
+        Column("Arm", numeric=False), Column("n"), Column("Test accuracy", "%"), Column("Validation accuracy", "%"),
+        *([Column("Test before finetuning", "%")] if turned else []),
+        *([Column("Published", "%"), Column("Difference", "points")] if compared else []),
+        Column("Epochs"), *(Column(COSTS[cost].title, COSTS[cost].column_unit) for cost in costs),
+    ]  # fmt: skip
+    rows = []
+    for arm in arms.to_dict("records"):
+        href = links.arm(arm["experiment_id"], arm["arm_hash"]) if links else ""
+        rows.append([
+            Cell(arm["arm"], href=href, family=arm["family"], note=FAMILIES.get(arm["family"], "")),
+            _count(arm), accuracy(arm, "test_accuracy"), accuracy(arm, "validation_accuracy"),
+            *([accuracy(arm, "slot_test_accuracy")] if turned else []),
+            *([published(arm), difference(arm)] if compared else []),
+            _number(arm["epochs"], formats.number), *(_cost(arm, cost) for cost in costs),
+        ])  # fmt: skip
+    notes = [ACCURACY_NOTE, COST_NOTE, *([KIND_NOTE] if compared else [])]
+    return Table(name, caption, columns, rows, notes, numbers(arms, costs))
+
+
+def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
+    """Every trial, with a link to its run."""
+    columns = [
+        Column("Trial", numeric=False), Column("Status", numeric=False), Column("Test accuracy", "%"),
+        Column("Validation accuracy", "%"), Column("Epochs"), Column("Time"), Column("Device", numeric=False),
+        Column("Why it failed", numeric=False, wraps=True),
+    ]  # fmt: skip
+    rows = [
+        [
+            Cell(trial["name"], href=links.run(trial["experiment_id"], trial["run_id"])),
+            Cell(status_word(trial["status"])),
+            _number(trial["test_accuracy"], formats.percent), _number(trial["validation_accuracy"], formats.percent),
+            _number(trial["epochs"], formats.number), _number(trial["train_seconds"], formats.seconds),
+            Cell(trial["device"]), Cell(trial["failure"]),
+        ]
+        for trial in trials.to_dict("records")
+    ]  # fmt: skip
+    shown = ["sweep", "name", "arm", "seed", "status", "failure", "run_id", "recipe_hash", "device", "host"]
+    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", "epochs", *COSTS]
+    data = trials[[*shown, *(metric for metric in metrics if trials[metric].notna().any())]]
+    caption = f"All {formats.counted(len(trials), 'trial')}; names link to the runs in MLflow."
+    return Table(name, caption, columns, rows, [], data, folded=True)
+
+
+def choice_table(arms: pd.DataFrame, name: str) -> Table | None:
+    """The best K of every line over K: by validation, which is how one may choose, and by test, which papers print."""
+    rows: list[list[Cell]] = []
+    chosen: list[dict[str, Any]] = []
+    for group in same_problem(arms):
+        machines = np.flatnonzero(group["method"] == "slot_machine")
+        for members in Likeness(group).groups(machines, {"options"}):
+            line = group.iloc[members]
+            if line["options"].nunique() < 2:
+                continue
+            fair, best = best_by(line, "validation_accuracy"), best_by(line, "test_accuracy")
+            reported = dict(zip(COLUMNS, best_published(fair.to_dict()), strict=True))
+            what = f"{problem_name(fair)}: {FAMILIES[fair['family']]}"
+            rows.append([
+                Cell(what, family=fair["family"]), Cell(f"{fair['options']}", int(fair["options"])),
+                accuracy(fair, "test_accuracy"), _count(fair), Cell(f"{best['options']}", int(best["options"])),
+                accuracy(best, "test_accuracy"), published(reported),
+            ])  # fmt: skip
+            chosen.append({
+                "what": what, "options_by_validation": fair["options"], "test_accuracy": fair["test_accuracy"],
+                "half_width": fair["test_accuracy_half_width"], "n": fair["n"], "options_by_test": best["options"],
+                "test_accuracy_by_test": best["test_accuracy"], **reported,
+            })  # fmt: skip
+    if not rows:
+        return None
+    columns = [
+        Column("Slot machine", numeric=False), Column("K by validation"), Column("Its test accuracy", "%"), Column("n"),
+        Column("K by test"), Column("Its test accuracy", "%, selected on test"), Column("Published best", "%"),
+    ]  # fmt: skip
+    notes = [
+        "Choose by validation. The columns chosen on the test split flatter the method; they are printed because the "
+        "published comparison table takes the best K by test accuracy."
+    ]
+    return Table(name, "K chosen by validation, and by test", columns, rows, notes, pd.DataFrame(chosen))
+
+
+def published_table(arms: pd.DataFrame, name: str) -> Table | None:
+    """Ours beside what was published, a row per arm that has a published counterpart."""
+    compared = arms[arms["published"].notna() & (arms["n"] > 0)]
+    if compared.empty:
+        return None
+    columns = [
+        Column("Network", numeric=False), Column("Arm", numeric=False), Column("Ours", "%"), Column("n"),
+        Column("Epochs"), Column("Recipe", numeric=False), Column("Published", "%"), Column("Difference", "points"),
+        Column("Source", numeric=False),
+    ]  # fmt: skip
+    sources = list(dict.fromkeys(compared["published_source"]))
+    rows = [
+        [
+            Cell(problem_name(arm)), Cell(arm["arm"], family=arm["family"]), accuracy(arm, "test_accuracy"),
+            _count(arm), _number(arm["epochs"], formats.number), Cell(str(arm["preset"])), published(arm),
+            difference(arm), Cell(f"[{sources.index(arm['published_source']) + 1}]", note=arm["published_source"]),
+        ]
+        for arm in compared.to_dict("records")
+    ]  # fmt: skip
+    notes = ["Difference: ours less the published value. Epochs and recipe are ours.", KIND_NOTE]
+    notes += [f"[{place}] {source}." for place, source in enumerate(sources, start=1)]
+    return Table(name, "Ours and published test accuracy", columns, rows, notes, numbers(compared, []))
+
+
+def accuracy(arm: Any, metric: str) -> Cell:
+    """A mean with its interval, in %."""
+    mean = float(arm[metric])
+    return Cell(formats.percent(mean, float(arm[f"{metric}_half_width"])), None if isnan(mean) else mean)
+
+
+def published(arm: Any) -> Cell:
+    """The published value, and how it was come by unless it was printed."""
+    value, kind = float(arm["published"]), str(arm["published_kind"])
+    mark = KIND_MARKS.get(kind, "")
+    note = (
+        f"{arm['published_source']}; spread {arm['published_spread']}"
+        if arm["published_spread"]
+        else str(arm["published_source"])
+    )
+    return Cell(formats.percent(value), None if isnan(value) else value, note=note, mark=mark)
+
+
+def difference(arm: Any) -> Cell:
+    """Ours less the published value, in points."""
+    value = float(arm["test_accuracy"]) - float(arm["published"])
+    return Cell(formats.points(value), None if isnan(value) else value)
+
+
+def status_word(status: str) -> str:
+    """'STOPPED_EARLY' as 'stopped early'."""
+    return status.lower().replace("_", " ")
+
+
+def _count(arm: Any) -> Cell:
+    """n, and of how many where some are missing."""
+    n, trials = int(arm["n"]), int(arm["trials"])
+    return Cell(f"{n}" if n == trials else f"{n} of {trials}", n)
+
+
+def _cost(arm: Any, cost: str) -> Cell:
+    value = float(arm[cost])
+    front = bool(arm[f"front_{cost}"])
+    return Cell(
+        COSTS[cost].print(value), None if isnan(value) else value, mark=FRONT if front else "",
+        note="on the Pareto front" if front else "",
+    )  # fmt: skip
+
+
+def _number(value: Any, text: Any) -> Cell:
+    number = float(value) if value is not None else float("nan")
+    return Cell(text(number), None if isnan(number) else number)
+
+
+def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
+    """The numbers behind a table of arms, unrounded; accuracies as fractions."""
+    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", "epochs", *costs]
+    known = [metric for metric in metrics if arms[metric].notna().any()]
+    identity = ["sweep", "arm", "family", "network", "dataset", "preset", "method", "options", "selection", "sharing"]
+    fronts = [f"front_{cost}" for cost in costs]
+    numbers = [column for metric in known for column in (metric, f"{metric}_half_width")]
+    reference = list(COLUMNS) if arms["published"].notna().any() else []
+    data = arms[[*identity, "n", "trials", *numbers, *fronts, *reference, "device", "arm_hash"]].copy()
+    data["seeds"] = arms["seeds"].map(lambda seeds: " ".join(map(str, seeds)))
+    return data
