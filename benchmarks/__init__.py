@@ -1,0 +1,1 @@
+"""How fast, against what. Each module runs by `python -m benchmarks.NAME` and prints JSON or a table."""
