@@ -1,0 +1,277 @@
+"""The projection to a real MLflow: complete, the same however often, and true after every interruption."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from sweeper.execution import DataShelf, StageWorker
+from sweeper.faults import Failure, Fault
+from sweeper.results import CURVES
+from sweeper.scheduling import Status
+from sweeper.tracker import Tracker
+from sweeper.tracking import Projection, Refused, SweepFacts, TrackingDown, client
+from tests.sweeper.conftest import a_launch
+
+FACTS = SweepFacts("tiny", "A tiny sweep.", "name: tiny\n", "s" * 64, {"git_commit": "c" * 40, "version": "0.1.0"})
+
+
+@pytest.fixture
+def address(storage) -> str:
+    return f"sqlite:///{storage}/mlflow.db"
+
+
+@pytest.fixture
+def whole_launch(trained):
+    """All trained, nothing projected."""
+    return a_launch(*trained, looking=True)
+
+
+@pytest.fixture
+def launch(whole_launch):
+    """The same with its first three trials only."""
+    whole_launch.forest = replace(whole_launch.forest, trials=whole_launch.forest.trials[:3])
+    whole_launch.labels = whole_launch.labels[:3]
+    return whole_launch
+
+
+def projection(address, storage):
+    return Projection(address, str(storage / "artifacts"), FACTS)
+
+
+def project(address, storage, launch):
+    """As a launch does when nothing is left to train."""
+    tracker = Tracker(projection(address, storage), launch, lambda: 1.5)
+    tracker.start()
+    tracker.close(60)
+    assert tracker.behind() == 0, tracker.problem
+    return tracker
+
+
+def all_runs(address):
+    mlflow = client(address)
+    experiment = mlflow.get_experiment_by_name("tiny")
+    return mlflow, mlflow.search_runs([experiment.experiment_id], max_results=1000)
+
+
+def kind(runs, wanted):
+    return [run for run in runs if run.data.tags["sweeper.kind"] == wanted]
+
+
+def histories(address):
+    """Everything measured, by run name."""
+    mlflow, runs = all_runs(address)
+    return {
+        run.info.run_name: {
+            name: [(point.step, point.value, point.timestamp - run.info.start_time) for point in points]
+            for name in run.data.metrics
+            if (points := mlflow.get_metric_history(run.info.run_id, name))
+        }
+        for run in kind(runs, "trial")
+    }
+
+
+def test_every_trial_has_a_run_with_its_recipe_its_whole_curve_and_its_own_costs(whole_launch, address, storage):
+    project(address, storage, whole_launch)
+    mlflow, runs = all_runs(address)
+    (parent,) = kind(runs, "sweep")
+    by_hash = {run.data.tags["sweeper.recipe_hash"]: run for run in kind(runs, "trial")}
+    assert len(by_hash) == len(whole_launch.forest.trials) == 10
+    for result in whole_launch.results():
+        recipe = result.trial.recipe
+        run = by_hash[recipe.content_hash()]
+        assert (run.info.status, run.data.tags["sweeper.status"]) == ("FINISHED", "COMPLETED")
+        assert run.info.run_name == f"{result.label} seed {recipe.seed}"
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["sweeper.arm_hash"] == recipe.arm_hash()
+        assert run.data.tags["sweeper.device"].startswith("cpu: ")
+        fields = recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
+        assert run.data.params == {name: str(value) for name, value in fields.items()}
+        for name in CURVES:
+            points = mlflow.get_metric_history(run.info.run_id, name)
+            assert [(point.step, point.value) for point in points] == [
+                (epoch["total_epoch"], epoch[name]) for epoch in result.epochs
+            ]
+        assert [epoch["total_epoch"] for epoch in result.epochs] == [1, 2, 3]  # shared stages included
+        assert {name: run.data.metrics[name] for name in result.finals} == result.finals
+        assert ("slot_test_accuracy" in run.data.metrics) == (recipe.method == "slot_machine")
+        assert run.info.end_time - run.info.start_time == round(1000 * result.seconds)
+
+
+def test_the_parent_run_says_what_the_sweep_is_and_what_it_spent(whole_launch, address, storage):
+    project(address, storage, whole_launch)
+    mlflow, runs = all_runs(address)
+    (parent,) = kind(runs, "sweep")
+    assert (parent.info.run_name, parent.info.status) == ("tiny", "FINISHED")
+    assert parent.data.tags["mlflow.note.content"] == "A tiny sweep."
+    assert parent.data.tags["sweeper.git_commit"] == "c" * 40
+    metrics = parent.data.metrics
+    assert (metrics["trials"], metrics["trials_completed"], metrics["trials_failed"]) == (10, 10, 0)
+    assert (metrics["epochs_alone"], metrics["epochs_shared"], metrics["epochs_spent"]) == (30, 26, 26)
+    assert metrics["wall_seconds"] == 1.5
+    assert [file.path for file in mlflow.list_artifacts(parent.info.run_id)] == ["spec.yaml"]
+
+
+def test_projecting_again_changes_nothing(launch, address, storage):
+    project(address, storage, launch)
+    before = histories(address)
+    again = project(address, storage, launch)
+    assert again._projected == 0
+    assert histories(address) == before
+    assert all(len(points) == 3 for run in before.values() for name, points in run.items() if name in CURVES)
+
+
+def test_a_projection_that_stops_anywhere_is_completed_by_the_next_without_doubles(launch, address, storage):
+    project(address, storage, launch)
+    whole = histories(address)
+    shutil.copy(storage / "mlflow.db", storage / "other.db")
+    results = launch.results()
+    for stop_after in (1, 2):
+        shutil.copy(storage / "other.db", storage / "mlflow.db")
+        mlflow, runs = all_runs(address)
+        for run in runs:
+            mlflow.delete_run(run.info.run_id)
+        broken = projection(address, storage)
+        broken.connect()
+        calls = iter(range(stop_after))
+        log = broken._log
+
+        def dies(run_id, metrics, tags, parameters=None, log=log, calls=calls):
+            if next(calls, None) is None:
+                raise ConnectionError("gone")
+            log(run_id, metrics, {}, parameters)  # the tags are lost: the metrics were in another transaction
+
+        broken._log = dies
+        with pytest.raises(TrackingDown, match="gone"):
+            for result in results:
+                broken.project(result)
+        project(address, storage, launch)
+        assert {name: values for name, values in histories(address).items()} == whole
+
+
+def test_a_running_trial_shows_what_is_saved_of_it_and_is_pending_once_nobody_runs_it(
+    trained, address, storage, tmp_path
+):
+    launch = a_launch(trained[0], tmp_path / "new", save_seconds=0.0)
+    order = launch.next_order()
+    worker = StageWorker(order, DataShelf())
+    launch.take(order.stage["key"], worker.step())
+    tracker = Tracker(projection(address, storage), launch, lambda: 1.0)
+    tracker._pass(last=False)
+    mlflow, runs = all_runs(address)
+    running = kind(runs, "trial")
+    through = [trial for trial in launch.forest.trials if order.stage["key"] in trial.stages]
+    assert len(running) == len(through)
+    assert {(run.info.status, run.data.tags["sweeper.status"]) for run in running} == {("RUNNING", "RUNNING")}
+    assert len(mlflow.get_metric_history(running[0].info.run_id, "train_loss")) == 1
+    tracker._closing.set()
+    tracker._pass(last=True)
+    runs = all_runs(address)[1]
+    assert {run.info.status for run in runs} == {"SCHEDULED"}
+    assert {run.data.tags["sweeper.status"] for run in runs} == {"PENDING"}
+
+
+def test_runs_that_a_killed_launch_left_running_are_set_right(launch, address, storage):
+    dead = projection(address, storage)
+    running = [
+        replace(result, status=Status.RUNNING, finals={}, epochs=result.epochs[:2]) for result in launch.results()
+    ]
+    for result in running:
+        dead.project(result)
+    dead.project_sweep(Status.RUNNING, {"trials": 3.0})
+    assert {run.info.status for run in all_runs(address)[1]} == {"RUNNING"}
+    project(address, storage, launch)
+    runs = all_runs(address)[1]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == 4
+
+
+def test_a_run_of_a_trial_that_the_spec_no_longer_has_is_not_left_running(launch, address, storage):
+    dead = projection(address, storage)
+    result = launch.result(0)
+    dead.project(replace(result, status=Status.RUNNING, finals={}, epochs=[]))
+    launch.forest = replace(launch.forest, trials=launch.forest.trials[1:])
+    launch.labels = launch.labels[1:]
+    project(address, storage, launch)
+    runs = {run.data.tags.get("sweeper.recipe_hash"): run.info.status for run in all_runs(address)[1]}
+    assert runs[result.trial.recipe.content_hash()] == "SCHEDULED"
+    assert "RUNNING" not in runs.values()
+
+
+def test_a_failed_trial_says_why_and_a_later_success_takes_it_back(launch, address, storage):
+    failure = Failure(Fault.NOT_A_NUMBER, "not a number in epoch 2")
+    result = launch.result(0)
+    failed = projection(address, storage)
+    failed.project(replace(result, status=Status.FAILED, failure=failure, finals={}, epochs=result.epochs[:1]))
+    (run,) = kind(all_runs(address)[1], "trial")
+    assert (run.info.status, run.data.tags["sweeper.status"]) == ("FAILED", "FAILED")
+    assert run.data.tags["sweeper.failure"] == "not a number: not a number in epoch 2"
+    project(address, storage, launch)
+    runs = {run.info.run_name: run for run in kind(all_runs(address)[1], "trial")}
+    assert len(runs) == 3
+    assert runs[result.name].info.status == "FINISHED"
+    assert runs[result.name].data.tags.get("sweeper.failure", "") == ""
+
+
+def test_another_training_of_the_same_recipe_replaces_what_was_shown(launch, address, storage):
+    project(address, storage, launch)
+    result = launch.result(0)
+    other = [{**epoch, "train_loss": epoch["train_loss"] + 1} for epoch in result.epochs]
+    later = projection(address, storage)
+    # As long as the new one has less to show, the old one stays.
+    assert later.project(replace(result, status=Status.RUNNING, finals={}, epochs=other[:1])) is False
+    assert later.project(replace(result, epochs=other)) is True
+    mlflow, runs = all_runs(address)
+    (run,) = [run for run in runs if run.info.run_name == result.name]
+    shown = [point.value for point in mlflow.get_metric_history(run.info.run_id, "train_loss")]
+    assert shown == [epoch["train_loss"] for epoch in other]
+
+
+def test_a_run_that_somebody_deleted_is_made_again_once(launch, address, storage):
+    looking = projection(address, storage)
+    result = launch.result(0)
+    looking.project(replace(result, status=Status.RUNNING, finals={}, epochs=result.epochs[:1]))
+    mlflow, runs = all_runs(address)
+    mlflow.delete_run(kind(runs, "trial")[0].info.run_id)
+    assert looking.project(result) is True
+    (run,) = kind(all_runs(address)[1], "trial")
+    assert run.info.status == "FINISHED"
+
+
+def test_what_mlflow_refuses_for_good_keeps_no_other_trial_away(launch, address, storage):
+    looking = projection(address, storage)
+    first = launch.result(0)
+    second = next(result for result in launch.results() if result.trial.recipe.seed != first.trial.recipe.seed)
+    log = looking._log
+
+    def refuses(run_id, metrics, tags, parameters=None):
+        if parameters and parameters["seed"] == str(first.trial.recipe.seed):
+            raise Refused("no such parameter")
+        log(run_id, metrics, tags, parameters)
+
+    looking.connect()
+    looking._log = refuses
+    assert looking.project(first) is False
+    assert looking.problems == {first.name: "no such parameter"}
+    assert looking.behind([first]) == 1
+    assert looking.project(second) is True
+
+
+def test_growing_a_sweep_renames_the_arms_it_has(trained, address, storage, whole_launch, tmp_path):
+    small = tmp_path / "small.yaml"
+    small.write_text(trained[0].read_text().replace("slot_epochs: [1, 2]", "slot_epochs: [1]"))
+    project(address, storage, a_launch(small, trained[1], looking=True))
+    before = {run.info.run_name for run in kind(all_runs(address)[1], "trial")}
+    assert "K=2 GS seed 0" in before
+    project(address, storage, whole_launch)
+    after = {run.info.run_name: run.data.tags["sweeper.arm"] for run in kind(all_runs(address)[1], "trial")}
+    assert len(after) == 10
+    assert after["K=2 GS, 1+2 epochs seed 0"] == "K=2 GS, 1+2 epochs"
+
+
+def test_a_deleted_experiment_is_brought_back(launch, address, storage):
+    project(address, storage, launch)
+    mlflow, _ = all_runs(address)
+    mlflow.delete_experiment(mlflow.get_experiment_by_name("tiny").experiment_id)
+    project(address, storage, launch)
+    assert len(kind(all_runs(address)[1], "trial")) == 3
