@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
-from trainers.options import Options
+from trainers.options import LayerOptions, Options
 from trainers.streams import RandomStream
 
 SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the cache
@@ -14,6 +18,9 @@ SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the ca
 @torch.no_grad()
 def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) -> None:
     """Write the value of the option with the highest c·s_k(0) + w_k·B into `out`, of B's shape. Ties: the lowest k."""
+    if (fused := _fused(accumulated, options)) is not None:
+        fused.select(accumulated, scale, options, out)
+        return
     flat = accumulated.reshape(-1).double()
     best: Tensor | None = None
     for option in range(options.count):
@@ -34,6 +41,8 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise: RandomSt
 
     The stream has one number in (0, 1) a connection; the option is the first whose cumulative probability exceeds it.
     """
+    if (fused := _fused(accumulated, options)) is not None:
+        return fused.sample(accumulated, scale, options, noise)  # type: ignore[no-any-return]
     flat = accumulated.detach().reshape(-1)
     found = torch.empty_like(flat)
     size = SAMPLED_AT_ONCE if flat.is_cpu else flat.numel()
@@ -47,6 +56,21 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise: RandomSt
         values = torch.stack([value.expand(last - first) for value, _ in lines])
         found[first:last] = values.gather(0, option[None])[0]
     return found.view(accumulated.shape)
+
+
+def _fused(accumulated: Tensor, options: Options) -> ModuleType | None:
+    """The Triton kernels where they can be used: on CUDA, for drawn options of float32 layers, with Triton installed."""
+    drawn = isinstance(options, LayerOptions) and options.dtype == torch.float32
+    return _triton_kernels() if accumulated.is_cuda and drawn else None
+
+
+@functools.cache
+def _triton_kernels() -> ModuleType | None:
+    if importlib.util.find_spec("triton") is None:
+        return None
+    from trainers import triton_kernels
+
+    return triton_kernels
 
 
 def sampled_option(scores: Tensor, noise: Tensor) -> Tensor:

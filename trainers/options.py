@@ -74,11 +74,16 @@ class LayerOptions:
         object.__setattr__(self, "value_step", _rounded(self.value_bound / STEPS, self.dtype))
         object.__setattr__(self, "score_step", _rounded(self.score_range / STEPS, self.dtype))
 
+    def shared_values(self, device: torch.device | str = "cpu") -> Tensor:
+        """The K values that all connections share. Only where they do."""
+        assert self.shared
+        return torch.from_numpy(self.lines(np.zeros(1, dtype=np.int64))[0][0]).to(device)
+
     def native(self) -> tuple[OptionsStruct, Any] | None:
         """These options as selection.c takes them, with what must live as long; None if they are not float32."""
         if self.dtype != torch.float32:
             return None
-        shared = np.ascontiguousarray(self.lines(np.zeros(1, dtype=np.int64))[0][0]) if self.shared else None
+        shared = self.shared_values().contiguous().numpy() if self.shared else None
         address = shared.ctypes.data_as(ctypes.c_void_p) if shared is not None else None
         key = self.scores_key & ((1 << 64) - 1)
         return OptionsStruct(self.count, key, self.value_step, self.score_step, address), shared
