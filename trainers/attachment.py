@@ -34,10 +34,19 @@ class SelectedWeight(nn.Module):
     """A parametrization that makes a layer's weight from fixed random numbers and a trainable `original`."""
 
     evaluation_samples = 1  # passes over which an evaluation is averaged; more than 1 where evaluation is random
+    choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep; 0 where the seed does not do
 
     def selected(self, original: Tensor) -> Tensor:
         """The weight that the present state stands for, without sampling: what baking leaves. A fresh tensor."""
         raise NotImplementedError
+
+    def chosen(self, original: Tensor) -> Tensor:
+        """What every connection has chosen, as integers below `choices`, of the weight's shape. Here that of a mask."""
+        return self.selected(original) != 0
+
+    def chosen_weight(self, chosen: Tensor) -> Tensor:
+        """The weight of these choices, bit for bit as `selected` gives it. A mask keeps what has 1 and drops 0."""
+        return self.selected(chosen.to(torch.float32))
 
 
 def weighted_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:

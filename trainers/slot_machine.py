@@ -25,6 +25,7 @@ from torch.nn.utils import parametrize
 
 from trainers import kernels, native
 from trainers.attachment import Method, SelectedWeight
+from trainers.option_ranks import option_ranks, ranked_values
 from trainers.options import GivenOptions, Options, draw_options
 from trainers.recipe import Recipe
 from trainers.selection import NOWHERE, all_winners, blocks, outside, winners
@@ -65,6 +66,7 @@ class SlotWeight(SelectedWeight):
     ):
         super().__init__()
         self.options = options
+        self.choices = 0 if isinstance(options, GivenOptions) else options.count
         self.probabilistic = probabilistic
         self.sample_at_evaluation = sample_at_evaluation
         self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
@@ -92,6 +94,14 @@ class SlotWeight(SelectedWeight):
 
     def selected(self, accumulated: Tensor) -> Tensor:
         return self._greedy(accumulated).clone()
+
+    def chosen(self, accumulated: Tensor) -> Tensor:
+        """The rank by initial score of every connection's option (`trainers.option_ranks`)."""
+        weight = self.selected(accumulated)
+        return option_ranks(self.options, weight).view(weight.shape)
+
+    def chosen_weight(self, chosen: Tensor) -> Tensor:
+        return ranked_values(self.options, chosen.flatten()).view(chosen.shape)
 
     def selected_options(self, accumulated: Tensor) -> Tensor:
         """The winning option's index for every connection, in the weight's shape."""

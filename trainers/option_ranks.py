@@ -1,0 +1,58 @@
+"""Which option every connection uses, as a rank: its place among the connection's options by initial score, from 0.
+
+Training leaves many connections with the option they began with, and most others with one that was close behind. So
+small ranks are frequent, where the options' numbers are all alike: ranks take fewer bits once they are entropy-coded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from trainers.options import Options
+
+AT_ONCE_IN_CACHE, AT_ONCE_ELSEWHERE = 1 << 17, 1 << 26  # connections x options
+
+
+def option_ranks(options: Options, weight: Tensor) -> Tensor:
+    """The rank of the option whose value each connection of the weight has, flattened. Of equal values, the first's.
+
+    Raises ValueError where a connection has none of its options' values.
+    """
+    flat = weight.detach().reshape(-1)
+    ranks = torch.empty(flat.shape, dtype=torch.int32, device=flat.device)
+    for first, last, values, scores in _blocks(options, flat.device):
+        used = torch.full((last - first,), options.count, dtype=torch.int32, device=flat.device)
+        used_score = torch.zeros_like(scores[0])
+        for option in reversed(range(options.count)):
+            hit = values[option] == flat[first:last]
+            used.masked_fill_(hit, option)
+            used_score = torch.where(hit, scores[option], used_score)
+        if (used == options.count).any():
+            raise ValueError("weight: a connection has none of the values of its options")
+        ahead = torch.zeros_like(used)
+        for option, score in enumerate(scores):
+            ahead += (score > used_score) | ((score == used_score) & (used > option))
+        ranks[first:last] = ahead
+    return ranks
+
+
+def ranked_values(options: Options, ranks: Tensor) -> Tensor:
+    """The values of the options of these ranks, one a connection: what `option_ranks` was given, flattened."""
+    found = []
+    for first, last, values, scores in _blocks(options, ranks.device):
+        order = torch.stack(scores, dim=1).sort(dim=1, descending=True, stable=True).indices
+        option = order.gather(1, ranks[first:last, None].long())
+        found.append(torch.stack(values, dim=1).expand(last - first, -1).gather(1, option)[:, 0])
+    return torch.cat(found)
+
+
+def _blocks(options: Options, device: torch.device) -> Iterator[tuple[int, int, list[Tensor], list[Tensor]]]:
+    """First and last connection of a block, and its options' values and initial scores, (n,) each or values (1,)."""
+    size = max(1, (AT_ONCE_IN_CACHE if device.type == "cpu" else AT_ONCE_ELSEWHERE) // options.count)
+    for first in range(0, options.connections, size):
+        last = min(first + size, options.connections)
+        lines = [options.line(option, device, first, last) for option in range(options.count)]
+        yield first, last, [value for value, _ in lines], [score for _, score in lines]
