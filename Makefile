@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@$(BIN)/sweeper launch digits_quickstart --storage demo
-	@$(BIN)/sweeper report digits_quickstart --storage demo -o demo/report
+	@$(BIN)/sweeper report digits_quickstart --storage demo -o demo/report >/dev/null
 	@echo
 	@echo "The report:  demo/report/report.html (open it in a browser)"
 	@echo "The runs:    $(BIN)/sweeper ui --storage demo (starts MLflow's UI and prints its address)"
