@@ -59,7 +59,7 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise: RandomSt
 
 
 def _fused(accumulated: Tensor, options: Options) -> ModuleType | None:
-    """The Triton kernels where they can be used: on CUDA, for drawn options of float32 layers, with Triton installed."""
+    """The Triton kernels where they can be used: on CUDA, for drawn options of float32 layers, if it is installed."""
     drawn = isinstance(options, LayerOptions) and options.dtype == torch.float32
     return _triton_kernels() if accumulated.is_cuda and drawn else None
 

@@ -94,7 +94,9 @@ class Recipe(BaseModel):
 
     # How long, and by which rule
     batch_size: Annotated[int, Field(ge=1)]
-    precision: Literal["float32", "tf32", "bfloat16"] = Field("float32", description="of matrix products; CUDA only")
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of matrix products; tf32 is of CUDA, and float32 elsewhere"
+    )
 
     slot_epochs: Epochs = Field(description="epochs of the slot (or mask) phase")
     slot_optimizer: Literal["sgd"] = Field("sgd", description="scores stay linear in B under SGD only")

@@ -43,7 +43,7 @@ def straight_through(weight: Tensor, accumulated: Tensor, scale: Tensor) -> Tens
     if not (torch.is_grad_enabled() and accumulated.requires_grad):
         return weight.detach()
     leaf = weight.detach().requires_grad_()
-    leaf.register_post_accumulate_grad_hook(partial(_pass_gradient, accumulated, scale))
+    leaf.register_post_accumulate_grad_hook(partial(_pass_gradient, accumulated, scale))  # type: ignore[no-untyped-call]
     return leaf
 
 
@@ -126,11 +126,14 @@ class SlotWeight(SelectedWeight):
 
     def _select_again(self, accumulated: Tensor) -> None:
         """Re-select, in place, the connections that left their interval: exactly the winners of all K."""
+        if not accumulated.is_contiguous() or not self.in_use.is_contiguous():
+            raise ValueError("B: must be contiguous, as connections are numbered in that order (not channels_last)")
         scale = self.scale.item()
         library, options = self._native()
         if library is not None:
             buffers = (tensor.data_ptr() for tensor in (self.in_use, self.lower, self.upper))
-            library.slot_select(options, 0, accumulated.numel(), accumulated.data_ptr(), scale, *buffers)
+            if library.slot_select(options, 0, accumulated.numel(), accumulated.data_ptr(), scale, *buffers) < 0:
+                raise MemoryError(f"selection among {self.options.count} options")
             return
         flat, in_use = accumulated.detach().view(-1), self.in_use.view(-1).numpy()
         lower, upper = self.lower.numpy(), self.upper.numpy()
@@ -148,19 +151,21 @@ class SlotWeight(SelectedWeight):
     def _sample(self, accumulated: Tensor) -> Tensor:
         """A sampled value for every connection. One number of torch's generator is the key of all of them."""
         noise_key = int(torch.randint(-(1 << 63), (1 << 63) - 1, ()).item())
-        library, options = self._native() if accumulated.is_cpu else (None, None)
+        library, options = self._native() if accumulated.is_cpu and accumulated.is_contiguous() else (None, None)
         if library is None:
             return kernels.sample(accumulated, self.scale, self.options, RandomStream(noise_key))
-        out = torch.empty_like(accumulated)
+        out = torch.empty_like(accumulated, memory_format=torch.contiguous_format)
         count, threads = accumulated.numel(), torch.get_num_threads()
         call = (accumulated.data_ptr(), self.scale.item(), noise_key & ((1 << 64) - 1), out.data_ptr())
-        if threads == 1 or count * self.options.count < WORTH_THREADS:
-            library.slot_sample(options, 0, count, *call)
+        parts = threads if count * self.options.count >= WORTH_THREADS else 1
+        ends = [count * part // parts for part in range(parts + 1)]
+        if parts == 1:
+            failed = library.slot_sample(options, 0, count, *call)
         else:
-            ends = [count * part // threads for part in range(threads + 1)]
-            list(
-                native.thread_pool(threads).map(lambda a, b: library.slot_sample(options, a, b, *call), ends, ends[1:])
-            )
+            pool = native.thread_pool(parts)
+            failed = min(pool.map(lambda a, b: library.slot_sample(options, a, b, *call), ends, ends[1:]))
+        if failed:
+            raise MemoryError(f"sampling among {self.options.count} options")
         return out
 
     def _native(self) -> tuple[Any, Any]:

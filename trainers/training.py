@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +24,8 @@ from trainers.methods import build_method
 from trainers.networks import build_network
 from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
 from trainers.recipe import PHASES, Phase, Recipe
-from trainers.storage_bits import stored_bits_per_weight
 from trainers.streams import stream_key, torch_generator
+from trainers.tickets import stored_bits_per_weight
 
 EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
@@ -80,12 +81,13 @@ class TrainingRun:
         self.recipe = recipe
         self.data = data
         self.device = torch.device(device)
+        torch.set_float32_matmul_precision("high" if recipe.precision == "tf32" else "highest")
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if recipe.precision == "tf32" else "ieee"  # type: ignore[attr-defined]
         self._seed("network")
         self.network = build_network(recipe, data.input_shape, data.classes)
         attach(self.network, build_method(recipe), recipe.seed)
         self.network.to(self.device)
         self._transient_bytes: dict[Phase, int] = {}
-        self._stored_bits = 0.0
         self._slot_epochs_done = 0
         if recipe.slot_epochs:
             self._start("slot")
@@ -134,8 +136,6 @@ class TrainingRun:
         """Start a later phase: the selected weights become ordinary ones, and their own training begins."""
         assert (self.phase, phase) == ("slot", "finetune"), "phases have one order"
         self._slot_epochs_done = self.epoch
-        if self.epoch:
-            self._stored_bits = stored_bits_per_weight(self.network)
         bake(self.network)
         self._start(phase)
 
@@ -166,7 +166,7 @@ class TrainingRun:
                 state[f"momentum.{index}"] = momentum
         position = [PHASES.index(self.phase), self.epoch, self._slot_epochs_done]
         state["position"] = torch.tensor(position, dtype=torch.int64)
-        costs = [self._stored_bits, *(self._transient_bytes.get(phase, 0) for phase in PHASES)]
+        costs = [self._transient_bytes.get(phase, 0) for phase in PHASES]
         state["costs"] = torch.tensor(costs, dtype=torch.float64)
         return state
 
@@ -191,8 +191,8 @@ class TrainingRun:
         for number, parameter in enumerate(self._trained()):
             if (momentum := state.get(f"momentum.{number}")) is not None:
                 self._optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter, copy=True)
-        self._stored_bits, *transient = state["costs"].tolist()
-        self._transient_bytes = {p: int(size) for p, size in zip(PHASES, transient, strict=True) if size}
+        transient = zip(PHASES, state["costs"].tolist(), strict=True)
+        self._transient_bytes = {phase: int(size) for phase, size in transient if size}
 
     def costs(self) -> Costs:
         """What this run costs; memory as measured so far, here and in the run that it was loaded from."""
@@ -205,7 +205,7 @@ class TrainingRun:
             flops_per_epoch=flops,
             peak_memory_bytes=self._resident_bytes() + max(self._transient_bytes.values(), default=0),
             state_bytes=state_bytes(self.network, self._optimizer),
-            stored_bits_per_weight=stored_bits_per_weight(self.network) if self.phase == "slot" else 32.0,
+            stored_bits_per_weight=stored_bits_per_weight(self.network, self.recipe, self.data.input_shape),
         )
 
     def _start(self, phase: Phase) -> None:
@@ -219,7 +219,10 @@ class TrainingRun:
         torch.manual_seed(stream_key(self.recipe.seed, *labels) & ((1 << 63) - 1))
 
     def _logits(self, images: Tensor) -> Tensor:
-        return self.network(images).float()  # type: ignore[no-any-return]
+        half = self.recipe.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+            logits: Tensor = self.network(images)
+        return logits.float()
 
     def _train_all_batches(self) -> Evaluation:
         self._seed("training", self.phase, self.epoch)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-untyped]
+import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from trainers.options import OPTION_BITS, LayerOptions
@@ -37,7 +37,7 @@ def _line(words: Any, option: Any, value_step: Any, score_step: Any, shared: Any
     """Value and initial score of one option of each connection."""
     bits = _mixed(words + option.to(tl.int64) * GOLDEN_)
     score = ((bits >> 8) & 0xFFFFFF).to(tl.float32) * score_step
-    if SHARED:
+    if SHARED:  # noqa: SIM108 - a branch at compile time
         value = tl.load(shared + option) + tl.zeros_like(score)
     else:
         value = ((bits >> 39) | 1).to(tl.float32) * value_step
