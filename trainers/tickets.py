@@ -38,18 +38,20 @@ __all__ = ["TicketError", "encode_ticket", "load_ticket", "save_ticket", "stored
 
 KEPT = "kept."  # before the name of a tensor that is stored as it is
 PACKED, CODED = "packed", ("coded.frequencies", "coded.states", "coded.words")
-FIELDS = {"weights_sha256", "classes", "recipe"}
+FIELDS = {"weights_sha256", "input_shape", "classes", "recipe"}
 MOST_CONNECTIONS = 1 << 27  # that are drawn from a seed: a small file could claim any number of them
-MOST_BYTES_BESIDE = 1 << 20
+MOST_BYTES_MORE = 1 << 20  # than the network has as it is
+MOST_OF_A_SHAPE = 1 << 20  # classes, channels, pixels
 
 
-def save_ticket(network: nn.Module, recipe: Recipe, path: Path | str) -> int:
+def save_ticket(network: nn.Module, recipe: Recipe, path: Path | str, *, input_shape: InputShape | None = None) -> int:
     """Write the network that the recipe led to as a ticket; returns its bytes. Replaces a file that was there.
 
+    input_shape: of the images, if they are not of the shape that the recipe's data set has.
     Raises TicketError for a network that is not the recipe's, or where the file cannot be written.
     """
     path = Path(path)
-    content = encode_ticket(network, recipe)
+    content = encode_ticket(network, recipe, input_shape)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         draft.write_bytes(content)
@@ -77,17 +79,16 @@ def load_ticket(path: Path | str) -> tuple[nn.Module, Recipe]:
         raise TicketError(f"ticket: {path}: it cannot be read: {error.strerror}") from None
 
 
-def stored_bits_per_weight(network: nn.Module, recipe: Recipe) -> float:
+def stored_bits_per_weight(network: nn.Module, recipe: Recipe, input_shape: InputShape | None = None) -> float:
     """Bits of the network's ticket, all of its file, per connection."""
     connections = sum(math.prod(shape) for shape in _weight_shapes(network).values())
-    return 8 * len(encode_ticket(network, recipe)) / connections
+    return 8 * len(encode_ticket(network, recipe, input_shape)) / connections
 
 
-def encode_ticket(network: nn.Module, recipe: Recipe) -> bytes:
+def encode_ticket(network: nn.Module, recipe: Recipe, input_shape: InputShape | None = None) -> bytes:
     """The ticket as the bytes of its file. Raises TicketError for a network that is not the recipe's."""
     *_, last = _weight_shapes(network).values()
-    classes = DATA_SETS[recipe.dataset].classes if recipe.dataset in DATA_SETS else last[0]
-    plan = _plan(recipe, classes)
+    plan = _plan(recipe, input_shape or _input_shape(recipe), classes=last[0])
     parts = _parts(network)
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in {**parts.kept, **parts.weights}.items()}
     if found != plan.expected:
@@ -95,7 +96,8 @@ def encode_ticket(network: nn.Module, recipe: Recipe) -> bytes:
     arrays = {KEPT + name: tensor.detach().cpu().contiguous().numpy() for name, tensor in parts.kept.items()}
     fields = {
         "weights_sha256": _digest(parts.weights.values()),
-        "classes": classes,
+        "input_shape": list(plan.input_shape),
+        "classes": plan.classes,
         "recipe": recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"}),  # it states everything
     }
     return seal({**arrays, **_symbol_arrays(parts.symbols, parts.choices)}, fields)
@@ -106,29 +108,31 @@ class _Plan:
     """What the recipe's network has once its weights are ordinary ones."""
 
     recipe: Recipe
-    classes: int
     input_shape: InputShape
+    classes: int
     expected: dict[str, tuple[tuple[int, ...], torch.dtype]]  # its tensors
     weights: dict[str, tuple[int, ...]]  # those of them that a method can give
 
     @property
     def most_bytes(self) -> int:
-        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.expected.values()) + MOST_BYTES_BESIDE
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.expected.values()) + MOST_BYTES_MORE
 
 
-def _plan(recipe: Recipe, classes: int) -> _Plan:
-    """Built without allocating a weight. Raises TicketError where the recipe makes no network."""
+def _input_shape(recipe: Recipe) -> InputShape:
     if recipe.image_size is None:
-        input_shape = DATA_SETS[recipe.dataset].input_shape
-    else:
-        input_shape = (3, recipe.image_size, recipe.image_size)
+        return DATA_SETS[recipe.dataset].input_shape
+    return 3, recipe.image_size, recipe.image_size
+
+
+def _plan(recipe: Recipe, input_shape: InputShape, classes: int) -> _Plan:
+    """Built without allocating a weight. Raises TicketError where the recipe makes no network."""
     try:
         with torch.device("meta"):
             network = build_network(recipe, input_shape, classes)
     except (ValueError, OverflowError, RuntimeError, TypeError) as error:
         raise TicketError(f"recipe: it makes no network: {error}") from None
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}
-    return _Plan(recipe, classes, input_shape, expected, _weight_shapes(network))
+    return _Plan(recipe, input_shape, classes, expected, _weight_shapes(network))
 
 
 def _weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -189,13 +193,17 @@ def _digest(weights: Iterable[Tensor]) -> str:
 
 def _read(file: BinaryIO, size: int) -> tuple[nn.Module, Recipe]:
     fields = read_fields(file, size)
-    if set(fields) != FIELDS or type(fields["classes"]) is not int or not isinstance(fields["recipe"], dict):
-        raise TicketError(f"its metadata is not that of a ticket, but {', '.join(sorted(fields))}")
+    if set(fields) != FIELDS:
+        raise TicketError(f"its metadata are {', '.join(sorted(fields))}, not {', '.join(sorted(FIELDS))}")
+    channels_and_pixels, classes = fields["input_shape"], fields["classes"]
+    numbers = [*channels_and_pixels, classes] if isinstance(channels_and_pixels, list) else []
+    if len(numbers) != 4 or any(type(number) is not int or not 0 < number <= MOST_OF_A_SHAPE for number in numbers):
+        raise TicketError(f"its input_shape and classes make no sense: {channels_and_pixels!r}, {classes!r}")
     try:
         recipe = Recipe.model_validate(fields["recipe"])
     except ValidationError as error:
         raise TicketError(explain(error, Recipe.model_fields, "recipe.")) from None
-    plan = _plan(recipe, fields["classes"])
+    plan = _plan(recipe, tuple(channels_and_pixels), classes)
     connections = sum(math.prod(shape) for shape in plan.weights.values())
     if connections > max(MOST_CONNECTIONS, size):
         raise TicketError(f"its recipe's network has {connections:,} connections, and the file only {size:,} bytes")
