@@ -19,6 +19,7 @@ from reports.likeness import Likeness
 from search_spaces.labels import DATASET_NAMES, NETWORK_NAMES
 
 MOST_ROWS = 60  # arms in one picture with a row each
+MOST_LINES = 8  # in one picture
 NAMED_ARMS = 6  # up to here every point is named; beyond, those on the front and learned weights
 INTERVALS = "Bars are Student-t 95 % intervals of the mean over seeds; hollow marks are single trials, without one."
 SPLIT = frozenset({"slot_epochs", "finetune_epochs"})
@@ -85,13 +86,13 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str) -> Ite
 def _over_options(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure]:
     likeness, machines = Likeness(arms), np.flatnonzero(arms["method"] == "slot_machine")
     groups = [arms.iloc[group] for group in likeness.groups(machines, {"options"})]
-    points = _series([group for group in groups if group["options"].nunique() > 1], "options", r"K=\d+ ?")
+    points, left_out = _series([group for group in groups if group["options"].nunique() > 1], "options", r"K=\d+ ?")
     if points.empty:
         return
     title = f"{problem}: test accuracy against options per connection, K"
     baseline = _points(arms[arms["method"] == "learned"]).head(3)
     words = Words(name, title, f"{described(points)} {_described_baseline(baseline)}".strip())
-    caption = f"{INTERVALS} {_baseline_note(baseline)}{_published_note(points)}".strip()
+    caption = f"{INTERVALS} {_baseline_note(baseline)}{_published_note(points)}{left_out}".strip()
     on_scale, note = _on_scale(points)
     caption = f"{caption} {note}".strip()
     drawn = figures.accuracy_over(on_scale, baseline, "Options per connection, K", True, words)
@@ -104,14 +105,15 @@ def _over_splits(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure
     for budget in sorted(set(budgets[(arms["slot_epochs"] > 0) & (arms["finetune_epochs"] > 0)])):
         split = np.flatnonzero((budgets == budget) & (arms["slot_epochs"] > 0))
         groups = [arms.iloc[group] for group in likeness.groups(split, SPLIT)]
-        points = _series([group for group in groups if len(group) > 1], "slot_epochs", r",? \d+\+\d+ epochs")
+        wide = [group for group in groups if len(group) > 1]
+        points, left_out = _series(wide, "slot_epochs", r",? \d+\+\d+ epochs")
         if points.empty:
             continue
         title = f"{problem}: test accuracy against slot epochs, {budget} epochs in all"
         baseline = _points(arms[(arms["method"] == "learned") & (budgets == budget)]).head(3)
         own = f"{name}-{budget}"
         words = Words(own, title, f"{described(points)} {_described_baseline(baseline)}".strip())
-        caption = f"The rest of the epochs is finetuning. {INTERVALS} {_baseline_note(baseline)}".strip()
+        caption = f"The rest of the epochs is finetuning. {INTERVALS} {_baseline_note(baseline)}{left_out}".strip()
         drawn = figures.accuracy_over(points, baseline, f"Slot epochs, of {budget}", False, words)
         yield Figure(own, title, caption, words.description, drawn, points)
 
@@ -122,10 +124,20 @@ def _points(arms: pd.DataFrame) -> pd.DataFrame:
     return arms[list(columns)].rename(columns=columns)
 
 
-def _series(groups: list[pd.DataFrame], x: str, varying: str) -> pd.DataFrame:
-    """The groups as lines over the field `x`, each called by its arms' label without what varies along it."""
+def _series(groups: list[pd.DataFrame], x: str, varying: str) -> tuple[pd.DataFrame, str]:
+    """The groups as lines over the field `x`, each called by its arms' label without what varies along it.
+
+    Of many lines the best few, by validation, and a sentence that says so.
+    """
     lines: list[pd.DataFrame] = []
     names: list[str] = []
+    note = (
+        f"Shown are the best {MOST_LINES} of {len(groups)} lines by validation accuracy. "
+        if len(groups) > MOST_LINES
+        else ""
+    )
+    best = sorted(groups, key=lambda group: -float(group["validation_accuracy"].max()))[:MOST_LINES]
+    groups = [group for group in groups if any(group is kept for kept in best)]
     for group in groups:
         name = re.sub(varying, "", str(group["arm"].iloc[-1])).strip(" ,")
         names.append(name)
@@ -135,7 +147,7 @@ def _series(groups: list[pd.DataFrame], x: str, varying: str) -> pd.DataFrame:
         line = _points(group).assign(series=label, style=same_family % 4, x=group[x].astype(float))
         line["label"], line["family"], line["published"] = group["arm"], family, group["published"]
         lines.append(line)
-    return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
+    return (pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()), note
 
 
 def _below(points: pd.DataFrame) -> pd.Series[Any]:
@@ -180,7 +192,7 @@ def _baseline_note(baseline: pd.DataFrame) -> str:
 
 def _published_note(points: pd.DataFrame) -> str:
     return (
-        "Dashed with small rings: published values, most of them read off a figure."
+        "Dashed with small rings: published values, most of them read off a figure. "
         if points["published"].notna().any()
         else ""
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, isnan, log
@@ -13,6 +13,7 @@ import pandas as pd
 
 from reports import formats, pairings
 from reports.pairings import Arena, Pairing
+from reports.runs import COMPLETED
 from reports.statistics import Difference, holm, paired, welch
 
 SIGNIFICANT = 0.05
@@ -110,12 +111,12 @@ CLAIMS = (
     ),
     Claim(
         "sharing-works", "Shared values work at large K (32 or more): they cost less than 1 point",
-        pairings.shared_against_own(pairings.MOST, 1 << 16), threshold=-WORKS, by_seed=True,
+        pairings.shared_against_own(32, 1 << 16), threshold=-WORKS, by_seed=True,
         needs="shared and unshared values at K = 32 or more",
     ),
     Claim(
         "sharing-fails", "Shared values fail at small K (4 or fewer): they cost more than 1 point",
-        pairings.shared_against_own(2, pairings.FEW), "below", -WORKS, by_seed=True,
+        pairings.shared_against_own(2, 4), "below", -WORKS, by_seed=True,
         needs="shared and unshared values at K = 2 to 4",
     ),
     Claim(
@@ -148,16 +149,27 @@ class Judgement:
 
 
 def judge(claim: Claim, arena: Arena, trials: pd.DataFrame) -> Judgement:
-    """Compare every pair of the claim, correct for their number (Holm), and conclude."""
-    by_run, arms = trials.set_index("run_id"), arena.records
+    """Compare every pair of the claim, correct for their number (Holm), and conclude. Trials: each recipe once."""
+    samples = _samples(claim.measure, trials)
+    arms: list[dict[str, Any]] = arena.arms.to_dict("records")  # type: ignore[assignment]
     pairs = [(arms[first], arms[second]) for first, second in dict.fromkeys(claim.pairing(arena))]
-    differences = [_compare(claim, by_run.loc[list(a["run_ids"])], by_run.loc[list(b["run_ids"])]) for a, b in pairs]
+    differences = [_compare(claim, samples[a["arm_hash"]], samples[b["arm_hash"]]) for a, b in pairs]
     adjusted = holm([difference.p_value for difference in differences])
     comparisons = [
         Comparison(first, second, difference, p, _read(claim, difference, p))
         for (first, second), difference, p in zip(pairs, differences, adjusted, strict=True)
     ]
     return Judgement(claim, *conclude([comparison.reading for comparison in comparisons], claim.needs), comparisons)
+
+
+def _samples(measure: Measure, trials: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """What was measured, by arm and seed, in completed trials."""
+    done = trials[trials["status"] == COMPLETED]
+    found: dict[str, dict[int, float]] = {}
+    for arm, seed, value in zip(done["arm_hash"], done["seed"], measure.values(done), strict=True):
+        if not isnan(value):
+            found.setdefault(arm, {})[int(seed)] = float(value)
+    return found
 
 
 def conclude(readings: Sequence[Reading], needs: str) -> tuple[Verdict, str]:
@@ -189,14 +201,11 @@ def effect(judgement: Judgement) -> str:
     return f"Measured difference of {what}: {text(known[0].mean)} ({unit}{interval})."
 
 
-def _compare(claim: Claim, first: pd.DataFrame, second: pd.DataFrame) -> Difference:
-    ours, theirs = claim.measure.values(first), claim.measure.values(second)
-    if claim.by_seed:
-        a, b = ours.groupby(first["seed"]).mean(), theirs.groupby(second["seed"]).mean()
-        common = sorted(set(a.dropna().index) & set(b.dropna().index))
-        if len(common) > 1:
-            return paired(a[common], b[common], claim.threshold)
-    return welch(ours, theirs, claim.threshold)
+def _compare(claim: Claim, first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    common = sorted(first.keys() & second.keys())
+    if claim.by_seed and len(common) > 1:
+        return paired([first[seed] for seed in common], [second[seed] for seed in common], claim.threshold)
+    return welch(list(first.values()), list(second.values()), claim.threshold)
 
 
 def _read(claim: Claim, difference: Difference, adjusted_p: float) -> Reading:

@@ -30,7 +30,7 @@ WELCH_NOTE = (
 
 def claims_section(arms: pd.DataFrame, trials: pd.DataFrame, links: Links) -> Section:
     """Each claim with its verdict; those that nothing was run for come last."""
-    arena = Arena.of(arms)
+    arena = Arena(arms)
     judged = [judge(claim, arena, trials) for claim in CLAIMS]
     blocks: list[Block] = [Paragraph(NOTE)]
     for judgement in sorted(judged, key=lambda judgement: not judgement.comparisons):

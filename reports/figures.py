@@ -24,6 +24,7 @@ from reports.placement import along, clusters, is_free, is_inside, pushed_apart,
 from reports.svg import COLOURS, themed
 
 INK, FAINT, RULE = (COLOURS[name][0] for name in ("ink", "faint", "rule"))
+CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
 WIDTH = 7.2  # inches; the drawing scales with the page
 # A family is told by its shape as well as by its colour.
 SHAPES = {
@@ -91,12 +92,17 @@ def accuracy_against_cost(points: pd.DataFrame, cost_label: str, words: Words) -
     with _axes(top=0.62) as (figure, axes):
         points = points.sort_values("accuracy", ascending=False)
         _limits(axes, points)
-        shifts = _side_by_side(axes, points["cost"])
+        crowd = len(points) > CROWD
+        shifts = [0.0] * len(points) if crowd else _side_by_side(axes, points["cost"])
         transforms = [axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans) for shift in shifts]
         for place, (point, moved) in enumerate(zip(_rows(points), transforms, strict=True)):
+            if crowd and not point.front:
+                continue
             hints[f"arm-{place}"] = _hint(point.label, point)
             _intervals(axes, point.cost, point, moved, point.cost_half_width)
             _marker(axes, point.cost, 100 * point.accuracy, point, moved, f"arm-{place}")
+        if crowd:
+            _crowd(axes, points[~points["front"]])
         front = points[points["front"]].sort_values("cost")
         costs, best = [*front["cost"], axes.get_xlim()[1]], [*front["accuracy"], *front["accuracy"].tail(1)]
         axes.step(costs, 100 * np.array(best), where="post", color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
@@ -196,6 +202,15 @@ def _intervals(axes: Axes, x: float, point: Any, transform: Any, x_half_width: f
         axes.plot([x, x], [accuracy - half_width, accuracy + half_width], **style)
     if not isnan(x_half_width):
         axes.plot([x - x_half_width, x + x_half_width], [accuracy, accuracy], **style)
+
+
+def _crowd(axes: Axes, points: pd.DataFrame) -> None:
+    """Many points at once, small and pale, with their intervals."""
+    for family, members in points.groupby("family", sort=False):
+        axes.errorbar(
+            members["cost"], 100 * members["accuracy"], yerr=100 * members["half_width"], fmt=SHAPES[str(family)],
+            color=COLOURS[str(family)][0], markersize=2.5, elinewidth=0.5, alpha=0.35, zorder=1.5,
+        )  # fmt: skip
 
 
 def _limits(axes: Axes, points: pd.DataFrame) -> None:

@@ -6,7 +6,7 @@ probabilistic selection have different published learning rates, and are to be c
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from trainers.presets import preset_fields
 from trainers.recipe import ALL_METHOD_FIELDS
 from trainers.validation import InvalidInput
 
+Positions = NDArray[np.intp]
 # What a preset looks at, and therefore never fills because of another field.
 STATED = ("network", "dataset", "method", "selection", "options", "start")
 FIELDS = tuple(field for field in ARM_FIELDS if field != "preset")
@@ -35,32 +36,38 @@ class Likeness:
     """Compares the rows of an arms frame, by position."""
 
     def __init__(self, arms: pd.DataFrame) -> None:
-        self._preset = arms["preset"].to_numpy(dtype=object)
-        self._codes = np.column_stack([pd.factorize(arms[field])[0] for field in FIELDS])
-        filled = [_filled({str(name): value for name, value in row.items()}) for row in arms.to_dict("records")]
-        self._filled = np.array(filled, dtype=np.bool_).reshape(len(arms), len(FIELDS))
+        self._preset = pd.factorize(arms["preset"])[0]
+        # Fields in which all arms agree tell none of them apart.
+        self._fields = [field for field in FIELDS if arms[field].nunique(dropna=False) > 1]
+        self._codes = np.zeros((len(arms), len(self._fields)), dtype=np.int32)
+        for place, field in enumerate(self._fields):
+            self._codes[:, place] = pd.factorize(arms[field])[0]
+        filled = [_filled(row, self._fields) for row in arms[["preset", *FIELDS]].to_dict("records")]
+        self._filled = np.array(filled, dtype=np.bool_).reshape(len(arms), len(self._fields))
 
-    def alike(self, arm: int, others: NDArray[np.intp], but_for: Collection[str]) -> NDArray[np.intp]:
+    def alike(self, arm: int, others: Positions, but_for: Collection[str]) -> Positions:
         """Those of `others` that are like `arm` in every field but these."""
-        columns = [place for place, field in enumerate(FIELDS) if field not in but_for]
-        rows = others[:, None]
-        equal = self._codes[rows, columns] == self._codes[arm, columns]
-        same_preset = (self._preset[others] == self._preset[arm])[:, None]
-        filled = same_preset & self._filled[rows, columns] & self._filled[arm, columns]
-        return np.asarray(others[np.all(equal | filled, axis=1)])
+        for place, field in enumerate(self._fields):
+            if field in but_for or not len(others):
+                continue
+            equal = self._codes[others, place] == self._codes[arm, place]
+            if self._filled[arm, place]:
+                equal |= self._filled[others, place] & (self._preset[others] == self._preset[arm])
+            others = others[equal]
+        return others
 
-    def groups(self, members: NDArray[np.intp], but_for: Collection[str]) -> list[NDArray[np.intp]]:
+    def groups(self, members: Positions, but_for: Collection[str]) -> list[Positions]:
         """`members` in groups of arms that are alike but for these fields, in the order met."""
         left, found = members, []
         while len(left):
             group = self.alike(int(left[0]), left, but_for)
             found.append(group)
-            left = left[~np.isin(left, group)]
+            left = np.setdiff1d(left, group, assume_unique=True)
         return found
 
 
-def _filled(row: dict[str, Any]) -> list[bool]:
-    """For each of FIELDS: is it what the preset fills in?"""
+def _filled(row: dict[Hashable, Any], fields: list[str]) -> list[bool]:
+    """For each of the fields: is it what the preset fills in?"""
     given = {field: _plain(row[field]) for field in ("preset", *STATED) if not _missing(row[field])}
     try:
         defaults = preset_fields(given)
@@ -68,7 +75,7 @@ def _filled(row: dict[str, Any]) -> list[bool]:
         defaults = {}
     return [
         field not in STATED and field in defaults and not _missing(row[field]) and _plain(row[field]) == defaults[field]
-        for field in FIELDS
+        for field in fields
     ]
 
 

@@ -17,8 +17,10 @@ from reports.document import Cell, Column, Table
 from reports.likeness import Likeness
 from reports.links import Links
 from reports.reference import COLUMNS, best_published
+from reports.runs import COMPLETED
 
 FRONT = "◆"
+MOST_TRIALS = 1000  # in a page; the CSV has them all
 ACCURACY_NOTE = (
     "Accuracies are means over the completed trials of an arm, ± half of the Student-t 95 % interval of that mean; "
     "n is the number of trials averaged. With n = 1 there is no interval."
@@ -57,12 +59,14 @@ def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None =
 
 
 def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
-    """Every trial, with a link to its run."""
+    """Every trial, with a link to its run; of very many only some, those that did not complete before the others."""
     columns = [
         Column("Trial", numeric=False), Column("Status", numeric=False), Column("Test accuracy", "%"),
         Column("Validation accuracy", "%"), Column("Epochs"), Column("Time"), Column("Device", numeric=False),
         Column("Why it failed", numeric=False, wraps=True),
     ]  # fmt: skip
+    others_first = trials.assign(done=trials["status"] == COMPLETED).sort_values("done", kind="stable")
+    shown = trials if len(trials) <= MOST_TRIALS else others_first.head(MOST_TRIALS)
     rows = [
         [
             Cell(trial["name"], href=links.run(trial["experiment_id"], trial["run_id"])),
@@ -71,12 +75,14 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
             _number(trial["epochs"], formats.number), _number(trial["train_seconds"], formats.seconds),
             Cell(trial["device"]), Cell(trial["failure"]),
         ]
-        for trial in trials.to_dict("records")
+        for trial in shown.to_dict("records")
     ]  # fmt: skip
-    shown = ["sweep", "name", "arm", "seed", "status", "failure", "run_id", "recipe_hash", "device", "host"]
+    identity = ["sweep", "name", "arm", "seed", "status", "failure", "run_id", "recipe_hash", "device", "host"]
     metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", "epochs", *COSTS]
-    data = trials[[*shown, *(metric for metric in metrics if trials[metric].notna().any())]]
-    caption = f"All {formats.counted(len(trials), 'trial')}; names link to the runs in MLflow."
+    data = trials[[*identity, *(metric for metric in metrics if trials[metric].notna().any())]]
+    caption = f"All {formats.counted(len(trials), 'trial')}; names link to the runs in MLflow"
+    if len(trials) > MOST_TRIALS:
+        caption = f"{MOST_TRIALS:,} of {formats.counted(len(trials), 'trial')}; the CSV has them all"
     return Table(name, caption, columns, rows, [], data, folded=True)
 
 
