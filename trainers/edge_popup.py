@@ -9,6 +9,7 @@ the first connection on.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,11 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainers import native
 from trainers.attachment import Method, SelectedWeight
 from trainers.fixed_weights import fixed_weights
 from trainers.options import fans
 from trainers.recipe import Recipe
 from trainers.streams import RandomStream, stream_key
+
+LEAST_NEAR = 64  # connections that are near enough to the last threshold to be ranked one by one
 
 
 def kept_connections(connections: int, keep_fraction: float) -> int:
@@ -59,16 +63,30 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         scores, fixed = ctx.saved_tensors
-        return (gradients[0] * fixed).mul_(scores.sign()), None, None
+        gradient = gradients[0]
+        library = native.library_for(gradient, scores, fixed)
+        if library is None:
+            return (gradient * fixed).mul_(scores.sign()), None, None
+        found = torch.empty_like(scores)
+        pointers = (tensor.data_ptr() for tensor in (gradient, fixed, scores, found))
+        library.popup_gradient(scores.numel(), *pointers)
+        return found, None, None
 
 
 class PopupWeight(SelectedWeight):
-    """Gives a layer those of its fixed weights whose |scores| are highest, and 0 elsewhere. `original` is the scores."""
+    """Gives a layer those of its fixed weights whose |scores| are highest, and 0 elsewhere. `original` is the scores.
+
+    On CPU the threshold is looked for where the last one was: one pass keeps what is clearly above it and ranks the few
+    connections around it. Only where it is not there all |scores| are looked at. The result is the same.
+    """
 
     def __init__(self, fixed: Tensor, keep_fraction: float):
         super().__init__()
         self.keep_fraction = keep_fraction
+        self.kept = kept_connections(fixed.numel(), keep_fraction)
         self.register_buffer("fixed", fixed, persistent=False)
+        self._low = self._high = 0.0  # the threshold is looked for in low <= |score| <= high: nowhere yet
+        self._aim = LEAST_NEAR  # how many connections should be in there
 
     fixed: Tensor
 
@@ -77,7 +95,35 @@ class PopupWeight(SelectedWeight):
 
     def selected(self, scores: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.fixed * top_fraction(scores, self.keep_fraction)
+            library = native.library_for(scores, self.fixed)
+            if library is not None:
+                near = self._selected_near(library, scores)
+                if near is not None:
+                    return near
+                self._look_further(scores)
+            return torch.where(top_fraction(scores, self.keep_fraction), self.fixed, 0.0)
+
+    def _selected_near(self, library: Any, scores: Tensor) -> Tensor | None:
+        """The selected weights, if the threshold is where it is looked for; next time that is around this one."""
+        found, threshold = torch.empty_like(scores), ctypes.c_float()
+        place = (self.kept, self._low, self._high, 4 * self._aim)
+        results = (found.data_ptr(), ctypes.byref(threshold))
+        near = library.popup_select(scores.numel(), scores.data_ptr(), self.fixed.data_ptr(), *place, *results)
+        if near < 0:
+            return None
+        half = (self._high - self._low) / 2 * min(max(self._aim / near, 0.5), 2.0)
+        self._low, self._high = threshold.value - half, threshold.value + half
+        self._aim = max(LEAST_NEAR, self._aim - self._aim // 64)
+        return found
+
+    def _look_further(self, scores: Tensor) -> None:
+        """Next time look around the threshold of these scores, and twice as far as last time."""
+        last = scores.numel() - 1
+        self._aim = max(LEAST_NEAR, min(2 * self._aim, last // 64))
+        threshold = last + 1 - self.kept
+        lower, upper = max(threshold - self._aim // 2, 0), min(threshold + self._aim // 2, last)
+        ordered = np.partition(scores.detach().abs().view(-1).numpy(), (lower, upper))
+        self._low, self._high = float(ordered[lower]), float(ordered[upper])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""selection.c, compiled for this machine when it is first wanted, and kept in the user's cache folder.
+"""selection.c and masks.c, compiled for this machine when first wanted, and kept in the user's cache folder.
 
 Without a C compiler everything works the same through NumPy and torch, only slower: `library()` is None then.
 docs/decisions/0006 says why this is C, and why it is compiled here and not on installation.
@@ -18,7 +18,10 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("selection.c")
+import torch
+from torch import Tensor
+
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("selection.c", "masks.c"))
 FLAGS = (
     ("-O3", "-march=native", "-mprefer-vector-width=512"),
     ("-O3", "-march=native"),
@@ -43,7 +46,7 @@ class OptionsStruct(ctypes.Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled selection.c, or None where there is no compiler that can make it."""
+    """What the C files define, or None where there is no compiler that can make it."""
     compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
     if compiler is None:
         log.info("no C compiler: selection runs through NumPy, slower and with the same results")
@@ -52,18 +55,30 @@ def library() -> ctypes.CDLL | None:
         path = _compiled(compiler)
         loaded = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("selection.c could not be compiled (%s): selection runs through NumPy, slower", error)
+        log.warning("the C files could not be compiled (%s): selection runs through NumPy, slower", error)
         return None
-    for name in ("slot_select", "slot_sample"):
+    for name in ("slot_select", "slot_sample", "popup_select", "supermask_sample"):
         getattr(loaded, name).restype = ctypes.c_int64
-    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    pointer, integer, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     loaded.slot_select.argtypes = [pointer, integer, integer, pointer, ctypes.c_double, pointer, pointer, pointer]
     loaded.slot_sample.argtypes = [pointer, integer, integer, pointer, ctypes.c_float, ctypes.c_uint64, pointer]
+    loaded.popup_select.argtypes = [integer, pointer, pointer, integer, number, number, integer, pointer, pointer]
+    loaded.popup_gradient.argtypes = [integer, pointer, pointer, pointer, pointer]
+    loaded.supermask_sample.argtypes = [integer, pointer, pointer, ctypes.c_uint64, pointer]
+    loaded.supermask_gradient.argtypes = [integer, pointer, pointer, pointer, number, number, pointer]
     return loaded
 
 
+def library_for(*tensors: Tensor) -> ctypes.CDLL | None:
+    """The library, if there is one and it can work on these tensors: float32, contiguous, on the CPU."""
+    for tensor in tensors:
+        if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
+            return None
+    return library()
+
+
 def _compiled(compiler: str) -> Path:
-    source = SOURCE.read_bytes()
+    source = b"".join(path.read_bytes() for path in SOURCES)
     name = hashlib.sha256(source + repr((FLAGS, ALWAYS, _machine())).encode()).hexdigest()[:16]
     folder = _cache_folder()
     path = folder / f"selection-{name}.so"
@@ -72,7 +87,7 @@ def _compiled(compiler: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / path.name
         for number, flags in enumerate(FLAGS):
-            command = [compiler, *flags, *ALWAYS, "-o", str(made), str(SOURCE), "-lm"]
+            command = [compiler, *flags, *ALWAYS, "-o", str(made), *map(str, SOURCES), "-lm"]
             result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             if result.returncode == 0:
                 os.replace(made, path)

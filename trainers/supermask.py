@@ -1,12 +1,12 @@
 """Supermasks: fixed random weights, each kept with a probability that is learned (Zhou et al., NeurIPS 2019).
 
-A connection with mask logit m is in use with probability p = sigmoid(m), sampled afresh in every training forward pass.
-Its mask going forward is the sample e; going back it is e + p - stop_gradient(p), as in the authors' code. So with fixed
-weight w and G = dL/dW, the gradient of m is p·(1 - p)·w·G. With dynamic weight rescaling the weight in use is w·e·n/Σe
-over the n connections of the layer, and the gradient goes through Σe too, again as in their code.
+A connection with mask logit m is in use with probability p = sigmoid(m), sampled afresh in every training forward
+pass. Its mask is the sample e going forward and e + p - stop_gradient(p) going back, as in the authors' code. So with
+fixed weight w and G = dL/dW, the gradient of m is p·(1 - p)·w·G. With dynamic weight rescaling the weight in use is
+w·e·n/Σe over the n connections of the layer, and the gradient goes through Σe too, again as in their code.
 
-By threshold a connection is in use if m > 0: logits start at 0, and one that never got a gradient stays out. (Their code
-rounds sigmoid(m) half to even, which is the same.)
+By threshold a connection is in use if m > 0: logits start at 0, and one that never got a gradient stays out, as where
+their code rounds sigmoid(m) half to even. Their Glorot-normal weights are cut off at two deviations; these are not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainers import native
 from trainers.attachment import Method, SelectedWeight
 from trainers.fixed_weights import fixed_weights
 from trainers.options import fans
@@ -32,25 +33,36 @@ def bernoulli(probability: Tensor, stream: RandomStream) -> Tensor:
     """Booleans that are true with these probabilities, to within 2**-24; never at 0, always at 1."""
     connections = torch.arange(probability.numel(), device=probability.device)
     _, chance = stream.pairs(connections)
-    return (chance < probability.flatten() * (1 << HALF_BITS)).view(probability.shape)
+    drawn: Tensor = chance < probability.flatten() * (1 << HALF_BITS)
+    return drawn.view(probability.shape)
 
 
 class _StraightThrough(torch.autograd.Function):
     """The weight in use going forward; the gradient of the mask logits, as if the mask were p, going back."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, probability: Tensor, fixed: Tensor, in_use: Tensor, rescale: Tensor | None) -> Tensor:
-        ctx.save_for_backward(probability, fixed, in_use, rescale)
+    def forward(
+        ctx: Any, logits: Tensor, probability: Tensor, fixed: Tensor, in_use: Tensor, factor: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(probability, fixed, in_use, factor)
         return in_use
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        probability, fixed, in_use, rescale = ctx.saved_tensors
-        gradient = gradients[0] * fixed
-        if rescale is not None:  # the sum of the mask is in the denominator: its gradient is the same everywhere
-            shared = (gradients[0] * in_use).sum() / probability.numel()
-            gradient.sub_(shared).mul_(rescale)
-        return gradient.mul_(probability).mul_(1 - probability), None, None, None, None
+        probability, fixed, in_use, factor = ctx.saved_tensors
+        gradient = gradients[0]
+        library = native.library_for(gradient, probability, fixed)
+        if factor is None:
+            shared, factor = fixed.new_zeros(()), fixed.new_ones(())
+        else:  # the sum of the mask is in the denominator: its gradient is the same for every connection
+            shared = torch.dot(gradient.flatten(), in_use.flatten()) / in_use.numel()
+        if library is None:
+            found = (gradient * fixed).sub_(shared).mul_(factor).mul_(probability).mul_(1 - probability)
+        else:
+            found = torch.empty_like(fixed)
+            pointers = (tensor.data_ptr() for tensor in (gradient, fixed, probability))
+            library.supermask_gradient(fixed.numel(), *pointers, shared.item(), factor.item(), found.data_ptr())
+        return found, None, None, None, None
 
 
 class MaskedWeight(SelectedWeight):
@@ -70,25 +82,42 @@ class MaskedWeight(SelectedWeight):
             return self.selected(logits)
         with torch.no_grad():
             probability = logits.sigmoid()
-            in_use, rescale = self._masked(bernoulli(probability, _noise()))
-        return _StraightThrough.apply(logits, probability, self.fixed, in_use, rescale)  # type: ignore[no-any-return]
+            in_use, kept = self._sampled(probability, _noise_key())
+            factor = self._rescaled(in_use, kept)
+        return _StraightThrough.apply(logits, probability, self.fixed, in_use, factor)  # type: ignore[no-any-return]
 
     def selected(self, logits: Tensor) -> Tensor:
         with torch.no_grad():
-            return self._masked(logits > 0)[0]
+            in_use, kept = self._masked(logits > 0)
+            self._rescaled(in_use, kept)
+            return in_use
 
-    def _masked(self, mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The fixed weights under a mask, and the number that they were multiplied with."""
-        in_use = self.fixed * mask
+    def _sampled(self, probability: Tensor, key: int) -> tuple[Tensor, Tensor]:
+        """The fixed weights under a sampled mask, and how many it kept."""
+        library = native.library_for(probability, self.fixed)
+        if library is None:
+            return self._masked(bernoulli(probability, RandomStream(key)))
+        found = torch.empty_like(self.fixed)
+        pointers = (probability.data_ptr(), self.fixed.data_ptr())
+        kept = library.supermask_sample(found.numel(), *pointers, key & ((1 << 64) - 1), found.data_ptr())
+        return found, torch.tensor(kept)
+
+    def _masked(self, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(mask, self.fixed, 0.0), mask.sum()
+
+    def _rescaled(self, in_use: Tensor, kept: Tensor) -> Tensor | None:
+        """Multiplies the weights in use, in place, by connections / connections kept, if asked to; gives the factor."""
         if not self.rescale:
-            return in_use, None
-        factor = mask.numel() / mask.sum().clamp_(min=1).to(in_use.dtype)  # where none is kept all are 0 anyway
-        return in_use.mul_(factor), factor
+            return None
+        connections = torch.full_like(kept, in_use.numel(), dtype=torch.float64)
+        factor = (connections / kept.clamp(min=1)).to(in_use.dtype)  # where none is kept all weights are 0 anyway
+        in_use.mul_(factor)
+        return factor
 
 
-def _noise() -> RandomStream:
-    """The stream of one pass through one layer: one number of torch's generator is the key of all of them."""
-    return RandomStream(int(torch.randint(-(1 << 63), (1 << 63) - 1, ()).item()))
+def _noise_key() -> int:
+    """One number of torch's generator, the key of all numbers of one pass through one layer."""
+    return int(torch.randint(-(1 << 63), (1 << 63) - 1, ()).item())
 
 
 @dataclass(frozen=True)
