@@ -96,7 +96,8 @@ def batches(recipe: Recipe) -> list[tuple[Tensor, Tensor]]:
     made = []
     for _ in range(BATCHES):
         labels = torch.randint(CLASSES, (BATCH,), generator=generator)
-        made.append((0.5 * patterns[labels] + torch.randn(BATCH, *shape, generator=generator), labels))
+        images = 0.5 * patterns[labels] + torch.randn(BATCH, *shape, generator=generator)
+        made.append((images.contiguous(memory_format=torch.channels_last), labels))  # as TrainingRun has them
     return made
 
 
