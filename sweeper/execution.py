@@ -12,7 +12,7 @@ import random
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -179,4 +179,3 @@ def _as_in_a_fresh_process(device: str, threads: int) -> None:
         gc.collect()  # 0.2 s and more, so only where memory is dear
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with this
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(cast(Any, device))

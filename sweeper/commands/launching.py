@@ -127,6 +127,8 @@ def _check_tracking(tracking: str, optional: bool) -> None:
     try:
         check_reachable(tracking)
     except InvalidInput as error:
+        if tracking.startswith("sqlite:"):
+            raise  # no server that may come back
         if not optional:
             raise InvalidInput(f"{error}; --tracking-optional starts all the same and catches up later") from None
         print(f"sweeper: warning: {error}; it is caught up with when it answers")
@@ -144,6 +146,8 @@ def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool
 
 
 def _driver(options: argparse.Namespace, resources: Resources) -> Callable[[Launch, Callable[[], None]], None]:
+    if options.local or options.ray_address is None:
+        _check_resources(resources)
     if options.local:
         from sweeper.local_driver import run_local
 
@@ -154,6 +158,17 @@ def _driver(options: argparse.Namespace, resources: Resources) -> Callable[[Laun
     from sweeper.ray_driver import run_on_ray
 
     return partial(run_on_ray, address=options.ray_address)
+
+
+def _check_resources(resources: Resources) -> None:
+    """What one trial asks for must be on this machine. (Of a cluster, only Ray can tell.)"""
+    import torch
+
+    there = {"--cpus-per-trial": os.cpu_count() or 1, "--gpus-per-trial": torch.cuda.device_count()}
+    for flag, wanted in zip(there, (resources.cpus_per_trial, resources.gpus_per_trial), strict=True):
+        if wanted > there[flag]:
+            unit = "CPU" if "cpu" in flag else "GPU"
+            raise InvalidInput(f"{flag}: {wanted:g} is more than the {there[flag]} {unit}s of this machine")
 
 
 def _outcome(run: Launch, interrupted: bool) -> str:

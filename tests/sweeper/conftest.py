@@ -1,5 +1,7 @@
 """Small sweeps of digits, and the commands that run them."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -12,11 +14,13 @@ from typing import Any
 import pytest
 
 from search_spaces.spec import expand, load_spec
+from sweeper.cli import main
 from sweeper.execution import DataShelf, StageWorker
 from sweeper.forest import plant
 from sweeper.launch import Launch, Resources
 from sweeper.local_driver import run_local
 from sweeper.store import Store
+from sweeper.sweep_folder import SweepFile, SweepFolder
 from trainers.data import data_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,10 +102,23 @@ def facts(record: Any) -> dict[str, Any]:
 
 def table_of(storage: Path, sweep: str = "tiny") -> list[Mapping[str, Any]]:
     """The trials of a sweep as `sweeper runs --json` has them, without seconds."""
-    done = run_sweeper("runs", sweep, "--storage", storage, "--json")
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    return [{name: value for name, value in row.items() if name not in CIRCUMSTANCES} for row in rows]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["runs", sweep, "--storage", str(storage), "--json"]) == 0
+    return [
+        {name: value for name, value in row.items() if name not in CIRCUMSTANCES} for row in json.loads(out.getvalue())
+    ]
+
+
+def trained_storage(trained: tuple[Path, Path], folder: Path) -> Path:
+    """A copy of the trained sweep's storage that knows of the sweep by name."""
+    spec, storage = trained
+    copy = folder / "trained"
+    shutil.copytree(storage, copy)
+    launch = a_launch(spec, copy, looking=True)
+    file = SweepFile("tiny", "", f"sqlite:///{copy}/mlflow.db", dict(launch.digests))
+    SweepFolder(copy, "tiny").write(file, spec.read_text())
+    return copy
 
 
 def command(*arguments: object) -> list[str]:
@@ -111,14 +128,7 @@ def command(*arguments: object) -> list[str]:
 
 def environment() -> dict[str, str]:
     """As the tests have it, with this checkout importable from anywhere."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
-
-
-def run_sweeper(*arguments: object, timeout: float = 120, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Runs the real command and waits for it."""
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=timeout, env=environment() | changes
-    )
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def start_sweeper(*arguments: object, out: Path) -> subprocess.Popen[bytes]:
