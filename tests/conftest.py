@@ -3,12 +3,19 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Set before torch is imported anywhere: the tests run side by side, and so do the workers that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # So that Ray neither phones home nor warns about what it will do one day.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+# No test measures time, Hypothesis neither: the machine may be busy.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ COMMAND_LINE = "sweeper/cli.py"
 MAY_IMPORT_THE_COMMAND_LINE = {COMMAND_LINE, "sweeper/__main__.py"}
 
 THIRD_PARTIES = {
-    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn"},
+    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton"},
     "search_spaces": {"pydantic", "yaml"},
     "sweeper": {"ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"},
     "reports": {"mlflow", "pandas", "numpy", "scipy", "matplotlib", "jinja2"},
@@ -35,6 +35,7 @@ ONLY_IN = {
     "matplotlib": {"reports/figures.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_text.py"},
     "rich": {"sweeper/progress.py"},
+    "triton": {"trainers/triton_kernels.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
 # Where a program may look at its environment or its arguments; everything else is told.
@@ -46,8 +47,22 @@ READS_THE_ENVIRONMENT = {
 # Where any exception at all may be caught.
 TRIAL_BOUNDARY = {"sweeper/execution.py"}
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "manager", "managers"}
+# Imported only where there is a CUDA device, and triton with torch.
+NEEDS_TRITON = {"trainers/triton_kernels.py"}
 # A machine with a GPU and little else trains all the same.
-NOT_NEEDED_TO_TRAIN = ("ray", "mlflow", "optuna", "pandas", "matplotlib", "scipy", "sklearn", "yaml", "rich", "jinja2")
+NOT_NEEDED_TO_TRAIN = (
+    "ray",
+    "mlflow",
+    "optuna",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "yaml",
+    "rich",
+    "jinja2",
+    "triton",
+)
 
 
 def imported_modules(source: str) -> set[str]:
@@ -165,7 +180,8 @@ def test_every_module_says_what_it_is_and_is_named_for_it(name):
 
 
 def test_trainers_need_nothing_but_torch_numpy_pydantic_and_safetensors():
-    modules = [name.removesuffix(".py").replace("/", ".") for name in SOURCES if name.startswith("trainers/")]
+    names = [name for name in SOURCES if name.startswith("trainers/") and name not in NEEDS_TRITON]
+    modules = [name.removesuffix(".py").replace("/", ".") for name in names]
     program = f"""
 import importlib, sys
 for library in {NOT_NEEDED_TO_TRAIN}:
