@@ -396,6 +396,8 @@ def as_nobody(root, action):
         store.prepare()
     elif action == "write":
         store.write(a_record(end=3), a_state())
+    elif action == "read partial":
+        return store.read_partial(a_record().key), [damage.reason for damage in store.damages]
     elif action == "read damaged":
         return store.read(a_record().key), [damage.reason for damage in store.damages]
     return store.read(a_record().key) == a_record()
@@ -433,6 +435,31 @@ def test_damage_that_cannot_be_moved_away_is_absent_and_reported_all_the_same(lo
     ((kind, (record, reasons)),) = in_processes([(as_nobody, locked_store.root, "read damaged")])
     assert (kind, record) == ("returned", None)
     assert "cannot be moved away: Permission denied" in reasons[0]
+
+
+def test_a_record_that_may_not_be_read_is_an_error_and_not_an_absence(locked_store):
+    path = folder_of(locked_store, a_record().key) / RECORD
+    path.chmod(0)
+    ((kind, text),) = in_processes([(as_nobody, locked_store.root, "read damaged")])
+    assert kind == "StoreError"
+    assert text == f"storage: cannot read {path.parent}: Permission denied"
+
+
+def test_a_partial_that_may_not_be_read_is_reported_and_done_without(locked_store):
+    locked_store.root.chmod(0o755)
+    locked_store.write_partial(a_record().key, a_record(), a_state())
+    (locked_store.root / "partials" / a_record().key[:2] / a_record().key).chmod(0)
+    ((kind, (partial, reasons)),) = in_processes([(as_nobody, locked_store.root, "read partial")])
+    assert (kind, partial, reasons) == ("returned", None, ["cannot be read: Permission denied"])
+
+
+def test_damage_in_the_way_that_cannot_be_moved_is_named(store):
+    store.write(a_record(), a_state())
+    folder = folder_of(store, a_record().key)
+    (folder / RECORD).write_bytes(b"{}")
+    (store.root / "damaged").write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match=f"cannot write {folder}: what lies there is damaged and cannot be moved away"):
+        store.write(a_record(), a_state())
 
 
 def test_a_file_where_the_storage_should_be_is_a_clear_error(tmp_path):
