@@ -15,7 +15,7 @@ from reports.costs import COSTS, axis_unit
 from reports.document import Figure, slug
 from reports.figures import Words
 from reports.formats import counted, percent
-from reports.likeness import Likeness
+from reports.likeness import Likeness, Positions
 from search_spaces.labels import DATASET_NAMES, NETWORK_NAMES
 
 MOST_ROWS = 60  # arms in one picture with a row each
@@ -32,8 +32,10 @@ def figures_of(arms: pd.DataFrame, name: str) -> list[Figure]:
         problem = problem_name(group.iloc[0])
         suffix = f"-{slug(problem)}" if len(same_problem(arms)) > 1 else ""
         found += _by_arm(group, f"{name}-arms{suffix}", problem)
-        found += _over_options(group, f"{name}-options{suffix}", problem)
-        found += _over_splits(group, f"{name}-splits{suffix}", problem)
+        group = group.reset_index(drop=True)
+        likeness = Likeness(group)
+        found += _over_options(group, likeness, f"{name}-options{suffix}", problem)
+        found += _over_splits(group, likeness, f"{name}-splits{suffix}", problem)
         for cost in COSTS:
             for place, same in enumerate(same_problem(group, cost)):
                 number = f"-{place + 1}" if place else ""
@@ -83,10 +85,9 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str) -> Ite
     yield Figure(name, title, caption, alternative, drawn, points.assign(unit=unit))
 
 
-def _over_options(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure]:
-    likeness, machines = Likeness(arms), np.flatnonzero(arms["method"] == "slot_machine")
-    groups = [arms.iloc[group] for group in likeness.groups(machines, {"options"})]
-    points, left_out = _series([group for group in groups if group["options"].nunique() > 1], "options", r"K=\d+ ?")
+def _over_options(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str) -> Iterator[Figure]:
+    lines = likeness.groups(np.flatnonzero(arms["method"] == "slot_machine"), {"options"})
+    points, left_out = _series(arms, lines, "options", r"K=\d+ ?")
     if points.empty:
         return
     title = f"{problem}: test accuracy against options per connection, K"
@@ -99,14 +100,11 @@ def _over_options(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figur
     yield Figure(name, title, caption, words.description, drawn, points)
 
 
-def _over_splits(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure]:
-    likeness = Likeness(arms)
+def _over_splits(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str) -> Iterator[Figure]:
     budgets = (arms["slot_epochs"] + arms["finetune_epochs"]).astype(int)
     for budget in sorted(set(budgets[(arms["slot_epochs"] > 0) & (arms["finetune_epochs"] > 0)])):
         split = np.flatnonzero((budgets == budget) & (arms["slot_epochs"] > 0))
-        groups = [arms.iloc[group] for group in likeness.groups(split, SPLIT)]
-        wide = [group for group in groups if len(group) > 1]
-        points, left_out = _series(wide, "slot_epochs", r",? \d+\+\d+ epochs")
+        points, left_out = _series(arms, likeness.groups(split, SPLIT), "slot_epochs", r",? \d+\+\d+ epochs")
         if points.empty:
             continue
         title = f"{problem}: test accuracy against slot epochs, {budget} epochs in all"
@@ -124,21 +122,20 @@ def _points(arms: pd.DataFrame) -> pd.DataFrame:
     return arms[list(columns)].rename(columns=columns)
 
 
-def _series(groups: list[pd.DataFrame], x: str, varying: str) -> tuple[pd.DataFrame, str]:
-    """The groups as lines over the field `x`, each called by its arms' label without what varies along it.
+def _series(arms: pd.DataFrame, groups: list[Positions], x: str, varying: str) -> tuple[pd.DataFrame, str]:
+    """Groups of arms as lines over the field `x`, each called by its arms' label without what varies along it.
 
     Of many lines the best few, by validation, and a sentence that says so.
     """
+    values, accuracy = arms[x].to_numpy(dtype=float), arms["validation_accuracy"].to_numpy(dtype=float)
+    wide = [group for group in groups if len(set(values[group])) > 1]
+    best = sorted(wide, key=lambda group: -max(np.nan_to_num(accuracy[group], nan=-1.0)))[:MOST_LINES]
+    note = (
+        f"Shown: the best {MOST_LINES} of {len(wide)} lines by validation accuracy. " if len(wide) > MOST_LINES else ""
+    )
     lines: list[pd.DataFrame] = []
     names: list[str] = []
-    note = (
-        f"Shown are the best {MOST_LINES} of {len(groups)} lines by validation accuracy. "
-        if len(groups) > MOST_LINES
-        else ""
-    )
-    best = sorted(groups, key=lambda group: -float(group["validation_accuracy"].max()))[:MOST_LINES]
-    groups = [group for group in groups if any(group is kept for kept in best)]
-    for group in groups:
+    for group in (arms.iloc[group] for group in sorted(best, key=lambda group: group[0])):
         name = re.sub(varying, "", str(group["arm"].iloc[-1])).strip(" ,")
         names.append(name)
         family = group["family"].mode().iloc[0]

@@ -201,10 +201,10 @@ def _artifact(client: MlflowClient, run_id: str, path: str) -> str:
 
 def _record(sweep: str, run: Run) -> dict[str, Any]:
     """One trial, flat. What the tags say wins over the parameters (both hold the seed and the preset)."""
-    tags, info = run.data.tags, run.info
+    info, tags, params, metrics = run.info, run.data.tags, run.data.params, run.data.metrics
     return {
-        **{field: run.data.params[field] for field in RECIPE_KINDS if field in run.data.params},
-        **{metric: run.data.metrics[metric] for metric in METRICS if metric in run.data.metrics},
+        **{field: params[field] for field in RECIPE_KINDS if field in params},
+        **{metric: metrics[metric] for metric in METRICS if metric in metrics},
         **{tag: tags.get(f"sweeper.{tag}", "") for tag in TAGS},
         "sweep": sweep,
         "run_id": info.run_id,

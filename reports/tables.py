@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import isnan
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports import formats
-from reports.arms import FAMILIES, best_by, same_problem
+from reports.arms import FAMILIES
 from reports.charts import problem_name
 from reports.costs import COSTS
 from reports.document import Cell, Column, Table
@@ -90,25 +90,19 @@ def choice_table(arms: pd.DataFrame, name: str) -> Table | None:
     """The best K of every line over K: by validation, which is how one may choose, and by test, which papers print."""
     rows: list[list[Cell]] = []
     chosen: list[dict[str, Any]] = []
-    for group in same_problem(arms):
-        machines = np.flatnonzero(group["method"] == "slot_machine")
-        for members in Likeness(group).groups(machines, {"options"}):
-            line = group.iloc[members]
-            if line["options"].nunique() < 2:
-                continue
-            fair, best = best_by(line, "validation_accuracy"), best_by(line, "test_accuracy")
-            reported = dict(zip(COLUMNS, best_published(fair.to_dict()), strict=True))
-            what = f"{problem_name(fair)}: {FAMILIES[fair['family']]}"
-            rows.append([
-                Cell(what, family=fair["family"]), Cell(f"{fair['options']}", int(fair["options"])),
-                accuracy(fair, "test_accuracy"), _count(fair), Cell(f"{best['options']}", int(best["options"])),
-                accuracy(best, "test_accuracy"), published(reported),
-            ])  # fmt: skip
-            chosen.append({
-                "what": what, "options_by_validation": fair["options"], "test_accuracy": fair["test_accuracy"],
-                "half_width": fair["test_accuracy_half_width"], "n": fair["n"], "options_by_test": best["options"],
-                "test_accuracy_by_test": best["test_accuracy"], **reported,
-            })  # fmt: skip
+    for fair, best in _best_options(arms):
+        what = f"{problem_name(fair)}: {FAMILIES[fair['family']]}"
+        reported = dict(zip(COLUMNS, best_published(fair), strict=True))
+        rows.append([
+            Cell(what, family=fair["family"]), Cell(f"{fair['options']}", int(fair["options"])),
+            accuracy(fair, "test_accuracy"), _count(fair), Cell(f"{best['options']}", int(best["options"])),
+            accuracy(best, "test_accuracy"), published(reported),
+        ])  # fmt: skip
+        chosen.append({
+            "what": what, "options_by_validation": fair["options"], "test_accuracy": fair["test_accuracy"],
+            "half_width": fair["test_accuracy_half_width"], "n": fair["n"], "options_by_test": best["options"],
+            "test_accuracy_by_test": best["test_accuracy"], **reported,
+        })  # fmt: skip
     if not rows:
         return None
     columns = [
@@ -120,6 +114,19 @@ def choice_table(arms: pd.DataFrame, name: str) -> Table | None:
         "published comparison table takes the best K by test accuracy."
     ]
     return Table(name, "K chosen by validation, and by test", columns, rows, notes, pd.DataFrame(chosen))
+
+
+def _best_options(arms: pd.DataFrame) -> Iterator[tuple[dict[Hashable, Any], dict[Hashable, Any]]]:
+    """For every line over K: the arm that is best by validation, and the one that is best by test."""
+    measured = arms[arms["n"] > 0].reset_index(drop=True)
+    options = measured["options"].to_numpy(dtype=float)
+    validation, test = (
+        measured[metric].fillna(-1).to_numpy(dtype=float) for metric in ("validation_accuracy", "test_accuracy")
+    )
+    records = measured.to_dict("records")
+    for line in Likeness(measured).groups(np.flatnonzero(measured["method"] == "slot_machine"), {"options"}):
+        if len(set(options[line])) > 1:
+            yield records[line[validation[line].argmax()]], records[line[test[line].argmax()]]
 
 
 def published_table(arms: pd.DataFrame, name: str) -> Table | None:

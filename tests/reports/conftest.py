@@ -13,20 +13,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from reports.runs import METRICS, TAGS, trials_frame
+from search_spaces.labels import arm_labels
+from search_spaces.spec import expand, load_spec
 from trainers.recipe import Recipe
 
 START = 1_790_000_000_000  # ms: 2026-09-21
 RUN_STATUS = {"COMPLETED": "FINISHED", "FAILED": "FAILED", "STOPPED_EARLY": "KILLED"}
-EPOCHS = 40
-
-
-def label(recipe: Recipe) -> str:
-    """Short and readable; the project's own labels come from search_spaces."""
-    if recipe.method != "slot_machine":
-        return recipe.method.replace("_", "-")
-    shared = "" if recipe.sharing == "none" else f" {recipe.sharing}-shared"
-    split = f", {recipe.slot_epochs}+{recipe.finetune_epochs} epochs" if recipe.finetune_epochs else ""
-    return f"K={recipe.options} {'GS' if recipe.selection == 'greedy' else 'PS'}{shared}{split}"
 
 
 def made_up_accuracy(recipe: Recipe) -> float:
@@ -47,11 +39,11 @@ def trial(
 ) -> dict[str, Any]:
     """One record as `reports.runs` reads it; `stated` overrides what is made up."""
     recipe = Recipe.complete({"network": "lenet", "dataset": "digits", "preset": "authors_code", **given})
-    accuracy = made_up_accuracy(recipe)
+    accuracy, (name,) = made_up_accuracy(recipe), arm_labels([recipe])
     options = (recipe.options or 1) if recipe.selection == "probabilistic" else 1
     record = {
-        **{name: value for name, value in recipe.model_dump(mode="json", exclude={"filled"}).items() if value is not None},
-        "sweep": sweep, "name": f"{label(recipe)} seed {recipe.seed}", "status": status, "arm": label(recipe),
+        **recipe.model_dump(mode="json", exclude={"filled"}, exclude_none=True),
+        "sweep": sweep, "name": f"{name} seed {recipe.seed}", "status": status, "arm": name,
         "arm_hash": recipe.arm_hash(), "recipe_hash": recipe.content_hash(), "failure": "", "device": "cpu",
         "host": "node-1", "git_commit": "0123abc" * 5, "version": "0.1.0",
         "started": "2026-09-21T14:13:20Z", "ended": "2026-09-21T14:18:20Z",
@@ -71,17 +63,19 @@ def trial(
     return {**record, **stated}
 
 
-def digits_sweep(seeds: Iterable[int] = range(3), **stated: Any) -> list[dict[str, Any]]:
-    """The shape of the bundled quick start: K, selection, sharing, splits, learned weights."""
-    slot = {"method": "slot_machine", "slot_epochs": EPOCHS}
-    arms: list[dict[str, Any]] = [
-        {**slot, "options": options, "selection": selection}
-        for options in (2, 4, 8) for selection in ("greedy", "probabilistic")
-    ]  # fmt: skip
-    arms += [{**slot, "options": 8, "sharing": sharing} for sharing in ("layer", "network")]
-    arms += [{**slot, "options": 8, "slot_epochs": at, "finetune_epochs": EPOCHS - at} for at in (10, 20, 30)]
-    arms += [{"method": "learned", "finetune_epochs": EPOCHS}]
-    return [trial({**arm, "seed": seed}, **stated) for arm in arms for seed in seeds]
+def digits_sweep(**stated: Any) -> list[dict[str, Any]]:
+    """The bundled quick start, as if it had run: K, selection, sharing, splits, learned weights; three seeds each."""
+    recipes = expand(load_spec("digits_quickstart"))
+    names = arm_labels(recipes)
+    return [
+        trial(
+            recipe.model_dump(exclude={"filled"}, exclude_none=True),
+            arm=name,
+            name=f"{name} seed {recipe.seed}",
+            **stated,
+        )
+        for recipe, name in zip(recipes, names, strict=True)
+    ]
 
 
 def frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -125,7 +119,7 @@ def track(
     experiment = client.create_experiment(sweep, artifact_location=str(Path(uri.removeprefix("sqlite:///")).parent))
     completed = sum(record["status"] == "COMPLETED" for record in records)
     parent = client.create_run(experiment, start_time=START, run_name=sweep, tags={
-        "sweeper.kind": "sweep", "sweeper.sweep": sweep, "sweeper.git_commit": "0123abc" * 5, "sweeper.version": "0.1.0",
+        "sweeper.kind": "sweep", "sweeper.sweep": sweep, "sweeper.git_commit": "0123abc" * 5,
         "sweeper.status": "COMPLETED" if completed == len(records) else "FAILED", "sweeper.spec_hash": "beef" * 16,
         "mlflow.note.content": "Does accuracy rise with K on handwritten digits?", **(tags or {}),
     })  # fmt: skip
