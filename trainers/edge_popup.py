@@ -63,7 +63,7 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         scores, fixed = ctx.saved_tensors
-        gradient = gradients[0]
+        gradient = gradients[0].contiguous()  # convolutions give it in channels-last order
         library = native.library_for(gradient, scores, fixed)
         if library is None:
             return (gradient * fixed).mul_(scores.sign()), None, None

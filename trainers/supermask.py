@@ -50,7 +50,7 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         probability, fixed, in_use, factor = ctx.saved_tensors
-        gradient = gradients[0]
+        gradient = gradients[0].contiguous()  # convolutions give it in channels-last order
         library = native.library_for(gradient, probability, fixed)
         if factor is None:
             shared, factor = fixed.new_zeros(()), fixed.new_ones(())
