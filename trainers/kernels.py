@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainers.options import LayerOptions, Options
-from trainers.streams import RandomStream
+from trainers.streams import GOLDEN, signed, uniform
 
 SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the cache
 
@@ -36,13 +36,14 @@ def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) ->
 
 
 @torch.no_grad()
-def sample(accumulated: Tensor, scale: Tensor, options: Options, noise: RandomStream) -> Tensor:
+def sample(accumulated: Tensor, scale: Tensor, options: Options, noise_key: Tensor) -> Tensor:
     """A value for every connection, option k with probability softmax_k(c·s_k(0) + w_k·B). Of B's shape.
 
-    The stream has one number in (0, 1) a connection; the option is the first whose cumulative probability exceeds it.
+    noise_key: an int64 on B's device, the key of a stream with a number in (0, 1) for each connection; the option is
+    the first whose cumulative probability exceeds it.
     """
     if (fused := _fused(accumulated, options)) is not None:
-        return fused.sample(accumulated, scale, options, noise)  # type: ignore[no-any-return]
+        return fused.sample(accumulated, scale, options, noise_key)  # type: ignore[no-any-return]
     flat = accumulated.detach().reshape(-1)
     found = torch.empty_like(flat)
     size = SAMPLED_AT_ONCE if flat.is_cpu else flat.numel()
@@ -51,7 +52,7 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise: RandomSt
         piece = flat[first:last]
         lines = [options.line(option, flat.device, first, last) for option in range(options.count)]
         scores = torch.stack([(scale.detach() * score + value * piece).expand(last - first) for value, score in lines])
-        numbers = noise.uniform(torch.arange(first, last, device=flat.device), flat.dtype)
+        numbers = uniform(noise_key + torch.arange(first, last, device=flat.device) * signed(GOLDEN), flat.dtype)
         option = sampled_option(scores, numbers)
         values = torch.stack([value.expand(last - first) for value, _ in lines])
         found[first:last] = values.gather(0, option[None])[0]

@@ -38,11 +38,18 @@ def _cosine(epoch: int, length: int) -> float:
     return (1 + math.cos(math.pi * epoch / length)) / 2
 
 
-def build_sgd(parameters: Iterable[nn.Parameter], recipe: Recipe, phase: Phase) -> torch.optim.SGD:
-    """The phase's SGD over these parameters; set the rate of every epoch with `set_learning_rate`."""
+def build_sgd(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, phase: Phase, *, rate_on_device: bool = False
+) -> torch.optim.SGD:
+    """The phase's SGD over these parameters; set the rate of every epoch with `set_learning_rate`.
+
+    With `rate_on_device` the rate is a tensor beside the parameters, which a captured graph reads anew in every step.
+    """
+    trained = list(parameters)
+    rate: float | torch.Tensor = learning_rate(recipe, phase, 0)
     return torch.optim.SGD(
-        list(parameters),
-        lr=learning_rate(recipe, phase, 0),
+        trained,
+        lr=torch.tensor(rate, device=trained[0].device) if rate_on_device else rate,
         momentum=getattr(recipe, f"{phase}_momentum"),
         nesterov=getattr(recipe, f"{phase}_nesterov"),
         weight_decay=getattr(recipe, f"{phase}_weight_decay"),

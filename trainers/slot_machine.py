@@ -29,7 +29,6 @@ from trainers.option_ranks import option_ranks, ranked_values
 from trainers.options import GivenOptions, Options, draw_options
 from trainers.recipe import Recipe
 from trainers.selection import NOWHERE, all_winners, blocks, outside, winners
-from trainers.streams import RandomStream
 
 NUMPY_TYPES = torch.float32, torch.float64
 WORTH_THREADS = 1 << 17  # connections x options: below, handing work to threads costs more than it saves
@@ -150,13 +149,13 @@ class SlotWeight(SelectedWeight):
 
     def _sample(self, accumulated: Tensor) -> Tensor:
         """A sampled value for every connection. One number of torch's generator is the key of all of them."""
-        noise_key = int(torch.randint(-(1 << 63), (1 << 63) - 1, ()).item())
+        noise_key = torch.randint(-(1 << 63), (1 << 63) - 1, (), device=accumulated.device)
         library, options = self._native() if accumulated.is_cpu and accumulated.is_contiguous() else (None, None)
         if library is None:
-            return kernels.sample(accumulated, self.scale, self.options, RandomStream(noise_key))
+            return kernels.sample(accumulated, self.scale, self.options, noise_key)
         out = torch.empty_like(accumulated, memory_format=torch.contiguous_format)
         count, threads = accumulated.numel(), torch.get_num_threads()
-        call = (accumulated.data_ptr(), self.scale.item(), noise_key & ((1 << 64) - 1), out.data_ptr())
+        call = (accumulated.data_ptr(), self.scale.item(), int(noise_key) & ((1 << 64) - 1), out.data_ptr())
         parts = threads if count * self.options.count >= WORTH_THREADS else 1
         ends = [count * part // parts for part in range(parts + 1)]
         if parts == 1:

@@ -49,6 +49,12 @@ def mixed(word: Any) -> Any:
     return word
 
 
+def uniform(words: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """U(0, 1) from counters that a key was added to; never 0 and never 1: the middles of 2**24 equal steps."""
+    odd: Tensor = (mixed(words) >> (63 - HALF_BITS)) | 1
+    return (odd.double() * 2.0 ** -(HALF_BITS + 1) + 0.5).to(dtype)
+
+
 @dataclass(frozen=True)
 class RandomStream:
     """The numbers under one key. Counters are int64 tensors or NumPy arrays; results have their shape."""
@@ -66,9 +72,7 @@ class RandomStream:
 
     def uniform(self, counters: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """U(0, 1), never 0 and never 1: the middles of 2**24 equal steps."""
-        odd, _ = self.pairs(counters)
-        chance: Tensor = odd.double() * 2.0 ** -(HALF_BITS + 1) + 0.5
-        return chance.to(dtype)
+        return uniform(counters * signed(GOLDEN) + signed(self.key), dtype)
 
     def normal(self, counters: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """N(0, 1) by the inverse of the normal distribution function, from 48 bits a number."""

@@ -14,7 +14,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from trainers.options import OPTION_BITS, LayerOptions
-from trainers.streams import GOLDEN, MIX_1, MIX_2, RandomStream, signed
+from trainers.streams import GOLDEN, MIX_1, MIX_2, signed
 
 BLOCK = 512  # connections a program
 
@@ -65,10 +65,10 @@ def _select(
     tl.store(out_ptr + rows, winner, mask=inside)
 
 
-@triton.jit(do_not_specialize=["noise_key"])  # type: ignore[untyped-decorator]
+@triton.jit  # type: ignore[untyped-decorator]
 def _sample(
     b_ptr: Any, scale_ptr: Any, out_ptr: Any, shared: Any, count: Any, key: Any, value_step: Any, score_step: Any,
-    options: Any, noise_key: Any, SHARED: tl.constexpr, BLOCK: tl.constexpr,
+    options: Any, noise_ptr: Any, SHARED: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     rows = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = rows < count
@@ -83,7 +83,7 @@ def _sample(
     for option in range(options):
         value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
         total += tl.exp(scale * score + value * b - highest)
-    noise = ((_mixed(rows * GOLDEN_ + noise_key) >> 39) | 1).to(tl.float32) * 2.9802322387695312e-08 + 0.5
+    noise = ((_mixed(rows * GOLDEN_ + tl.load(noise_ptr)) >> 39) | 1).to(tl.float32) * 2.9802322387695312e-08 + 0.5
     target = total * noise
     running = tl.zeros((BLOCK,), tl.float32)
     found = tl.zeros((BLOCK,), tl.float32)
@@ -99,14 +99,14 @@ def select(accumulated: Tensor, scale: Tensor, options: LayerOptions, out: Tenso
     _launch(_select, accumulated, scale, options, out)
 
 
-def sample(accumulated: Tensor, scale: Tensor, options: LayerOptions, noise: RandomStream) -> Tensor:
+def sample(accumulated: Tensor, scale: Tensor, options: LayerOptions, noise_key: Tensor) -> Tensor:
     """`trainers.kernels.sample` of float32 layers, in one pass."""
     out = torch.empty_like(accumulated)
-    _launch(_sample, accumulated, scale, options, out, signed(noise.key))
+    _launch(_sample, accumulated, scale, options, out, noise_key)
     return out
 
 
-def _launch(kernel: Any, b: Tensor, scale: Tensor, options: LayerOptions, out: Tensor, *more: int) -> None:
+def _launch(kernel: Any, b: Tensor, scale: Tensor, options: LayerOptions, out: Tensor, *more: Tensor) -> None:
     count = b.numel()
     shared = options.shared_values(b.device) if options.shared else b
     kernel[(triton.cdiv(count, BLOCK),)](

@@ -135,9 +135,9 @@ def test_probabilistic_training_equals_k_scores_with_the_same_noise(sharing, mon
     def sample(slot: SlotWeight, accumulated: Tensor) -> Tensor:
         from trainers import kernels
 
-        stream = RandomStream(next(keys))
-        noise[id(slot)] = stream.uniform(torch.arange(accumulated.numel()), torch.float64)
-        return kernels.sample(accumulated, slot.scale, slot.options, stream)
+        key = next(keys)
+        noise[id(slot)] = RandomStream(key).uniform(torch.arange(accumulated.numel()), torch.float64)
+        return kernels.sample(accumulated, slot.scale, slot.options, torch.tensor(key))
 
     monkeypatch.setattr(SlotWeight, "_sample", sample)
     for (_, slot, _), (_, oracle, _) in zip(selected_weights(compact), selected_weights(plain), strict=True):
@@ -200,8 +200,8 @@ def test_the_compiled_sampler_equals_the_one_in_torch():
         torch.manual_seed(11)
         compiled = layer.weight.detach().clone()
         torch.manual_seed(11)
-        key = int(torch.randint(-(1 << 63), (1 << 63) - 1, ()).item())
-        plain = kernels.sample(b, slot.scale, slot.options, RandomStream(key))
+        key = torch.randint(-(1 << 63), (1 << 63) - 1, ())
+        plain = kernels.sample(b, slot.scale, slot.options, key)
         assert (compiled == plain).double().mean() > 0.9995  # exp and sums may round the other way at a boundary
 
 
