@@ -111,7 +111,7 @@ def test_training_samples_and_learns_what_the_papers_equations_do_at_every_step(
         for (_, _, logits), layer in zip(selected_weights(ours), papers, strict=True):
             torch.testing.assert_close(logits.detach(), layer.logits.detach(), rtol=1e-10, atol=1e-10)
     spread = torch.cat([layer.logits.detach().flatten() for layer in papers]).abs()
-    assert spread.max() > 1 and not drawn  # else the comparison would say little
+    assert spread.max() > 0.5 and not drawn  # else the comparison would say little
 
 
 @given(st.integers(0, 2**64 - 1), st.floats(0, 1, width=32))
