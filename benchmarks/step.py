@@ -2,8 +2,8 @@
 
     python -m benchmarks.step --network lenet conv2 --options 2 8 64 --threads 1 --json out.json
 
-Steps of all contenders alternate, so that whatever else the machine does meets them alike; times are medians. Images are
-synthetic (a pattern per class, and noise), so selections change as they do in training on real data.
+Steps of all contenders alternate, so that whatever else the machine does meets them alike; times are medians. Images
+are synthetic (a pattern per class, and noise), so selections change as they do in training on real data.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def measure(racers: list[Contender], seconds: float, threads: int) -> list[Row]:
 def table(rows: list[Row]) -> str:
     """Markdown."""
     lines = [
-        "| network | threads | selection | K | step (ms) | time / learned | state / learned | K-score code: time | state |",
+        "| network | threads | selection | K | step (ms) | time / learned | state / learned | K scores: time | state |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     oracles = {(r.network, r.threads, r.selection, r.options): r for r in rows if r.implementation == "k_scores"}

@@ -72,6 +72,7 @@ class TrainingRun:
 
     phase: Phase
     epoch: int
+    _graph: GraphedStep | None  # made in the first epoch, if at all
 
     def __init__(self, recipe: Recipe, data: DataSplits, device: str | torch.device = "cpu", *, graphed: bool = False):
         """Builds the network, attaches the recipe's method and stands before the first epoch.
@@ -215,7 +216,7 @@ class TrainingRun:
         self._optimizer = build_sgd(self._trained(), self.recipe, phase, rate_on_device=self._graphed)
         totals = torch.zeros(2, device=self.device)
         self._step = TrainingStep(self.network, self._optimizer, self.recipe.precision, totals)
-        self._graph: GraphedStep | None = None
+        self._graph = None
 
     def _trained(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
