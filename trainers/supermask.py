@@ -24,17 +24,19 @@ from trainers.attachment import Method, SelectedWeight
 from trainers.fixed_weights import fixed_weights
 from trainers.options import fans
 from trainers.recipe import Recipe
-from trainers.streams import HALF_BITS, RandomStream
+from trainers.streams import GOLDEN, HALF_BITS, mixed, signed
 
 EVALUATION_SAMPLES = 10  # as in the paper
 
 
-def bernoulli(probability: Tensor, stream: RandomStream) -> Tensor:
-    """Booleans that are true with these probabilities, to within 2**-24; never at 0, always at 1."""
-    connections = torch.arange(probability.numel(), device=probability.device)
-    _, chance = stream.pairs(connections)
-    drawn: Tensor = chance < probability.flatten() * (1 << HALF_BITS)
-    return drawn.view(probability.shape)
+def bernoulli(probability: Tensor, noise_key: Tensor) -> Tensor:
+    """Booleans that are true with these probabilities, to within 2**-24; never at 0, always at 1.
+
+    noise_key: an int64 on the same device, the key of a stream with a number in [0, 1) for each.
+    """
+    counters = torch.arange(probability.numel(), device=probability.device) * signed(GOLDEN)
+    chance: Tensor = (mixed(counters + noise_key) >> 8) & ((1 << HALF_BITS) - 1)
+    return (chance < probability.flatten() * (1 << HALF_BITS)).view(probability.shape)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -82,7 +84,7 @@ class MaskedWeight(SelectedWeight):
             return self.selected(logits)
         with torch.no_grad():
             probability = logits.sigmoid()
-            in_use, kept = self._sampled(probability, _noise_key())
+            in_use, kept = self._sampled(probability, _noise_key(logits.device))
             factor = self._rescaled(in_use, kept)
         return _StraightThrough.apply(logits, probability, self.fixed, in_use, factor)  # type: ignore[no-any-return]
 
@@ -92,14 +94,14 @@ class MaskedWeight(SelectedWeight):
             self._rescaled(in_use, kept)
             return in_use
 
-    def _sampled(self, probability: Tensor, key: int) -> tuple[Tensor, Tensor]:
+    def _sampled(self, probability: Tensor, noise_key: Tensor) -> tuple[Tensor, Tensor]:
         """The fixed weights under a sampled mask, and how many it kept."""
         library = native.library_for(probability, self.fixed)
         if library is None:
-            return self._masked(bernoulli(probability, RandomStream(key)))
+            return self._masked(bernoulli(probability, noise_key))
         found = torch.empty_like(self.fixed)
-        pointers = (probability.data_ptr(), self.fixed.data_ptr())
-        kept = library.supermask_sample(found.numel(), *pointers, key & ((1 << 64) - 1), found.data_ptr())
+        pointers, key = (probability.data_ptr(), self.fixed.data_ptr()), int(noise_key) & ((1 << 64) - 1)
+        kept = library.supermask_sample(found.numel(), *pointers, key, found.data_ptr())
         return found, torch.tensor(kept)
 
     def _masked(self, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,9 +117,9 @@ class MaskedWeight(SelectedWeight):
         return factor
 
 
-def _noise_key() -> int:
-    """One number of torch's generator, the key of all numbers of one pass through one layer."""
-    return int(torch.randint(-(1 << 63), (1 << 63) - 1, ()).item())
+def _noise_key(device: torch.device) -> Tensor:
+    """One number of the device's generator, the key of all numbers of one pass through one layer."""
+    return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=device)
 
 
 @dataclass(frozen=True)
