@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,8 +31,8 @@ class Arena:
         self.arms = arms[arms["n"] > 0].reset_index(drop=True)
         self.likeness = Likeness(self.arms)
         # Columns as plain arrays: a pairing looks at them thousands of times.
-        fields = (*TEXT, *NUMBERS)
-        self.of = {field: self.arms[field].to_numpy(dtype=object if field in TEXT else float) for field in fields}
+        self.of = {field: self.arms[field].fillna("").to_numpy(dtype=str) for field in TEXT}
+        self.of |= {field: self.arms[field].to_numpy(dtype=float) for field in NUMBERS}
         self.of["budget"] = self.of["slot_epochs"] + self.of["finetune_epochs"]
 
     def is_slot_machine(self) -> Condition:
@@ -98,9 +97,9 @@ def methods(first: str, second: str) -> Pairing:
 
     def pairing(arena: Arena) -> Pairs:
         of = arena.of
-        plain = ~arena.is_finetuned() & np.isin(_words(of["sharing"]), ["None", "none"])
-        eligible = plain & np.isin(_words(of["selection"]), ["None", "greedy"])
-        for group in arena.groups(eligible & np.isin(_words(of["method"]), [first, second]), ALL_BUT_PROBLEM):
+        plain = ~arena.is_finetuned() & np.isin(of["sharing"], ["", "none"])
+        eligible = plain & np.isin(of["selection"], ["", "greedy"])
+        for group in arena.groups(eligible & np.isin(of["method"], [first, second]), ALL_BUT_PROBLEM):
             for preset in dict.fromkeys(of["preset"][group]):
                 family = group[of["preset"][group] == preset]
                 ours, theirs = (family[of["method"][family] == method] for method in (first, second))
@@ -130,7 +129,7 @@ def shared_against_own(fewest: int, most: int) -> Pairing:
     """Values shared by a layer or by the network against values of one's own, at numbers of options in a range."""
 
     def pairing(arena: Arena) -> Pairs:
-        options, sharing = arena.of["options"], _words(arena.of["sharing"])
+        options, sharing = arena.of["options"], arena.of["sharing"]
         in_range = (options >= fewest) & (options <= most)
         for shared in np.flatnonzero(in_range & np.isin(sharing, ["layer", "network"])):
             yield from ((int(shared), int(own)) for own in arena.like(int(shared), sharing == "none", {"sharing"}))
@@ -152,7 +151,3 @@ def _splits(arena: Arena) -> Iterator[Positions]:
     for group in arena.groups(arena.is_slot_machine() & arena.is_finetuned(), SPLIT):
         for budget in sorted(set(arena.of["budget"][group])):
             yield group[arena.of["budget"][group] == budget]
-
-
-def _words(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(str)

@@ -88,14 +88,12 @@ def trials_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     Recipe fields have their own types (numbers nullable); a recipe tracked twice in one sweep is kept once.
     """
-    frame = pd.DataFrame(list(records)).reindex(columns=[*TEXTS, *RECIPE_KINDS, *METRICS]).astype(object)
-    for column in TEXTS:
-        frame[column] = frame[column].where(frame[column].notna(), "").astype(str).astype(object)
-    for field, kind in RECIPE_KINDS.items():
-        frame[field] = _typed(frame[field], kind)
-    for metric in METRICS:
-        values = pd.to_numeric(frame[metric]).astype(float)
-        frame[metric] = values.where(values.abs() < INFINITE)
+    raw = pd.DataFrame(list(records), dtype=object).reindex(columns=[*TEXTS, *RECIPE_KINDS, *METRICS])
+    columns: dict[str, Any] = {name: ["" if _missing(value) else str(value) for value in raw[name]] for name in TEXTS}
+    columns |= {field: _typed(raw[field], kind) for field, kind in RECIPE_KINDS.items()}
+    columns |= {metric: _typed(raw[metric], float) for metric in METRICS}
+    frame = pd.DataFrame(columns).astype(dict.fromkeys(TEXTS, object))
+    frame[list(METRICS)] = frame[list(METRICS)].where(frame[list(METRICS)].abs() < INFINITE)
     # Without its tag a trial is a recipe, and an arm, of its own.
     frame["recipe_hash"] = frame["recipe_hash"].where(frame["recipe_hash"] != "", frame["run_id"])
     frame["arm_hash"] = frame["arm_hash"].where(frame["arm_hash"] != "", frame["recipe_hash"])
@@ -235,13 +233,16 @@ RECIPE_KINDS: dict[str, type] = {
 }
 
 
-def _typed(values: pd.Series[Any], kind: type) -> pd.Series[Any]:
+def _typed(values: pd.Series[Any], kind: type) -> Any:
     """Parameters are text in MLflow; here numbers are numbers again. What cannot be read is missing."""
-    if kind is int:
-        return pd.to_numeric(values, errors="coerce").astype("Int64")
-    if kind is float:
-        return pd.to_numeric(values, errors="coerce").astype(float)
+    if kind is str:
+        return pd.array([None if _missing(value) else value for value in values], dtype=object)
     if kind is bool:
         known = {"True": True, "true": True, "False": False, "false": False, True: True, False: False}
-        return values.map(known).astype("boolean")
-    return values.where(values.notna(), None)
+        return pd.array([known.get(value) for value in values], dtype="boolean")
+    numbers = pd.to_numeric(values, errors="coerce")
+    return numbers.astype("Int64") if kind is int else numbers.astype(float)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value
