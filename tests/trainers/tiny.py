@@ -1,0 +1,81 @@
+"""Recipes and data that train in milliseconds, for the contracts that every method keeps."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.data import DataSplits, Split, load_splits
+from trainers.recipe import Recipe
+from trainers.training import EpochRecord, TrainingRun
+
+SLOT_METHODS = ("slot_machine", "edge_popup", "supermask")
+SCHEDULE = {"schedule": "steps", "schedule_epochs": 1, "schedule_factor": 0.5}
+# Every way to find weights that trains or evaluates differently from the others.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "slot_machine": {"method": "slot_machine"},
+    "slot_machine, probabilistic": {"method": "slot_machine", "selection": "probabilistic", "evaluation": "sampled"},
+    "slot_machine, layer-shared": {"method": "slot_machine", "sharing": "layer"},
+    "learned": {"method": "learned"},
+    "learned, random option": {"method": "learned", "start": "random_option"},
+    "edge_popup": {"method": "edge_popup", "weight_init": "kaiming_normal", "keep_fraction": 0.3},
+    "supermask": {"method": "supermask", "rescale": False},
+    "supermask, rescaled": {"method": "supermask", "rescale": True, "evaluation": "threshold"},
+}
+
+
+def tiny_recipe(**fields: Any) -> Recipe:
+    """Lenet of a tenth of its width on digits, two epochs a phase; `fields` win. None takes a field out."""
+    base: dict[str, Any] = {"network": "lenet", "dataset": "digits", "width": 0.1, "batch_size": 200}
+    base["finetune_epochs"] = 2
+    if fields.get("method") != "learned":
+        base["slot_epochs"] = 2
+    for phase in ("slot", "finetune"):
+        base.update({f"{phase}_{name}": value for name, value in SCHEDULE.items()})
+    if fields.get("method") == "supermask":
+        base["slot_learning_rate"] = 50.0
+    given = {**base, **fields}
+    return Recipe.complete({name: value for name, value in given.items() if value is not None})
+
+
+def tiny_splits(shape: tuple[int, int, int] = (1, 28, 28), train: int = 45, test: int = 23) -> DataSplits:
+    """Noise with a patch that tells the class, of four."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        labels = torch.arange(count) % 4
+        images = torch.randn(count, *shape, generator=generator)
+        images[:, :, :4] += (labels[:, None, None, None] - 1.5) * 2
+        return Split(images, labels)
+
+    return DataSplits(split(train), split(test), split(test), classes=4, digest="tiny", input_shape=shape)
+
+
+@functools.cache
+def data_for(recipe: Recipe) -> DataSplits:
+    """The real digits; for other data sets noise of their shape."""
+    return load_splits(recipe, None) if recipe.dataset == "digits" else tiny_splits()
+
+
+def timeless(record: EpochRecord) -> dict[str, Any]:
+    """The record but for its seconds, which no two runs have in common."""
+    return {name: value for name, value in asdict(record).items() if not name.endswith("_seconds")}
+
+
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+def same_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@functools.cache
+def result(recipe: Recipe) -> tuple[Any, ...]:
+    """All that a run of the recipe reports."""
+    run = TrainingRun(recipe, data_for(recipe))
+    return tuple((*timeless(record).items(), run.test()) for record in run.epochs())
