@@ -225,6 +225,10 @@ def _add_resources(parser: argparse.ArgumentParser) -> None:
         "--ray-address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
         help="join this Ray cluster (default: start Ray on this machine alone); the storage must be a shared folder",
     )  # fmt: skip
+    parser.add_argument(
+        "--save-seconds", metavar="S", type=_seconds, default=30.0,
+        help="save stages on their way that often; a killed worker loses no more (default: %(default)g)",
+    )  # fmt: skip
     parser.add_argument("--local", action="store_true", help="one stage after the other in this process, without Ray")
     parser.add_argument("--no-download", action="store_true", help="do not download data; they must be there")
 
@@ -252,6 +256,16 @@ def _share_or_none(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number from 0, not {text}")
     if value > 1 and value != int(value):
         raise argparse.ArgumentTypeError(f"above 1 it must be a whole number, not {text}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 86400 seconds, not {text}")
     return value
 
 

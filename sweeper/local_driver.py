@@ -11,7 +11,9 @@ from sweeper.launch import Launch
 IDLE_SECONDS = 0.05
 
 
-def run_local(launch: Launch, refresh: Callable[[], None] = lambda: None) -> None:
+def run_local(
+    launch: Launch, refresh: Callable[[], None] = lambda: None, give_up: Callable[[str], None] | None = None
+) -> None:
     """Until the launch is over, or told to stop: then the running stage is saved after its epoch."""
     shelf = DataShelf()
     while not launch.is_over:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -22,19 +24,26 @@ from ray.tune.search import Searcher
 from sweeper.faults import Failure, Fault, failure_of
 from sweeper.launch import Launch, Resources
 from sweeper.orders import Order, Step
-from sweeper.ray_session import ray_session
+from sweeper.ray_session import ray_session, servers_are_gone
 from trainers.validation import InvalidInput
 
 if TYPE_CHECKING:
     from sweeper.execution import DataShelf, StageWorker
 
+WATCH_SECONDS = 1.0
+LAST_CHANCE_SECONDS = 1.0
+STOPPING_SECONDS = 60.0  # Tune gives running epochs 15 s
 
-def run_on_ray(launch: Launch, refresh: Callable[[], None], address: str | None = None) -> None:
+
+def run_on_ray(
+    launch: Launch, refresh: Callable[[], None], give_up: Callable[[str], None], address: str | None = None
+) -> None:
     """Until the launch is over, or told to stop: then running stages are saved after their epoch.
 
+    Calls `give_up` from another thread if Ray dies or does not come to an end: then this may never return.
     Raises InvalidInput where no trial could ever get what it is to have.
     """
-    with ray_session(address) as folder:
+    with ray_session(address) as folder, _watchdog(launch, give_up):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         slots = _slots(launch.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
@@ -58,6 +67,29 @@ def run_on_ray(launch: Launch, refresh: Callable[[], None], address: str | None 
             ),
         )
         tuner.fit()
+
+
+@contextmanager
+def _watchdog(launch: Launch, give_up: Callable[[str], None]) -> Iterator[None]:
+    """Without its servers Ray waits a minute and then ends the whole process, telling nobody."""
+    over = threading.Event()
+
+    def watch() -> None:
+        told_at = None
+        while not over.wait(WATCH_SECONDS):
+            if told_at is None and launch.stop_requested:
+                told_at = time.monotonic()
+            if servers_are_gone() and not over.wait(LAST_CHANCE_SECONDS):  # what was said last may still be on its way
+                give_up("Ray's servers are gone (killed, or out of memory?)")
+            if told_at is not None and time.monotonic() - told_at > STOPPING_SECONDS:
+                give_up("Ray does not come to an end")
+
+    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _slots(resources: Resources, cluster: dict[str, float]) -> int:

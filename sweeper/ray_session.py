@@ -7,9 +7,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,10 +54,7 @@ def ray_session(address: str | None = None) -> Iterator[Path]:
             os.environ[orphans.MARK] = folder.name
             common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
         with _reaper(folder, own=address is None) as watch:
-            try:
-                ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **common)
-            except ConnectionError as error:
-                raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
+            _init(address, common)
             try:
                 watch()
                 yield folder
@@ -63,6 +62,27 @@ def ray_session(address: str | None = None) -> Iterator[Path]:
                 ray.shutdown()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init(address: str | None, settings: dict[str, Any]) -> None:
+    import ray
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except ConnectionError as error:
+        raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # Ray has put its own there, which dump a stack and abort
+
+
+def servers_are_gone() -> bool:
+    """Whether the Ray that we started has died on us."""
+    import ray
+
+    node = ray._private.worker._global_node  # there is no public way to ask that does not itself wait for them
+    return node is not None and bool({"gcs_server", "raylet"} & {kind for kind, _ in node.dead_processes()})
 
 
 @contextlib.contextmanager

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from search_spaces.spec import Spec, expand, load_spec
-from sweeper.commands.summary import print_summary
+from sweeper.commands.running import Driver, RunningLaunch
 from sweeper.environment import sources, utc_now
 from sweeper.forest import plant
 from sweeper.launch import Launch, Resources
-from sweeper.progress import Progress, shown
-from sweeper.scheduling import Status
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder
-from sweeper.tracker import Tracker
 from sweeper.tracking import Projection, SweepFacts
 from sweeper.tracking_address import check_reachable, check_scheme, default_address
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
-
-GOOD, SOME_FAILED, INTERRUPTED = 0, 1, 130
-PATIENCE_SECONDS = 30.0  # for MLflow, after the last stage
-PATIENCE_INTERRUPTED_SECONDS = 10.0
 
 
 def launch(options: argparse.Namespace) -> int:
@@ -77,42 +64,17 @@ def _launch(options: argparse.Namespace, spec: Spec, storage: Path, resources: R
         file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
         file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
         file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
+        for earlier in file.launches:
+            if earlier["outcome"] == "running":
+                earlier["outcome"] = "killed"  # or it would have said how it ended
         file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running"})
         folder.write(file, spec.to_yaml())
         forest = plant(recipes, digests, store)
-        run = Launch(spec.name, forest, digests, store, resources, sources(), data_dir)
-        return _run(options, spec, run, driver, folder, file)
-
-
-def _run(
-    options: argparse.Namespace,
-    spec: Spec,
-    run: Launch,
-    driver: Callable[[Launch, Callable[[], None]], None],
-    folder: SweepFolder,
-    file: SweepFile,
-) -> int:
-    began = time.monotonic()
-    before = file.wall_seconds
-    tracker = Tracker(projection_of(spec, file, folder.storage), run, lambda: before + time.monotonic() - began)
-    _print_plan(run)
-    tracker.start()
-    progress = Progress(run)
-    run.watchers.append(progress)
-    with _stopping(run, progress) as interruptions:
-        try:
-            with shown(progress) as refresh:
-                driver(run, refresh)
-        finally:
-            outcome = _outcome(run, bool(interruptions))
-            file.launches[-1] |= {"ended_at": utc_now(), "outcome": outcome, "seconds": time.monotonic() - began}
-            folder.write(file)
-            tracker.close(PATIENCE_INTERRUPTED_SECONDS if interruptions else PATIENCE_SECONDS)
-    print_summary(run, tracker, folder, file)
-    if interruptions:
-        print(f"\nStopped. What is trained is kept; to go on: sweeper {shlex.join(options.command_line)}")
-        return INTERRUPTED
-    return GOOD if outcome == Status.COMPLETED else SOME_FAILED
+        run = Launch(
+            spec.name, forest, digests, store, resources, sources(), data_dir, save_seconds=options.save_seconds
+        )
+        projection = projection_of(spec, file, storage)
+        return RunningLaunch(run, folder, file, projection, options.command_line).carry_out(driver)
 
 
 def projection_of(spec: Spec, file: SweepFile, storage: Path) -> Projection:
@@ -145,7 +107,7 @@ def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool
     return digests
 
 
-def _driver(options: argparse.Namespace, resources: Resources) -> Callable[[Launch, Callable[[], None]], None]:
+def _driver(options: argparse.Namespace, resources: Resources) -> Driver:
     if options.local or options.ray_address is None:
         _check_resources(resources)
     if options.local:
@@ -169,41 +131,3 @@ def _check_resources(resources: Resources) -> None:
         if wanted > there[flag]:
             unit = "CPU" if "cpu" in flag else "GPU"
             raise InvalidInput(f"{flag}: {wanted:g} is more than the {there[flag]} {unit}s of this machine")
-
-
-def _outcome(run: Launch, interrupted: bool) -> str:
-    if interrupted:
-        return "interrupted"
-    return run.sweep_status() if run.is_over else "broken off"
-
-
-@contextmanager
-def _stopping(run: Launch, progress: Progress) -> Iterator[list[int]]:
-    """The first signal stops the launch after the running epochs, the second at once."""
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-        progress.news.append("stopping after the running epochs (once more: at once)")
-        run.stop()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _print_plan(run: Launch) -> None:
-    forest = run.forest
-    arms = len(set(run.labels))
-    print(
-        f"{run.sweep}: {len(forest.trials)} trials in {arms} arms, {len(forest.stages)} stages, "
-        f"{forest.epochs_shared:,} epochs ({forest.epochs_alone:,} if every trial ran alone)"
-    )
-    if run.records:
-        print(f"{len(run.records)} stages are stored already; {run.schedule.epochs_left():,} epochs are left")

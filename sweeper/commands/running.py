@@ -1,0 +1,124 @@
+"""A launch while it runs: signals, progress, tracking beside it, and an end that is told whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from sweeper.commands.summary import print_summary
+from sweeper.environment import utc_now
+from sweeper.launch import Launch
+from sweeper.progress import Progress, shown
+from sweeper.scheduling import Status
+from sweeper.sweep_folder import SweepFile, SweepFolder
+from sweeper.tracker import Tracker
+from sweeper.tracking import Projection
+
+GOOD, SOME_FAILED, INTERRUPTED = 0, 1, 130
+PATIENCE_SECONDS = 30.0  # for MLflow, after the last stage
+PATIENCE_INTERRUPTED_SECONDS = 10.0
+SHOW_CURSOR = "\x1b[?25h"
+
+# A driver runs a launch to its end. It calls the second argument now and then, and the third, which does not return,
+# from a thread of its own where it can neither go on nor come back.
+Driver = Callable[[Launch, Callable[[], None], Callable[[str], None]], None]
+
+
+@dataclass
+class RunningLaunch:
+    """Carries a launch out, once."""
+
+    run: Launch
+    folder: SweepFolder
+    file: SweepFile
+    projection: Projection
+    command_line: Sequence[str]
+    interruptions: list[int] = field(default_factory=list)  # the signals that came
+    _ending: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic()
+        before = self.file.wall_seconds
+        self.tracker = Tracker(self.projection, self.run, lambda: before + time.monotonic() - self.began)
+        self.progress = Progress(self.run)
+        self.run.watchers.append(self.progress)
+
+    def carry_out(self, driver: Driver) -> int:
+        """Runs it to its end, and returns the exit code."""
+        self._print_plan()
+        self.tracker.start()
+        with self._signals():
+            try:
+                with shown(self.progress) as refresh:
+                    driver(self.run, refresh, self._give_up)
+            except BaseException:
+                self._close("broken off")
+                raise
+            return self._end()
+
+    def _end(self, lost: str = "") -> int:
+        with self._ending:  # the driver may come back while its watchdog gives up on it
+            outcome = "interrupted" if self.interruptions else lost or self.run.sweep_status()
+            self._close(outcome)
+            print_summary(self.run, self.tracker, self.folder, self.file)
+            again = f"What is trained is kept; to go on: sweeper {shlex.join(self.command_line)}"
+            if self.interruptions:
+                print(f"\nStopped. {again}", flush=True)
+                return INTERRUPTED
+            if lost:
+                print(f"\nBroken off: {lost}. {again}", flush=True)
+                return SOME_FAILED
+            return GOOD if outcome == Status.COMPLETED else SOME_FAILED
+
+    def _close(self, outcome: str) -> None:
+        seconds = time.monotonic() - self.began
+        self.file.launches[-1] |= {"ended_at": utc_now(), "outcome": outcome, "seconds": seconds}
+        self.folder.write(self.file)
+        self.tracker.close(PATIENCE_INTERRUPTED_SECONDS if self.interruptions else PATIENCE_SECONDS)
+
+    def _give_up(self, why: str) -> None:
+        """The driver hangs: ends the process from another thread, after telling everything."""
+        self.run.stop()
+        if sys.stdout.isatty():
+            print(SHOW_CURSOR)
+        code = self._end(why)
+        sys.stdout.flush()
+        os._exit(code)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first signal stops the launch after the running epochs, the second at once."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self.interruptions.append(number)
+            if len(self.interruptions) > 1:
+                raise KeyboardInterrupt
+            self.progress.news.append("stopping after the running epochs (once more: at once)")
+            self.run.stop()
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _print_plan(self) -> None:
+        forest, run = self.run.forest, self.run
+        print(
+            f"{run.sweep}: {len(forest.trials)} trials in {len(set(run.labels))} arms, {len(forest.stages)} stages, "
+            f"{forest.epochs_shared:,} epochs ({forest.epochs_alone:,} if every trial ran alone)"
+        )
+        if run.records:
+            print(f"{len(run.records)} stages are stored already; {run.schedule.epochs_left():,} epochs are left")
+        sys.stdout.flush()

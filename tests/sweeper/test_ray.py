@@ -1,0 +1,161 @@
+"""Real launches on a real Ray, left alone, interrupted, and killed. Each test starts the command as a user does."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sweeper import orphans
+from sweeper.ray_session import PREFIX
+from sweeper.store import Store
+from sweeper.tracking import client
+from tests.sweeper.conftest import a_launch, facts, start_sweeper, table_of, trained_storage, wait_until
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif(not orphans.possible(), reason="needs /proc to look at processes"),
+]
+
+
+@pytest.fixture
+def slow(tmp_path) -> Path:
+    """A sweep of a few seconds, long enough to be interrupted: 3 trials of 60 epochs, 2 stages share their start."""
+    path = tmp_path / "slow.yaml"
+    path.write_text(
+        "name: slow\n"
+        "recipe: {network: lenet, dataset: digits, method: slot_machine, options: 4}\n"
+        "budget_epochs: 60\nslot_epochs: [20, 40]\narms: [{method: learned}]\n"
+    )
+    return path
+
+
+class Started:
+    """A launch that runs by itself, and what can be seen of it from outside."""
+
+    def __init__(self, *arguments, folder: Path):
+        self.out = folder / f"out-{time.time_ns()}"
+        self.process = start_sweeper("launch", *arguments, "--max-parallel", "2", out=self.out)
+        self.temporary = f"{PREFIX}{self.process.pid}-"
+
+    def text(self) -> str:
+        return self.out.read_text()
+
+    def ends_with(self, code: int) -> str:
+        assert self.process.wait(150) == code, self.text()
+        return self.text()
+
+    def workers(self) -> list[int]:
+        """The processes that train."""
+        return [pid for pid in self.processes() if b"ray::" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def processes(self) -> list[int]:
+        """All that the launch started and that carries its mark."""
+        sign = f"{orphans.MARK}={self.temporary}".encode()
+        found = []
+        for entry in os.listdir("/proc"):
+            try:
+                if entry.isdigit() and sign in Path(f"/proc/{entry}/environ").read_bytes():
+                    found.append(int(entry))
+            except OSError:
+                continue
+        return found
+
+    def has_trained_more_than(self, before: set[Path], storage: Path) -> bool:
+        return (bool(self.workers()) and records(storage) > before) or self.process.poll() is not None
+
+    def left_nothing(self) -> bool:
+        return not self.processes() and not list(Path(tempfile.gettempdir()).glob(f"{self.temporary}*"))
+
+
+def records(storage: Path) -> set[Path]:
+    return set((storage / "stages").glob("*/*/*/record.json")) if (storage / "stages").is_dir() else set()
+
+
+def partials(storage: Path) -> set[Path]:
+    return set((storage / "partials").glob("*/*")) if (storage / "partials").is_dir() else set()
+
+
+def statuses(storage: Path, sweep: str) -> dict[str, str]:
+    mlflow = client(f"sqlite:///{storage}/mlflow.db")
+    experiment = mlflow.get_experiment_by_name(sweep)
+    return {run.info.run_name: run.info.status for run in mlflow.search_runs([experiment.experiment_id])}
+
+
+def test_a_launch_on_ray_equals_one_without_and_leaves_nothing_behind(tiny, storage, trained, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    launch = Started(tiny, "--storage", storage, folder=tmp_path)
+    text = launch.ends_with(0)
+    assert "10 of 10 trials completed; 26 epochs trained" in text
+    chatter = [line for line in text.splitlines() if re.search(r"\b(ray|raylet|mlflow|WARNING|INFO|Traceback)\b", line)]
+    assert [line for line in chatter if str(storage) not in line] == []
+    expected = a_launch(*trained, looking=True)
+    found = a_launch(tiny, storage, looking=True)
+    assert found.records.keys() == expected.records.keys()
+    processes = [record.environment["process"] for record in found.records.values()]
+    assert len(set(processes)) <= 6 < len(processes)  # actors are used again, and it makes no difference:
+    for key, record in found.records.items():
+        assert facts(record) == facts(expected.records[key])
+    assert table_of(storage) == table_of(trained_storage(trained, tmp_path))
+    assert set(statuses(storage, "tiny").values()) == {"FINISHED"}
+    assert launch.left_nothing()
+    assert {path.name for path in home.iterdir()} <= {".cache"}  # compiled code, which is ours
+
+
+def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow, storage, tmp_path):
+    launch = Started(slow, "--storage", storage, "--save-seconds", "0", folder=tmp_path)
+    wait_until(lambda: partials(storage) and launch.workers(), 90)
+    os.kill(launch.workers()[0], signal.SIGKILL)
+    text = launch.ends_with(0)
+    assert "will be tried again: infrastructure: its worker process died" in text
+    assert "3 of 3 trials completed" in text
+    assert set(statuses(storage, "slow").values()) == {"FINISHED"}
+
+
+def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow, storage, tmp_path):
+    whole = tmp_path / "whole"
+    shutil.copytree(storage, whole)
+    reference = start_sweeper("launch", slow, "--storage", whole, "--local", out=tmp_path / "reference")
+    chance = random.Random()
+    finished: dict[Path, bytes] = {}
+    for _ in range(3):
+        launch = Started(slow, "--storage", storage, folder=tmp_path)
+        before = records(storage)
+        wait_until(partial(launch.has_trained_more_than, before, storage), 90)
+        time.sleep(chance.uniform(0, 1.5))
+        launch.process.kill()
+        launch.process.wait()
+        wait_until(launch.left_nothing, 20)  # nobody trains on behind our back
+        assert all(path.read_bytes() == content for path, content in finished.items())  # nor trains it again
+        finished = {path: path.read_bytes() for path in records(storage)}
+    last = Started(slow, "--storage", storage, folder=tmp_path)
+    text = last.ends_with(0)
+    assert "3 of 3 trials completed" in text
+    assert all(path.read_bytes() == content for path, content in finished.items())
+    assert reference.wait(100) == 0
+    assert table_of(storage, "slow") == table_of(whole, "slow")
+    assert not Store(storage).failures()
+    found = statuses(storage, "slow")
+    assert set(found.values()) == {"FINISHED"}
+    assert found.keys() == statuses(whole, "slow").keys()
+    assert last.left_nothing()
+
+
+def test_a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind(slow, storage, tmp_path):
+    launch = Started(slow, "--storage", storage, folder=tmp_path)
+    wait_until(lambda: records(storage), 90)
+    os.killpg(launch.process.pid, signal.SIGTERM)  # as when a machine shuts down: the workers are told too
+    text = launch.ends_with(130)
+    assert "to go on: sweeper launch " in text
+    assert records(storage) or partials(storage)
+    assert "RUNNING" not in statuses(storage, "slow").values()
+    wait_until(launch.left_nothing, 20)
