@@ -14,6 +14,7 @@ from torch import Tensor
 from trainers.options import Options
 
 AT_ONCE_IN_CACHE, AT_ONCE_ELSEWHERE = 1 << 17, 1 << 26  # connections x options
+LEAST_AT_ONCE = 128  # connections: a call an option is dear too
 
 
 def option_ranks(options: Options, weight: Tensor) -> Tensor:
@@ -43,15 +44,22 @@ def ranked_values(options: Options, ranks: Tensor) -> Tensor:
     """The values of the options of these ranks, one a connection: what `option_ranks` was given, flattened."""
     found = []
     for first, last, values, scores in _blocks(options, ranks.device):
-        order = torch.stack(scores, dim=1).sort(dim=1, descending=True, stable=True).indices
-        option = order.gather(1, ranks[first:last, None].long())
-        found.append(torch.stack(values, dim=1).expand(last - first, -1).gather(1, option)[:, 0])
+        best_value, best_score = values[0].expand(last - first), scores[0]
+        for value, score in zip(values[1:], scores[1:], strict=True):
+            higher = score > best_score
+            best_value = torch.where(higher, value, best_value)
+            best_score = torch.where(higher, score, best_score)
+        moved = ranks[first:last].nonzero()[:, 0]
+        order = torch.stack([score[moved] for score in scores], dim=1).sort(dim=1, descending=True, stable=True).indices
+        option = order.gather(1, ranks[first:last][moved, None].long())
+        theirs = torch.stack([value.expand(last - first)[moved] for value in values], dim=1)
+        found.append(best_value.index_copy(0, moved, theirs.gather(1, option)[:, 0]))
     return torch.cat(found)
 
 
 def _blocks(options: Options, device: torch.device) -> Iterator[tuple[int, int, list[Tensor], list[Tensor]]]:
     """First and last connection of a block, and its options' values and initial scores, (n,) each or values (1,)."""
-    size = max(1, (AT_ONCE_IN_CACHE if device.type == "cpu" else AT_ONCE_ELSEWHERE) // options.count)
+    size = max(LEAST_AT_ONCE, (AT_ONCE_IN_CACHE if device.type == "cpu" else AT_ONCE_ELSEWHERE) // options.count)
     for first in range(0, options.connections, size):
         last = min(first + size, options.connections)
         lines = [options.line(option, device, first, last) for option in range(options.count)]

@@ -11,6 +11,7 @@ supermask's threshold. A method that evaluates by sampling was measured on other
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 import uuid
@@ -30,7 +31,18 @@ from trainers.data_sets import DATA_SETS
 from trainers.methods import build_method
 from trainers.networks import InputShape, build_network
 from trainers.recipe import Recipe
-from trainers.symbol_coding import MOST_SYMBOLS, Coded, CodingError, Symbols, decode, encode, pack, packed_bytes, unpack
+from trainers.symbol_coding import (
+    MOST_SYMBOLS,
+    ROWS,
+    Coded,
+    CodingError,
+    Symbols,
+    decode,
+    encode,
+    pack,
+    packed_bytes,
+    unpack,
+)
 from trainers.ticket_file import Arrays, TicketError, read_arrays, read_fields, seal
 from trainers.validation import explain
 
@@ -39,7 +51,8 @@ __all__ = ["TicketError", "encode_ticket", "load_ticket", "save_ticket", "stored
 KEPT = "kept."  # before the name of a tensor that is stored as it is
 PACKED, CODED = "packed", ("coded.frequencies", "coded.states", "coded.words")
 FIELDS = {"weights_sha256", "input_shape", "classes", "recipe"}
-MOST_CONNECTIONS = 1 << 27  # that are drawn from a seed: a small file could claim any number of them
+MOST_CONNECTIONS_A_BYTE = ROWS // 4  # choices that are all alike take no more than the coders' states
+MOST_CONNECTIONS = 1 << 27  # unless the file has as many bytes
 MOST_BYTES_MORE = 1 << 20  # than the network has as it is
 MOST_OF_A_SHAPE = 1 << 20  # classes, channels, pixels
 
@@ -48,10 +61,14 @@ def save_ticket(network: nn.Module, recipe: Recipe, path: Path | str, *, input_s
     """Write the network that the recipe led to as a ticket; returns its bytes. Replaces a file that was there.
 
     input_shape: of the images, if they are not of the shape that the recipe's data set has.
-    Raises TicketError for a network that is not the recipe's, or where the file cannot be written.
+    Raises TicketError for a network that cannot be had again from the recipe, or where the file cannot be written.
     """
     path = Path(path)
     content = encode_ticket(network, recipe, input_shape)
+    try:
+        _read(io.BytesIO(content), len(content))
+    except TicketError as error:
+        raise TicketError(f"network: its ticket could not be read again: {error}") from None
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         draft.write_bytes(content)
@@ -89,10 +106,12 @@ def encode_ticket(network: nn.Module, recipe: Recipe, input_shape: InputShape | 
     """The ticket as the bytes of its file. Raises TicketError for a network that is not the recipe's."""
     *_, last = _weight_shapes(network).values()
     plan = _plan(recipe, input_shape or _input_shape(recipe), classes=last[0])
+    if _weight_shapes(network) != plan.weights:
+        raise TicketError(f"network: it is not the {recipe.network} of the recipe")
     parts = _parts(network)
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in {**parts.kept, **parts.weights}.items()}
     if found != plan.expected:
-        raise TicketError(f"network: it is not the {recipe.network} of the recipe, in float32")
+        raise TicketError(f"network: its tensors are not those of the {recipe.network} of the recipe, in float32")
     arrays = {KEPT + name: tensor.detach().cpu().contiguous().numpy() for name, tensor in parts.kept.items()}
     fields = {
         "weights_sha256": _digest(parts.weights.values()),
@@ -162,6 +181,8 @@ def _parts(network: nn.Module) -> _Parts:
     parts = _Parts(kept, {}, [])
     with torch.no_grad():
         for layer, selection, original in selected_weights(network):
+            if original.dtype != torch.float32:
+                raise TicketError(f"network: its {layer}.weight is {original.dtype}, and tickets are of torch.float32")
             name, weight = f"{layer}.weight", selection.selected(original)
             if not selection.choices:
                 kept[name] = weight
@@ -179,7 +200,7 @@ def _symbol_arrays(symbols: list[Symbols], choices: int) -> Arrays:
     count = sum(len(part) for part in symbols)
     if choices <= MOST_SYMBOLS:
         coded = encode(symbols, choices)
-        if coded.nbytes < packed_bytes(count, choices):
+        if coded.nbytes < packed_bytes(count, choices) or choices == 1:
             return dict(zip(CODED, (coded.frequencies, coded.states, coded.words), strict=True))
     return {PACKED: pack(np.concatenate(symbols), choices)}
 
@@ -193,7 +214,7 @@ def _digest(weights: Iterable[Tensor]) -> str:
 
 def _read(file: BinaryIO, size: int) -> tuple[nn.Module, Recipe]:
     fields = read_fields(file, size)
-    if set(fields) != FIELDS:
+    if set(fields) != FIELDS or not isinstance(fields["recipe"], dict):
         raise TicketError(f"its metadata are {', '.join(sorted(fields))}, not {', '.join(sorted(FIELDS))}")
     channels_and_pixels, classes = fields["input_shape"], fields["classes"]
     numbers = [*channels_and_pixels, classes] if isinstance(channels_and_pixels, list) else []
@@ -205,7 +226,7 @@ def _read(file: BinaryIO, size: int) -> tuple[nn.Module, Recipe]:
         raise TicketError(explain(error, Recipe.model_fields, "recipe.")) from None
     plan = _plan(recipe, tuple(channels_and_pixels), classes)
     connections = sum(math.prod(shape) for shape in plan.weights.values())
-    if connections > max(MOST_CONNECTIONS, size):
+    if connections > min(MOST_CONNECTIONS_A_BYTE * size, max(MOST_CONNECTIONS, size)):
         raise TicketError(f"its recipe's network has {connections:,} connections, and the file only {size:,} bytes")
     arrays = read_arrays(file, plan.most_bytes)
     kept = {name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)}
