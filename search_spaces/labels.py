@@ -63,6 +63,9 @@ def arm_labels(recipes: Sequence[Recipe]) -> list[str]:
     places = _places(arms.values())
     for group in by_method.values():
         varying = (_varying([facts[arm] for arm in group]) - {"network", "dataset"}) | places
+        told = {arm: _told(facts[arm], varying) for arm in group}
+        if len(set(told.values())) == len(group):
+            varying = {name for name in varying if not _is_rule_of_phase(name)}  # they follow from what is said
         one_budget = len({arms[arm].budget_epochs for arm in group}) == 1
         for arm in group:
             shown = varying - set(arms[arm].filled)
@@ -76,6 +79,16 @@ def arm_labels(recipes: Sequence[Recipe]) -> list[str]:
         _tell_apart(group, names, arms, facts, varying)
     _tell_apart(list(arms), names, arms, facts, varying_everywhere)
     return [names[arm] for arm in hashes]
+
+
+def _is_rule_of_phase(name: str) -> bool:
+    """Whether the field says how a phase learns (its rate, its schedule), and not for how long."""
+    return name.startswith(("slot_", "finetune_")) and name not in LENGTHS
+
+
+def _told(facts: Mapping[str, Any], varying: set[str]) -> tuple[Any, ...]:
+    """All that varies but how the phases learn."""
+    return tuple((name, facts.get(name)) for name in sorted(varying) if not _is_rule_of_phase(name))
 
 
 def _places(recipes: Iterable[Recipe]) -> set[str]:

@@ -43,6 +43,7 @@ def labels(**fields):
         ({"axes": {"slot_learning_rate": [0.1, 0.2]}},
          ["K=8 GS, slot learning rate 0.1", "K=8 GS, slot learning rate 0.2"]),
         ({"arms": [{"slot_learning_rate": 0.05}]}, ["K=8 GS", "K=8 GS, slot learning rate 0.05"]),
+        ({"arms": [{"selection": "probabilistic", "slot_learning_rate": 5.0}]}, ["K=8 GS", "K=8 PS"]),
         ({"axes": {"width": [0.5, 1.0]}}, ["K=8 GS, width 0.5", "K=8 GS, width 1"]),
         ({"arms": [{"method": "learned", "start": ["glorot", "random_option"]}]},
          ["K=8 GS", "learned weights", "learned weights from 1 of K=8"]),
