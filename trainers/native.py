@@ -1,4 +1,4 @@
-"""selection.c and masks.c, compiled for this machine when first wanted, and kept in the user's cache folder.
+"""The C files beside this one, compiled for this machine when first wanted, and kept in the user's cache folder.
 
 Without a C compiler everything works the same through NumPy and torch, only slower: `library()` is None then.
 docs/decisions/0006 says why this is C, and why it is compiled here and not on installation.
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("selection.c", "masks.c"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("selection.c", "masks.c", "ranks.c"))
 FLAGS = (
     ("-O3", "-march=native", "-mprefer-vector-width=512"),
     ("-O3", "-march=native"),
@@ -57,11 +57,13 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("the C files could not be compiled (%s): selection runs through NumPy, slower", error)
         return None
-    for name in ("slot_select", "slot_sample", "popup_select", "supermask_sample"):
+    for name in ("slot_select", "slot_sample", "popup_select", "supermask_sample", "slot_ranks", "slot_ranked_values"):
         getattr(loaded, name).restype = ctypes.c_int64
     pointer, integer, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     loaded.slot_select.argtypes = [pointer, integer, integer, pointer, ctypes.c_double, pointer, pointer, pointer]
     loaded.slot_sample.argtypes = [pointer, integer, integer, pointer, ctypes.c_float, ctypes.c_uint64, pointer]
+    loaded.slot_ranks.argtypes = [pointer, integer, pointer, pointer]
+    loaded.slot_ranked_values.argtypes = [pointer, integer, pointer, pointer]
     loaded.popup_select.argtypes = [integer, pointer, pointer, integer, number, number, integer, pointer, pointer]
     loaded.popup_gradient.argtypes = [integer, pointer, pointer, pointer, pointer]
     loaded.supermask_sample.argtypes = [integer, pointer, pointer, ctypes.c_uint64, pointer]

@@ -6,13 +6,16 @@ small ranks are frequent, where the options' numbers are all alike: ranks take f
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from trainers import native
 from trainers.options import Options
 
+NO_OPTION = "weight: a connection has none of the values of its options"
 AT_ONCE_IN_CACHE, AT_ONCE_ELSEWHERE = 1 << 17, 1 << 26  # connections x options
 LEAST_AT_ONCE = 128  # connections: a call an option is dear too
 
@@ -22,8 +25,12 @@ def option_ranks(options: Options, weight: Tensor) -> Tensor:
 
     Raises ValueError where a connection has none of its options' values.
     """
-    flat = weight.detach().reshape(-1)
+    flat = weight.detach().reshape(-1).contiguous()
     ranks = torch.empty(flat.shape, dtype=torch.int32, device=flat.device)
+    if (library := native.library_for(flat)) is not None and (drawn := options.native()) is not None:
+        if library.slot_ranks(ctypes.byref(drawn[0]), len(flat), flat.data_ptr(), ranks.data_ptr()) != len(flat):
+            raise ValueError(NO_OPTION)
+        return ranks
     for first, last, values, scores in _blocks(options, flat.device):
         used = torch.full((last - first,), options.count, dtype=torch.int32, device=flat.device)
         used_score = torch.zeros_like(scores[0])
@@ -32,7 +39,7 @@ def option_ranks(options: Options, weight: Tensor) -> Tensor:
             used.masked_fill_(hit, option)
             used_score = torch.where(hit, scores[option], used_score)
         if (used == options.count).any():
-            raise ValueError("weight: a connection has none of the values of its options")
+            raise ValueError(NO_OPTION)
         ahead = torch.zeros_like(used)
         for option, score in enumerate(scores):
             ahead += (score > used_score) | ((score == used_score) & (used > option))
@@ -42,6 +49,11 @@ def option_ranks(options: Options, weight: Tensor) -> Tensor:
 
 def ranked_values(options: Options, ranks: Tensor) -> Tensor:
     """The values of the options of these ranks, one a connection: what `option_ranks` was given, flattened."""
+    if ranks.is_cpu and (library := native.library()) is not None and (drawn := options.native()) is not None:
+        ranks, weight = ranks.to(torch.int32).contiguous(), torch.empty(len(ranks))
+        done = library.slot_ranked_values(ctypes.byref(drawn[0]), len(ranks), ranks.data_ptr(), weight.data_ptr())
+        assert done == 0, "there is memory for the options of one connection"
+        return weight
     found = []
     for first, last, values, scores in _blocks(options, ranks.device):
         best_value, best_score = values[0].expand(last - first), scores[0]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.k_scores import all_lines
+from trainers import native
 from trainers import option_ranks as module
 from trainers.option_ranks import option_ranks, ranked_values
 from trainers.options import LayerOptions
@@ -18,7 +19,16 @@ def layer(options: int, connections: int, key: int, shared: bool, score_range: f
     return LayerOptions(options, connections, 0.2, score_range, key, values_key, shared)
 
 
-@settings(max_examples=30)
+@pytest.fixture(params=["C", "torch"], autouse=True)
+def arithmetic(request, monkeypatch):
+    """Both ways to compute ranks, compiled and not."""
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("no C compiler")
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 70),
     st.integers(1, 300),
@@ -48,6 +58,7 @@ def test_it_does_not_matter_how_many_connections_are_looked_at_at_once(monkeypat
     drawn = layer(8, 1000, 5, shared=False)
     weight = all_lines(drawn, torch.Size([1000]))[0][:, 3]
     whole = option_ranks(drawn, weight)
+    monkeypatch.setattr(native, "library", lambda: None)
     monkeypatch.setattr(module, "AT_ONCE_IN_CACHE", 8 * 7)
     assert torch.equal(option_ranks(drawn, weight), whole)
     assert torch.equal(ranked_values(drawn, whole), weight)
