@@ -54,6 +54,7 @@ def ui(options: argparse.Namespace) -> int:
         return GOOD
     port = _free_port(options.port)
     with tempfile.TemporaryFile() as log:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         server = _start(address, storage, port, log)
         try:
             base = f"http://{LOOPBACK}:{port}"

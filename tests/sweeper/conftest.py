@@ -21,6 +21,8 @@ from sweeper.launch import Launch, Resources
 from sweeper.local_driver import run_local
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder
+from sweeper.tracker import Tracker
+from sweeper.tracking import Projection, SweepFacts
 from trainers.data import data_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +121,22 @@ def trained_storage(trained: tuple[Path, Path], folder: Path) -> Path:
     file = SweepFile("tiny", "", f"sqlite:///{copy}/mlflow.db", dict(launch.digests))
     SweepFolder(copy, "tiny").write(file, spec.read_text())
     return copy
+
+
+FACTS = SweepFacts("tiny", "A tiny sweep.", "name: tiny\n", "s" * 64, {"git_commit": "c" * 40, "version": "0.1.0"})
+
+
+def projection(address, storage):
+    return Projection(address, str(storage / "artifacts"), FACTS)
+
+
+def project(address, storage, launch):
+    """As a launch does when nothing is left to train."""
+    tracker = Tracker(projection(address, storage), launch, lambda: 1.5)
+    tracker.start()
+    tracker.close(60)
+    assert tracker.behind() == 0, tracker.problem
+    return tracker
 
 
 def command(*arguments: object) -> list[str]:

@@ -10,10 +10,8 @@ from sweeper.faults import Failure, Fault
 from sweeper.results import CURVES
 from sweeper.scheduling import Status
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, Refused, SweepFacts, TrackingDown, client
-from tests.sweeper.conftest import a_launch
-
-FACTS = SweepFacts("tiny", "A tiny sweep.", "name: tiny\n", "s" * 64, {"git_commit": "c" * 40, "version": "0.1.0"})
+from sweeper.tracking import Refused, TrackingDown, client
+from tests.sweeper.conftest import a_launch, project, projection
 
 
 @pytest.fixture
@@ -33,19 +31,6 @@ def launch(whole_launch):
     whole_launch.forest = replace(whole_launch.forest, trials=whole_launch.forest.trials[:3])
     whole_launch.labels = whole_launch.labels[:3]
     return whole_launch
-
-
-def projection(address, storage):
-    return Projection(address, str(storage / "artifacts"), FACTS)
-
-
-def project(address, storage, launch):
-    """As a launch does when nothing is left to train."""
-    tracker = Tracker(projection(address, storage), launch, lambda: 1.5)
-    tracker.start()
-    tracker.close(60)
-    assert tracker.behind() == 0, tracker.problem
-    return tracker
 
 
 def all_runs(address):
