@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,7 +172,8 @@ def _axes(
     left: float = 0.07, right: float = 0.98, top: float = 0.36, bottom: float = 0.52, height: float = 4.1
 ) -> Iterator[tuple[Figure, Axes]]:
     """One pair of axes in our own style, whatever the user's. left, right: shares of the width; the rest: inches."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's own fonts are used
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
         figure = Figure(figsize=(WIDTH, height), dpi=72)  # what SVG is written at

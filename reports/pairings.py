@@ -86,10 +86,12 @@ def two_against_one(arena: Arena) -> Pairs:
 
 
 def greedy_against_probabilistic(arena: Arena) -> Pairs:
-    """At every K: each greedy arm against its probabilistic twin, both with the published rate of their selection."""
-    probabilistic = np.asarray(arena.of["selection"] == "probabilistic")
-    for greedy in np.flatnonzero((arena.of["selection"] == "greedy") & (arena.of["options"] > 1)):
-        yield from ((int(greedy), int(twin)) for twin in arena.like(int(greedy), probabilistic, {"selection"}))
+    """At every K: greedy against probabilistic selection, each with its best learning rate by validation."""
+    for group in arena.groups(arena.is_slot_machine() & (arena.of["options"] > 1), {"selection", "slot_learning_rate"}):
+        selection = arena.of["selection"][group]
+        greedy, probabilistic = group[selection == "greedy"], group[selection == "probabilistic"]
+        if len(greedy) and len(probabilistic):
+            yield arena.best(greedy), arena.best(probabilistic)
 
 
 def methods(first: str, second: str) -> Pairing:

@@ -24,7 +24,7 @@ COLOURS = {
 
 def themed(svg: str, name: str, title: str, description: str, hints: Mapping[str, str] | None = None) -> str:
     """An <svg> element to stand in a page. `hints` are shown on hovering over the group of that id."""
-    body = svg[svg.index("<svg") :]
+    body = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", svg[svg.index("<svg") :])  # no XML may hold them
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"font-family: [^;\"]+;? ?", "", body)
     for variable, (light, _) in COLOURS.items():

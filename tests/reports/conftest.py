@@ -14,10 +14,11 @@ from mlflow.entities import Metric, Param, RunTag
 
 from reports.runs import METRICS, TAGS, trials_frame
 from search_spaces.labels import arm_labels
-from search_spaces.spec import expand, load_spec
 from trainers.recipe import Recipe
 
 START = 1_790_000_000_000  # ms: 2026-09-21
+DIGITS = {"network": "lenet", "dataset": "digits", "preset": "authors_code"}
+EPOCHS = 40
 RUN_STATUS = {"COMPLETED": "FINISHED", "FAILED": "FAILED", "STOPPED_EARLY": "KILLED"}
 
 
@@ -38,7 +39,7 @@ def trial(
     given: Mapping[str, Any], *, sweep: str = "digits_sweep", status: str = "COMPLETED", **stated: Any
 ) -> dict[str, Any]:
     """One record as `reports.runs` reads it; `stated` overrides what is made up."""
-    recipe = Recipe.complete({"network": "lenet", "dataset": "digits", "preset": "authors_code", **given})
+    recipe = Recipe.complete({**DIGITS, **given})
     accuracy, (name,) = made_up_accuracy(recipe), arm_labels([recipe])
     options = (recipe.options or 1) if recipe.selection == "probabilistic" else 1
     record = {
@@ -64,17 +65,18 @@ def trial(
 
 
 def digits_sweep(**stated: Any) -> list[dict[str, Any]]:
-    """The bundled quick start, as if it had run: K, selection, sharing, splits, learned weights; three seeds each."""
-    recipes = expand(load_spec("digits_quickstart"))
-    names = arm_labels(recipes)
+    """A small sweep of everything: K, selection, sharing, splits of one budget, learned weights; three seeds each."""
+    slot = {"method": "slot_machine", "options": 8, "slot_epochs": EPOCHS}
+    selections = ("greedy", "probabilistic")
+    arms = [{**slot, "options": options, "selection": selection} for options in (2, 4, 8) for selection in selections]
+    arms += [{**slot, "sharing": sharing} for sharing in ("layer", "network")]
+    arms += [{**slot, "slot_epochs": at, "finetune_epochs": EPOCHS - at} for at in (10, 20)]
+    arms += [{"method": "learned", "finetune_epochs": EPOCHS}]
+    given = [{**DIGITS, **arm, "seed": seed} for arm in arms for seed in range(3)]
+    names = arm_labels([Recipe.complete(each) for each in given])
     return [
-        trial(
-            recipe.model_dump(exclude={"filled"}, exclude_none=True),
-            arm=name,
-            name=f"{name} seed {recipe.seed}",
-            **stated,
-        )
-        for recipe, name in zip(recipes, names, strict=True)
+        trial(each, arm=name, name=f"{name} seed {each['seed']}", **stated)
+        for each, name in zip(given, names, strict=True)
     ]
 
 
@@ -113,6 +115,7 @@ def track(
     planned: int | None = None,
     curve: Callable[[Mapping[str, Any]], Mapping[str, list[float]]] = lambda record: {},
     tags: Mapping[str, str] | None = None,
+    spec: str = "",
 ) -> dict[str, str]:
     """Write a sweep by the schema that sweeper.tracking follows. Returns the run of each recipe hash."""
     client, records = MlflowClient(tracking_uri=uri), list(records)
@@ -123,7 +126,10 @@ def track(
         "sweeper.status": "COMPLETED" if completed == len(records) else "FAILED", "sweeper.spec_hash": "beef" * 16,
         "mlflow.note.content": "Does accuracy rise with K on handwritten digits?", **(tags or {}),
     })  # fmt: skip
-    totals = {"trials": planned or len(records), "trials_completed": completed, "epochs_alone": 1440.0,
+    if spec:
+        client.log_text(parent.info.run_id, spec, "spec.yaml")
+    trials = len(records) if planned is None else planned
+    totals = {"trials": trials, "trials_completed": completed, "epochs_alone": 1440.0,
               "epochs_shared": 1280.0, "epochs_spent": 1280.0, "spent_seconds": 77.5, "wall_seconds": 41.0}  # fmt: skip
     _log(client, parent.info.run_id, totals, 0)
     client.set_terminated(parent.info.run_id, "FINISHED", end_time=START + 300_000)

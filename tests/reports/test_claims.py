@@ -198,6 +198,14 @@ def test_methods_are_represented_by_their_best_arm_by_validation_not_by_test():
     assert comparison.second["keep_fraction"] == 0.7
 
 
+def test_each_selection_is_represented_by_its_best_learning_rate_by_validation():
+    rates = [(0.3, 0.95), (0.2, 0.97), (0.1, 0.96)]
+    records = [record for rate, accuracy in rates for record in slot(accuracy, 8, slot_learning_rate=rate)]
+    records += [*slot(0.96, 8, "probabilistic", slot_learning_rate=30.0), *slot(0.90, 8, "probabilistic")]
+    (comparison,) = judged("greedy-beats-probabilistic", records).comparisons
+    assert (comparison.first["slot_learning_rate"], comparison.second["slot_learning_rate"]) == (0.2, 30.0)
+
+
 def test_splits_are_compared_within_one_total_of_epochs():
     records = [*split(0.96, 10, budget=40), *split(0.97, 30, budget=60)]
     assert judged("slot-epochs-help", records).comparisons == []
