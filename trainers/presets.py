@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from trainers.recipe import Method, Network, Preset
+from trainers.recipe import DataSet, Method, Network, Preset
 from trainers.validation import InvalidInput, one_of
 
 CONV_NETWORKS = frozenset({"conv2", "conv4", "conv6"})
@@ -25,15 +25,14 @@ AUTHORS_SLOT_EPOCHS = {"lenet": 120, "conv2": 140, "conv4": 140, "conv6": 140, "
 def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """A value for every field that the preset knows, for the network, data set and method that `given` names.
 
-    A preset only fills: what `given` states wins. Raises InvalidInput for an unknown preset, network or method.
+    A preset only fills: what `given` states wins. Raises InvalidInput for one of these names that is unknown.
     """
     name = given.get("preset", "icml")
-    for field, choices in (("preset", get_args(Preset)), ("network", get_args(Network)), ("method", get_args(Method))):
+    named = {"preset": Preset, "network": Network, "dataset": DataSet, "method": Method}
+    for field, choices in ((field, get_args(kind)) for field, kind in named.items()):
         value = given.get(field, choices[0])
         if value not in choices:
             raise InvalidInput(one_of(field, value, choices))
-    if given["dataset"] not in VALIDATION_EXAMPLES[name]:
-        raise InvalidInput(one_of("dataset", given["dataset"], VALIDATION_EXAMPLES[name]))
     network_fields = _icml(given) if name == "icml" else _authors_code(given)
     fields = {
         "preset": name,

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trainers.validation import InvalidInput, explain
 
@@ -43,7 +43,8 @@ ALL_METHOD_FIELDS = frozenset().union(*METHOD_FIELDS.values())
 LABELS = frozenset({"preset", "filled"})  # say where a recipe came from; they change no result
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0.0 is 0.0, in hashes too
+BelowOne = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 Epochs = Annotated[int, Field(ge=0, le=100_000)]
 
 
@@ -60,7 +61,7 @@ class Recipe(BaseModel):
     network: Network
     padding: Literal[0, 1] = Field(description="CONV nets: 1 everywhere, or 0 (but 1 in conv5-6, the authors' code)")
     width: Positive = Field(1.0, description="multiplies the channels of every hidden layer")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="before the first two linear layers of CONV nets")
+    dropout: BelowOne = Field(description="before the first two linear layers of CONV nets")
     dataset: DataSet
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(None, description="image_folder: pixels a side")
     normalisation: Literal["standard", "unit"] = Field(
@@ -101,7 +102,7 @@ class Recipe(BaseModel):
     slot_epochs: Epochs = Field(description="epochs of the slot (or mask) phase")
     slot_optimizer: Literal["sgd"] = Field("sgd", description="scores stay linear in B under SGD only")
     slot_learning_rate: Positive
-    slot_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    slot_momentum: BelowOne = 0.9
     slot_nesterov: bool = False
     slot_weight_decay: NotNegative
     slot_schedule: Schedule
@@ -114,7 +115,7 @@ class Recipe(BaseModel):
 
     finetune_epochs: Epochs = Field(description="epochs in which the weights themselves are learned")
     finetune_learning_rate: Positive
-    finetune_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    finetune_momentum: BelowOne = 0.9
     finetune_nesterov: bool = False
     finetune_weight_decay: NotNegative
     finetune_schedule: Schedule
@@ -204,8 +205,11 @@ def _method_faults(recipe: Recipe) -> list[str]:
         for field in sorted(own - optional)
         if getattr(recipe, field) is None
     ]
-    if recipe.method == "learned" and recipe.start == "glorot" and recipe.options is not None:
-        faults.append(f"options: weights that start from glorot have no options, so leave it out, not {recipe.options}")
+    faults += [
+        f"{field}: weights that start from glorot have no options, so leave it out, not {getattr(recipe, field)!r}"
+        for field in sorted(optional)
+        if getattr(recipe, field) is not None
+    ]
     allowed = {"slot_machine": ("argmax", "sampled"), "supermask": ("mean_of_samples", "threshold")}.get(
         recipe.method, ()
     )
