@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from trainers.attachment import attach, selected_weights, weighted_layers
-from trainers.data_sets import DATA_SETS
 from trainers.methods import build_method
 from trainers.networks import InputShape, build_network
 from trainers.recipe import Recipe
@@ -44,9 +43,10 @@ from trainers.symbol_coding import (
     unpack,
 )
 from trainers.ticket_file import Arrays, TicketError, read_arrays, read_fields, seal
+from trainers.trained_networks import input_shape_of
 from trainers.validation import explain
 
-__all__ = ["TicketError", "encode_ticket", "load_ticket", "save_ticket", "stored_bits_per_weight"]
+__all__ = ["TicketError", "connections", "encode_ticket", "load_ticket", "save_ticket", "stored_bits_per_weight"]
 
 KEPT = "kept."  # before the name of a tensor that is stored as it is
 PACKED, CODED = "packed", ("coded.frequencies", "coded.states", "coded.words")
@@ -98,14 +98,18 @@ def load_ticket(path: Path | str) -> tuple[nn.Module, Recipe]:
 
 def stored_bits_per_weight(network: nn.Module, recipe: Recipe, input_shape: InputShape | None = None) -> float:
     """Bits of the network's ticket, all of its file, per connection."""
-    connections = sum(math.prod(shape) for shape in _weight_shapes(network).values())
-    return 8 * len(encode_ticket(network, recipe, input_shape)) / connections
+    return 8 * len(encode_ticket(network, recipe, input_shape)) / connections(network)
+
+
+def connections(network: nn.Module) -> int:
+    """The weights of linear and convolutional layers."""
+    return sum(math.prod(shape) for shape in _weight_shapes(network).values())
 
 
 def encode_ticket(network: nn.Module, recipe: Recipe, input_shape: InputShape | None = None) -> bytes:
     """The ticket as the bytes of its file. Raises TicketError for a network that is not the recipe's."""
     *_, last = _weight_shapes(network).values()
-    plan = _plan(recipe, input_shape or _input_shape(recipe), classes=last[0])
+    plan = _plan(recipe, input_shape or input_shape_of(recipe), classes=last[0])
     if _weight_shapes(network) != plan.weights:
         raise TicketError(f"network: it is not the {recipe.network} of the recipe")
     parts = _parts(network)
@@ -135,12 +139,6 @@ class _Plan:
     @property
     def most_bytes(self) -> int:
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.expected.values()) + MOST_BYTES_MORE
-
-
-def _input_shape(recipe: Recipe) -> InputShape:
-    if recipe.image_size is None:
-        return DATA_SETS[recipe.dataset].input_shape
-    return 3, recipe.image_size, recipe.image_size
 
 
 def _plan(recipe: Recipe, input_shape: InputShape, classes: int) -> _Plan:
@@ -225,9 +223,9 @@ def _read(file: BinaryIO, size: int) -> tuple[nn.Module, Recipe]:
     except ValidationError as error:
         raise TicketError(explain(error, Recipe.model_fields, "recipe.")) from None
     plan = _plan(recipe, tuple(channels_and_pixels), classes)
-    connections = sum(math.prod(shape) for shape in plan.weights.values())
-    if connections > min(MOST_CONNECTIONS_A_BYTE * size, max(MOST_CONNECTIONS, size)):
-        raise TicketError(f"its recipe's network has {connections:,} connections, and the file only {size:,} bytes")
+    wanted = sum(math.prod(shape) for shape in plan.weights.values())
+    if wanted > min(MOST_CONNECTIONS_A_BYTE * size, max(MOST_CONNECTIONS, size)):
+        raise TicketError(f"its recipe's network has {wanted:,} connections, and the file only {size:,} bytes")
     arrays = read_arrays(file, plan.most_bytes)
     kept = {name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)}
     drawn = _names_to_draw(kept, plan)

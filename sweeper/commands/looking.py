@@ -28,7 +28,7 @@ def status(options: argparse.Namespace) -> int:
     """`sweeper status [SWEEP]`"""
     storage = _storage(options)
     names = [options.sweep] if options.sweep else SweepFolder.names(storage)
-    views = [_View(SweepFolder.find(storage, name)) for name in names]
+    views = [SweepView(SweepFolder.find(storage, name)) for name in names]
     if options.json:
         print(json.dumps([view.as_dict() for view in views], indent=1))
     elif options.sweep:
@@ -43,7 +43,7 @@ def status(options: argparse.Namespace) -> int:
 
 def runs(options: argparse.Namespace) -> int:
     """`sweeper runs SWEEP`"""
-    view = _View(SweepFolder.find(_storage(options), options.sweep))
+    view = SweepView(SweepFolder.find(_storage(options), options.sweep))
     results = view.results
     if options.json:
         print(json.dumps([_as_dict(result) for result in results], indent=1))
@@ -68,7 +68,7 @@ def track(options: argparse.Namespace) -> int:
     folder = SweepFolder.find(_storage(options), options.sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")
-    view = _View(folder)
+    view = SweepView(folder)
     view.file.tracking = options.tracking or view.file.tracking
     tracker = Tracker(projection_of(view.spec, view.file, folder.storage), view.look, lambda: view.file.wall_seconds)
     tracker.start()
@@ -81,7 +81,7 @@ def track(options: argparse.Namespace) -> int:
     return GOOD
 
 
-class _View:
+class SweepView:
     """A sweep as it is stored now."""
 
     def __init__(self, folder: SweepFolder) -> None:
