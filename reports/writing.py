@@ -1,4 +1,4 @@
-"""A document as files: report.html, report.md, table.csv, a CSV per table, an SVG and a CSV per figure."""
+"""A document as files: report.html, report.md, report.tex, table.csv, a CSV per table, an SVG and a CSV per figure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.document import Document, Figure, Table
 from reports.html import html
+from reports.latex import latex
 from reports.markdown import markdown
 from reports.svg import standalone
 from trainers.validation import InvalidInput
@@ -26,7 +27,12 @@ def write(document: Document, main_table: pd.DataFrame, out: Path) -> Path:
 
 
 def _files(document: Document, main_table: pd.DataFrame) -> dict[str, str]:
-    files = {"report.html": html(document), "report.md": markdown(document), "table.csv": csv(main_table)}
+    files = {
+        "report.html": html(document),
+        "report.md": markdown(document),
+        "report.tex": latex(document),
+        "table.csv": csv(main_table),
+    }
     for block in document.blocks():
         if isinstance(block, Figure):
             files[f"figures/{block.name}.svg"] = standalone(block.svg)

@@ -1,0 +1,104 @@
+"""A document's tables and claims as LaTeX (booktabs), to compile alone or to take tables from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reports.document import Block, Cell, Column, Document, Facts, Finding, Notice, Paragraph, Points, Section, Table
+
+MOST_ROWS = 200  # a longer table is left to its CSV
+PREAMBLE = r"""% Tables need booktabs, longtable and caption.
+\documentclass[a4paper]{article}
+\usepackage[utf8]{inputenc}
+\usepackage[T1]{fontenc}
+\usepackage{textcomp}
+\usepackage[landscape,margin=15mm]{geometry}
+\usepackage{booktabs}
+\usepackage{longtable}
+\usepackage{caption}
+\setlength{\tabcolsep}{4pt}
+\setlength{\parindent}{0pt}
+"""
+ESCAPES = {
+    # After the end of a row, [ and * would be taken for its options.
+    "[": "{[}", "]": "{]}", "*": "{*}",
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}", "'": "'", "`": r"\textasciigrave{}", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$",
+    "◆": r"$\diamond$", "–": "--", "’": "'",
+}  # fmt: skip
+
+
+def latex(document: Document) -> str:
+    """The report's text, claims and tables; figures are SVG files, which LaTeX does not read."""
+    lines = [PREAMBLE + r"\begin{document}", rf"\section*{{{escape(document.title)}}}"]
+    if document.subtitle:
+        lines += [escape(document.subtitle), ""]
+    for section in document.sections:
+        lines += _section(section, "section")
+    return "\n".join([*lines, r"\end{document}", ""])
+
+
+def escape(text: str) -> str:
+    """Text that means only itself; a letter that the plain fonts lack becomes a question mark."""
+    flat = " ".join(text.split())
+    return "".join(ESCAPES.get(letter, letter if _is_plain(letter) else "?") for letter in flat)
+
+
+def _is_plain(letter: str) -> bool:
+    return " " <= letter <= "~" or "¡" <= letter <= "ÿ"
+
+
+def _section(section: Section, level: str) -> Iterator[str]:
+    yield rf"\{level}*{{{escape(section.title)}}}"
+    for block in section.blocks:
+        yield from _block(block)
+    for inner in section.subsections:
+        yield from _section(inner, f"sub{level}")
+
+
+def _block(block: Block) -> list[str]:
+    match block:
+        case Paragraph():
+            return [escape(block.text), ""]
+        case Points():
+            return _itemized(block.lines)
+        case Notice():
+            return [rf"\textbf{{{escape(block.title)}}}", *_itemized(block.lines)]
+        case Facts():
+            return _itemized([f"{name}: {value}" for name, value in block.pairs])
+        case Finding():
+            title = rf"\paragraph{{{escape(block.statement)}}} \emph{{{escape(block.verdict)}}}. {escape(block.reason)}"
+            return [title, *(_table(block.evidence) if block.evidence else []), escape(block.test), ""]
+        case Table():
+            return _table(block)
+        case _:
+            return []  # figures are SVG, and a spec is no prose
+
+
+def _itemized(lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    return [r"\begin{itemize}", *(rf"\item {escape(line)}" for line in lines), r"\end{itemize}"]
+
+
+def _table(table: Table) -> list[str]:
+    if table.folded or len(table.rows) > MOST_ROWS or not table.rows:
+        return []
+    layout = "".join("r" if column.numeric else "l" for column in table.columns)
+    head = " & ".join(map(_head, table.columns)) + r" \\"
+    body = [" & ".join(map(_cell, row)) + r" \\" for row in table.rows]
+    notes = [rf"{{\footnotesize {escape(note)}\par}}" for note in table.notes]
+    return [
+        r"{\footnotesize", rf"\begin{{longtable}}{{@{{}}{layout}@{{}}}}", rf"\caption*{{{escape(table.caption)}}}\\",
+        r"\toprule", head, r"\midrule", r"\endhead", *body, r"\bottomrule", r"\end{longtable}}", *notes, "",
+    ]  # fmt: skip
+
+
+def _head(column: Column) -> str:
+    return escape(f"{column.title} ({column.unit})" if column.unit else column.title)
+
+
+def _cell(cell: Cell) -> str:
+    return escape(f"{cell.text} ({cell.mark})" if len(cell.mark) > 1 else f"{cell.text} {cell.mark}".strip())

@@ -1,0 +1,53 @@
+"""The LaTeX of a report: text means only itself, and it compiles where there is a LaTeX."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from reports.document import Cell, Column, Document, Facts, Finding, Notice, Paragraph, Points, Section, Table
+from reports.latex import escape, latex
+
+EVERYTHING = "\\ { } $ & # % _ ^ ~ < > | \" ' ` ± − × ◆ – [x] * \x0b 汉 é \\input{/etc/passwd} 50 % ?` --"
+LATEX = shutil.which("pdflatex") or shutil.which("tectonic")
+
+
+def everything():
+    """Every kind of block, with every awkward letter in every place."""
+    columns = [Column(EVERYTHING, numeric=False), Column("Test", "%")]
+    rows = [[Cell("[1] " + EVERYTHING), Cell("97.31 ± 0.24", 0.97, mark="◆")], [Cell("*"), Cell("–", mark="figure")]]
+    table = Table("arms", EVERYTHING, columns, rows, [EVERYTHING])
+    blocks = [
+        Paragraph(EVERYTHING), Points(["[a] " + EVERYTHING]), Notice(EVERYTHING, [EVERYTHING]), table,
+        Facts([(EVERYTHING, EVERYTHING)]), Finding("f", EVERYTHING, "supported", EVERYTHING, EVERYTHING, table),
+        Points([]),
+    ]  # fmt: skip
+    return Document(EVERYTHING, EVERYTHING, [Section(EVERYTHING, "s", blocks, [Section(EVERYTHING, "t", blocks)])])
+
+
+def test_letters_that_mean_something_to_latex_are_escaped():
+    assert escape("50 % of K_2 & {x} \\input") == r"50 \% of K\_2 \& \{x\} \textbackslash{}input"
+    assert escape("97.3 ± 0.2, −1 × 2") == r"97.3 $\pm$ 0.2, $-$1 $\times$ 2"
+    assert escape("[x] *") == "{[}x{]} {*}"
+    assert escape("a\nb 汉\x85") == "a b ?"
+
+
+def test_a_table_is_set_by_booktabs_with_its_head_on_every_page():
+    text = latex(everything())
+    assert r"\begin{longtable}{@{}lr@{}}" in text
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\endhead"):
+        assert rule in text
+    assert r"97.31 $\pm$ 0.24 $\diamond$ \\" in text
+
+
+def test_the_same_document_gives_the_same_text():
+    assert latex(everything()) == latex(everything())
+
+
+@pytest.mark.skipif(LATEX is None, reason="no pdflatex and no tectonic on this machine")
+def test_it_compiles_with_every_awkward_letter_in_every_place(tmp_path):
+    (tmp_path / "report.tex").write_text(latex(everything()))
+    flags = ["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"] if "pdflatex" in LATEX else []
+    done = subprocess.run([LATEX, *flags, "report.tex"], cwd=tmp_path, capture_output=True, timeout=240)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-3000:]
+    assert (tmp_path / "report.pdf").stat().st_size > 1000
