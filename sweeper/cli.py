@@ -91,6 +91,12 @@ def _report(options: argparse.Namespace) -> int:
     return GOOD
 
 
+def _export(options: argparse.Namespace) -> int:
+    from sweeper.commands.exporting import export
+
+    return export(options)
+
+
 class _Parser(argparse.ArgumentParser):
     """Errors in the words of the rest of the program, with the nearest valid choice."""
 
@@ -183,6 +189,19 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("sweeps", metavar="SWEEP", nargs="+", help="sweeps that were launched")
     added.add_argument("-o", "--out", metavar="DIR", required=True, help="where the report goes")
     _add_tracking(added)
+
+    added = command(
+        "export",
+        _export,
+        "write trained networks as tickets: seed, recipe and what every connection chose",
+        "sweeper export lenet_options 'K=8 GS seed 0' -o tickets",
+    )
+    added.add_argument("sweep", metavar="SWEEP", help="a sweep that was launched")
+    added.add_argument("trials", metavar="TRIAL", nargs="*", help="trials as `sweeper runs` names them (default: all)")
+    added.add_argument("-o", "--out", metavar="DIR", required=True, help="where the tickets go")
+    added.add_argument(
+        "--phase", choices=["last", "slot", "finetune"], default="last", help="at whose end (default: %(default)s)"
+    )
     return parser
 
 

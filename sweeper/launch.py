@@ -78,6 +78,10 @@ class Launch:
                 self.records[key] = record
         failed = self._failed_before()
         self.schedule = Schedule(self.forest, self.records, failed, self.rule)
+        for key in self.forest.stages.keys() - self.records.keys() - failed.keys():
+            partial = self.store.partial_record(key)
+            if partial and partial.start == self.forest.stages[key].start:
+                self.saved[key] = partial.epochs
 
     def _failed_before(self) -> dict[str, Failure]:
         """Failures that are not worth another try by themselves. The others are forgotten."""

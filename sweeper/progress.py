@@ -89,8 +89,8 @@ class Progress:
     def speed(self) -> str:
         rate, left = self.rate, self.seconds_left()
         if rate is None or left is None:
-            return "starting"
-        return f"{rate:.3g} epochs/s, {in_words(left)} left"
+            return "starting" if self.epochs_left else "nothing left"
+        return f"{rate:.3g} epochs/s" + (f", {in_words(left)} left" if self.epochs_left else "")
 
     def line(self) -> str:
         parts = [self.counts(), self.speed(), *([f"best: {self.best}"] if self.best else [])]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sweeper.results import CURVES, TrialResult
 from sweeper.scheduling import Status
@@ -21,7 +22,19 @@ RUN_STATUS = {
     Status.STOPPED_EARLY: "KILLED",
     Status.FAILED: "FAILED",
 }
+PARAMETER_LENGTH = 6000  # MLflow takes no more
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What the runs of a sweep have in common."""
+
+    name: str
+    description: str
+    spec_text: str
+    spec_hash: str
+    tags: Mapping[str, str]  # git_commit, version
 
 
 @dataclass
@@ -36,6 +49,13 @@ class TrackedRun:
     failure: str = ""
     name: str = ""
     verified: bool = False  # what is projected is known to be what the store says
+
+    @classmethod
+    def of(cls, run: Any) -> TrackedRun:
+        """What one of MLflow's runs says of itself."""
+        info, tags = run.info, run.data.tags
+        status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
+        return cls(info.run_id, info.start_time, info.status, status, projected, failure, info.run_name or "")
 
     @property
     def epochs(self) -> int:
@@ -101,6 +121,12 @@ class TrackedRun:
         if not self.has_finals:
             for name, value in result.finals.items():
                 yield name, float(value), self.start_time + round(1000 * seconds), step
+
+
+def parameters(result: TrialResult) -> dict[str, str]:
+    """The recipe, as MLflow shows parameters."""
+    fields: dict[str, Any] = result.trial.recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
+    return {name: str(value)[:PARAMETER_LENGTH] for name, value in fields.items()}
 
 
 def mark(result: TrialResult, epochs: int) -> str:

@@ -7,18 +7,17 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
-from sweeper.tracked_runs import ENDED, RUN_STATUS, TrackedRun, mark
+from sweeper.tracked_runs import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric
 
 METRICS_A_CALL = 900  # MLflow takes 1000 entries in one call, tags included
-PARAMETER_LENGTH = 6000
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST")
 PAGE = 1000
 
@@ -29,17 +28,6 @@ class TrackingDown(RuntimeError):
 
 class Refused(TrackingDown):
     """MLflow answers, and will not have this."""
-
-
-@dataclass(frozen=True)
-class SweepFacts:
-    """What the runs of a sweep have in common."""
-
-    name: str
-    description: str
-    spec_text: str
-    spec_hash: str
-    tags: Mapping[str, str]  # git_commit, version
 
 
 @dataclass
@@ -193,12 +181,12 @@ class Projection:
 
     def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
         metrics = [_metric(*values) for values in tracked.new_values(result)]
-        parameters = {} if tracked.projected else _parameters(result)
+        fields = {} if tracked.projected else parameters(result)
         while len(metrics) > METRICS_A_CALL:
             self._log(tracked.run_id, metrics[:METRICS_A_CALL], {})
             metrics = metrics[METRICS_A_CALL:]
         shown = mark(result, len(result.epochs))
-        self._log(tracked.run_id, metrics, {"sweeper.projected": shown, **tracked.new_tags(result)}, parameters)
+        self._log(tracked.run_id, metrics, {"sweeper.projected": shown, **tracked.new_tags(result)}, fields)
         tracked.projected, tracked.verified = shown, True
         tracked.status, tracked.failure = result.status, str(result.failure or "")
 
@@ -292,30 +280,12 @@ def _existing(client: MlflowClient, experiment_id: str) -> tuple[dict[str, Track
         for run in page:
             kind = run.data.tags.get("sweeper.kind")
             if kind == "sweep":
-                parents.append(_tracked(run))
+                parents.append(TrackedRun.of(run))
             elif kind == "trial":
-                trials[run.data.tags.get("sweeper.recipe_hash", "")] = _tracked(run)
+                trials[run.data.tags.get("sweeper.recipe_hash", "")] = TrackedRun.of(run)
         token = page.token
         if not token:
             return trials, parents
-
-
-def _tracked(run: Run) -> TrackedRun:
-    tags = run.data.tags
-    return TrackedRun(
-        run.info.run_id,
-        run.info.start_time,
-        run.info.status,
-        tags.get("sweeper.status", ""),
-        tags.get("sweeper.projected", ""),
-        tags.get("sweeper.failure", ""),
-        run.info.run_name or "",
-    )
-
-
-def _parameters(result: TrialResult) -> dict[str, str]:
-    fields: dict[str, Any] = result.trial.recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
-    return {name: str(value)[:PARAMETER_LENGTH] for name, value in fields.items()}
 
 
 def _metric(name: str, value: float, milliseconds: int, step: int) -> Metric:

@@ -27,6 +27,13 @@ class Unfinished(Storage):
         with storage_errors("write", path):
             replace_file(path, encode_partial(record, save(dict(state))), self._incoming, durable=False)
 
+    def partial_record(self, key: str) -> StageRecord | None:
+        """A stage's epochs so far, without its state; None if nothing is kept. Needs no torch."""
+        try:
+            return decode_partial(self._partial(key).read_bytes())[0]
+        except (OSError, Damaged):
+            return None  # whoever goes on from it reports it
+
     def read_partial(self, key: str, start: int | None = None) -> tuple[StageRecord, dict[str, Tensor]] | None:
         """A stage's epochs so far and its state; None if nothing is kept, or only of a stage with another start."""
         from safetensors.torch import load

@@ -16,7 +16,8 @@ from sweeper.forest import plant
 from sweeper.launch import Launch, Resources
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder
-from sweeper.tracking import Projection, SweepFacts
+from sweeper.tracked_runs import SweepFacts
+from sweeper.tracking import Projection
 from sweeper.tracking_address import check_reachable, check_scheme, default_address
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput

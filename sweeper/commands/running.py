@@ -26,6 +26,7 @@ from sweeper.tracking import Projection
 GOOD, SOME_FAILED, INTERRUPTED = 0, 1, 130
 PATIENCE_SECONDS = 30.0  # for MLflow, after the last stage
 PATIENCE_INTERRUPTED_SECONDS = 10.0
+TELL_AFTER_SECONDS = 3.0
 SHOW_CURSOR = "\x1b[?25h"
 
 # A driver runs a launch to its end. It calls the second argument now and then, and the third, which does not return,
@@ -83,7 +84,10 @@ class RunningLaunch:
         seconds = time.monotonic() - self.began
         self.file.launches[-1] |= {"ended_at": utc_now(), "outcome": outcome, "seconds": seconds}
         self.folder.write(self.file)
+        telling = threading.Timer(TELL_AFTER_SECONDS, print, ["Bringing MLflow up to date."], {"flush": True})
+        telling.start()
         self.tracker.close(PATIENCE_INTERRUPTED_SECONDS if self.interruptions else PATIENCE_SECONDS)
+        telling.cancel()
 
     def _give_up(self, why: str) -> None:
         """The driver hangs: ends the process from another thread, after telling everything."""

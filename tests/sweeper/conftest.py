@@ -21,8 +21,9 @@ from sweeper.launch import Launch, Resources
 from sweeper.local_driver import run_local
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder
+from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, SweepFacts
+from sweeper.tracking import Projection
 from trainers.data import data_digest
 
 ROOT = Path(__file__).resolve().parents[2]

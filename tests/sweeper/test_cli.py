@@ -13,7 +13,7 @@ import pytest
 from sweeper.cli import build_parser, main
 from tests.sweeper.conftest import environment, start_sweeper, table_of, trained_storage, wait_until
 
-COMMANDS = ["plan", "launch", "retry", "status", "runs", "track", "ui", "report"]
+COMMANDS = ["plan", "launch", "retry", "status", "runs", "track", "ui", "report", "export"]
 
 
 def said(capsys, *arguments):

@@ -12,8 +12,9 @@ import pytest
 
 from sweeper.local_driver import run_local
 from sweeper.results import CURVES
+from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, SweepFacts, client
+from sweeper.tracking import Projection, client
 from sweeper.tracking_address import check_reachable
 from tests.sweeper.conftest import a_launch, environment, wait_until
 from trainers.validation import InvalidInput
