@@ -29,7 +29,7 @@ def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> 
     """A row per arm: recipe, family, `trials`, n, and for every metric `<metric>` (the mean) and `<metric>_half_width`.
 
     n counts the completed trials that have a test accuracy. `status_<STATUS>` counts trials; `device` lists the kinds
-    that completed trials ran on; `seeds` and `run_ids` are tuples. Ordered by family, options and label.
+    that completed trials ran on; `seeds` and `run_ids` are tuples. Ordered by problem, family, options and label.
     """
     trials = trials.assign(measured=(trials["status"] == COMPLETED) & trials["test_accuracy"].notna())
     keys = list(by) if len(by) > 1 else by[0]
@@ -50,7 +50,7 @@ def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> 
     arms["family"] = _families(arms)
     order = {family: place for place, family in enumerate(FAMILIES)}
     arms = arms.reset_index(drop=True).assign(place=lambda frame: frame["family"].map(order))
-    order_by = ["place", "options", "slot_epochs", "arm", "arm_hash"]
+    order_by = ["dataset", "network", "place", "options", "slot_epochs", "arm", "arm_hash"]
     return arms.sort_values(order_by, ignore_index=True).drop(columns="place")
 
 

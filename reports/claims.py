@@ -180,7 +180,7 @@ def conclude(readings: Sequence[Reading], needs: str) -> tuple[Verdict, str]:
     left = len(readings) - shown - opposite
     parts = [f"{shown} of {formats.counted(len(readings), 'comparison')} {'shows' if shown == 1 else 'show'} it"]
     parts += [f"{opposite} {'shows' if opposite == 1 else 'show'} the opposite"] if opposite else []
-    parts += [f"{left} cannot be told from chance with these seeds"] if left else []
+    parts += [f"{left} {'is' if left == 1 else 'are'} undecided with these seeds"] if left else []
     said = "; ".join(parts) + "."
     if opposite:
         return Verdict.CONTRADICTED, said

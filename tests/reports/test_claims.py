@@ -127,7 +127,7 @@ def test_no_difference_is_open_and_neither_supported_nor_contradicted():
     same = [0.0004, -0.0004, 0.0003, -0.0003]
     judgement = judged("options-grow", [*slot(0.96, 2), *slot(0.96, 8, noise=same)])
     assert judgement.verdict is Verdict.NOT_ENOUGH_DATA
-    assert judgement.reason == "0 of 1 comparison show it; 1 cannot be told from chance with these seeds."
+    assert judgement.reason == "0 of 1 comparison show it; 1 is undecided with these seeds."
 
 
 def test_the_numbers_are_those_of_a_paired_test_by_seed():
