@@ -109,7 +109,9 @@ def test_every_place_to_add_something_is_where_the_readme_says():
     places = re.findall(r"`(\w+)` in `([\w/.]+)`", README)
     assert places
     missing = [
-        (n, path) for n, path in places if not re.search(rf"^(class )?{n}\b", (ROOT / path).read_text(), re.MULTILINE)
+        (n, path)
+        for n, path in places
+        if not re.search(rf"^(class |def )?{n}\b", (ROOT / path).read_text(), re.MULTILINE)
     ]
     assert missing == []
 
