@@ -21,6 +21,7 @@ from trainers.import_scores import import_scores
 from trainers.methods import build_method
 from trainers.networks import build_network
 from trainers.recipe import METHOD_FIELDS, Recipe
+from trainers.symbol_coding import pack
 from trainers.ticket_file import KEY, MOST_FILE_BYTES, NO_DIGEST, TEXT_BLOCK, TicketError, read_fields, seal
 from trainers.tickets import encode_ticket, load_ticket, save_ticket, stored_bits_per_weight
 from trainers.training import TrainingRun
@@ -437,3 +438,30 @@ def test_whatever_is_changed_in_a_sealed_file_it_is_refused_or_loaded_but_never_
         except TicketError:
             refused += 1
     assert refused > 60
+
+
+# Taken when version 1 was made. Where one of them has to change, `ticket_file.VERSION` has to be raised.
+WEIGHTS_OF_VERSION_1 = {
+    "K=4": "f319a3021df4b070329603b9211f0f9f12a45e66e84e7bda4ebe4714b33fafff",
+    "network-shared": "d7ec6fa5f1197c3e1b1a159a977e8baa532fca02b268a109ca6936adfd963d2b",
+    "edge-popup, signed": "9339abbfcb29bb1047fa60ddcacdb2e40473f132388a7f3768b4fab110cbace6",
+    "supermask": "5f720e29633d242d6cf47bde1ec07df52b26e7478c8ae78539a7328bb9fb750b",
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS_OF_VERSION_1)
+def test_a_ticket_that_was_written_long_ago_still_gives_its_weights(name, tmp_path):
+    recipe = recipe_of(name, width=0.05)
+    sizes = [64 * 15, 15 * 5, 5 * 10]
+    kept = [math.ceil(0.3 * size) for size in sizes]  # of a mask: the first ones
+    masks = [np.arange(size) < count for size, count in zip(sizes, kept, strict=True)]
+    choices = np.arange(sum(sizes)) % recipe.options if recipe.options else np.concatenate(masks)
+    fields = {
+        "weights_sha256": WEIGHTS_OF_VERSION_1[name],
+        "input_shape": [1, 8, 8],
+        "classes": 10,
+        "recipe": recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"}),
+    }
+    (tmp_path / "t").write_bytes(seal({"packed": pack(choices.astype(np.uint16), recipe.options or 2)}, fields))
+    network, _ = load_ticket(tmp_path / "t")
+    assert sum(parameter.numel() for parameter in network.parameters()) == sum(sizes)
