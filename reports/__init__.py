@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 
@@ -14,8 +15,9 @@ def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path) -> Path:
     # Here, so that importing this package costs nothing until a report is wanted.
     from reports.composition import compose
     from reports.links import Links
-    from reports.runs import read_sweeps
+    from reports.runs import read_curves, read_sweeps
     from reports.writing import write
 
     tracked = read_sweeps(sweeps, tracking_uri)
-    return write(*compose(tracked, Links.of(tracking_uri)), out)
+    document, table = compose(tracked, Links.of(tracking_uri), partial(read_curves, tracking_uri=tracking_uri))
+    return write(document, table, out)

@@ -10,17 +10,18 @@ import pandas as pd
 from reports import provenance
 from reports.arms import arms_of, best_by, mark_fronts, once_each, same_problem
 from reports.charts import figures_of, problem_name
-from reports.document import Block, Document, Paragraph, Points, Section, distinct
+from reports.curves import ReadCurves, curves_of
+from reports.document import Block, Document, Figure, Paragraph, Points, Section, distinct
 from reports.evidence import claims_section
 from reports.formats import counted, listed, percent, points
 from reports.links import Links
 from reports.reference import with_published
 from reports.runs import Sweep, Tracked
 from reports.statistics import welch
-from reports.tables import arm_table, choice_table, numbers, published_table, trial_table
+from reports.tables import arm_table, budget_table, choice_table, numbers, published_table, trial_table
 
 
-def compose(tracked: Tracked, links: Links) -> tuple[Document, pd.DataFrame]:
+def compose(tracked: Tracked, links: Links, read: ReadCurves) -> tuple[Document, pd.DataFrame]:
     """The whole report, and the arms of all sweeps as one table of numbers.
 
     Sweeps stand side by side; what compares across sweeps counts a trial that they share once.
@@ -28,7 +29,7 @@ def compose(tracked: Tracked, links: Links) -> tuple[Document, pd.DataFrame]:
     names = [sweep.name for sweep in tracked.sweeps]
     arms = arms_table(tracked.trials, ("sweep", "arm_hash"))
     pooled_trials = once_each(tracked.trials)
-    pooled = arms_table(pooled_trials, ("arm_hash",))
+    pooled = told_apart(arms_table(pooled_trials, ("arm_hash",)))
     sections = [
         Section("In short", "in-short", _in_short(pooled, pooled_trials)),
         claims_section(pooled, pooled_trials, links),
@@ -36,7 +37,9 @@ def compose(tracked: Tracked, links: Links) -> tuple[Document, pd.DataFrame]:
     ]
     for sweep, anchor in zip(tracked.sweeps, distinct(names), strict=True):
         own = tracked.trials[tracked.trials["sweep"] == sweep.name]
-        sections.append(_sweep(sweep, anchor, own, arms[arms["sweep"] == sweep.name].reset_index(drop=True), links))
+        its_arms = arms[arms["sweep"] == sweep.name].reset_index(drop=True)
+        pictures = [*figures_of(its_arms, anchor), *curves_of(its_arms, anchor, read)]
+        sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links))
     sections.append(provenance.section(tracked, links))
     title = names[0] if len(names) == 1 else counted(len(names), "sweep")
     return Document(title, tracked.sweeps[0].description if len(names) == 1 else listed(names), sections), numbers(arms)
@@ -47,22 +50,33 @@ def arms_table(trials: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
     return mark_fronts(with_published(arms_of(trials, by)))
 
 
-def _sweep(sweep: Sweep, anchor: str, trials: pd.DataFrame, arms: pd.DataFrame, links: Links) -> Section:
+def told_apart(arms: pd.DataFrame) -> pd.DataFrame:
+    """Arms of several sweeps under labels of their own: where two have the same one, the name of the sweep is added."""
+    ambiguous = arms.duplicated(["network", "dataset", "arm"], keep=False)
+    labels = arms["arm"].where(~ambiguous, arms["arm"] + " (" + arms["sweep"] + ")")
+    again = arms.assign(arm=labels).duplicated(["network", "dataset", "arm"], keep=False)
+    return arms.assign(arm=labels.where(~again, labels + " [" + arms["arm_hash"].str[:8] + "]"))
+
+
+def _sweep(
+    sweep: Sweep, anchor: str, trials: pd.DataFrame, arms: pd.DataFrame, pictures: list[Figure], links: Links
+) -> Section:
     blocks: list[Block] = [Paragraph(sweep.description)] if sweep.description else []
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)
     if len(arms):
         blocks.append(arm_table(arms, f"arms-{anchor}", "Accuracy and cost per arm", links))
-        blocks += figures_of(arms, anchor)
+        blocks += pictures
         blocks.append(trial_table(trials, f"trials-{anchor}", links))
     return Section(f"Sweep {sweep.name}", f"sweep-{anchor}", blocks)
 
 
 def _comparison(arms: pd.DataFrame) -> list[Section]:
-    compared, chosen = published_table(arms, "published"), choice_table(arms, "best-options")
-    title = "Beside the published numbers" if compared else "The best number of options"
-    blocks: list[Block] = [table for table in (compared, chosen) if table]
+    compared = published_table(arms, "published")
+    tables = (compared, choice_table(arms, "best-options"), budget_table(arms, "same-epochs"))
+    title = "Beside the published numbers, and method by method" if compared else "Method by method"
+    blocks: list[Block] = [table for table in tables if table]
     return [Section(title, "comparison", blocks)] if blocks else []
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports import formats
-from reports.arms import FAMILIES
+from reports.arms import FAMILIES, best_by
 from reports.charts import problem_name
 from reports.costs import COSTS
 from reports.document import Cell, Column, Table
@@ -114,6 +114,38 @@ def choice_table(arms: pd.DataFrame, name: str) -> Table | None:
         "published comparison table takes the best K by test accuracy."
     ]
     return Table(name, "K chosen by validation, and by test", columns, rows, notes, pd.DataFrame(chosen))
+
+
+def budget_table(arms: pd.DataFrame, name: str) -> Table | None:
+    """The best arm of every family at the same total of epochs, chosen by validation."""
+    measured = arms[arms["n"] > 0]
+    chosen = [
+        best_by(group, "validation_accuracy")
+        for _, group in measured.groupby(["dataset", "network", "preset", "epochs", "family"], sort=False)
+    ]
+    best = pd.DataFrame(chosen)
+    if best.empty:
+        return None
+    best = best[best.groupby(["dataset", "network", "preset", "epochs"])["family"].transform("size") > 1]
+    if best.empty:
+        return None
+    best = best.sort_values(["dataset", "network", "preset", "epochs"], kind="stable")
+    columns = [
+        Column("Problem", numeric=False), Column("Recipe", numeric=False), Column("Epochs"),
+        Column("Best arm by validation", numeric=False), Column("n"), Column("Validation accuracy", "%"),
+        Column("Test accuracy", "%"), Column(COSTS["train_seconds"].title),
+    ]  # fmt: skip
+    rows = [
+        [
+            Cell(problem_name(arm)), Cell(arm["preset"]), _number(arm["epochs"], formats.number),
+            Cell(arm["arm"], family=arm["family"], note=FAMILIES.get(arm["family"], "")), _count(arm),
+            accuracy(arm, "validation_accuracy"), accuracy(arm, "test_accuracy"),
+            _number(arm["train_seconds"], formats.seconds),
+        ]
+        for arm in best.to_dict("records")
+    ]  # fmt: skip
+    notes = ["Arms with the same total of epochs, slot phase and finetuning together; of each family the best one."]
+    return Table(name, "With the same epochs", columns, rows, notes, numbers(best, ["flops", "train_seconds"]))
 
 
 def _best_options(arms: pd.DataFrame) -> Iterator[tuple[dict[Hashable, Any], dict[Hashable, Any]]]:
