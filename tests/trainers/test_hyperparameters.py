@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.trainers.tiny import VARIANTS, result, tiny_recipe
+from tests.trainers.tiny import VARIANTS, reported, result, tiny_recipe
 from trainers.methods import METHODS
 from trainers.optimization import learning_rate
 from trainers.recipe import METHOD_FIELDS, PHASES, Phase, Recipe, Schedule
@@ -135,7 +135,7 @@ def test_each_schedule_changes_the_learning_rate_and_the_result(method, phase):
     for name, fields in schedules(phase).items():
         recipe = tiny_recipe(method=method, **fields)
         rate = getattr(recipe, f"{phase}_learning_rate")
-        records = [dict(record[:-1]) for record in result(recipe) if ("phase", phase) in record]
+        records = [record for record in reported(recipe) if record["phase"] == phase]
         found[name] = [record["learning_rate"] / rate for record in records]
         assert [record["learning_rate"] for record in records] == [learning_rate(recipe, phase, e) for e in range(3)]
     assert found["constant"] == [1, 1, 1]

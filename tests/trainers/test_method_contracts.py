@@ -104,6 +104,16 @@ def test_a_fork_equals_the_same_trial_run_alone_bit_for_bit(variant):
         assert same_state(fork.state_dict(), alone.state_dict()) and fork.test() == alone.test()
 
 
+@variants
+def test_measuring_gives_the_same_again_whatever_was_drawn_in_between(variant):
+    recipe = tiny_recipe(**VARIANTS[variant])
+    run = TrainingRun(recipe, data_for(recipe))
+    run.train_epoch()
+    first, state = run.test(), copied(run.state_dict())
+    torch.rand(13)
+    assert run.test() == first and same_state(run.state_dict(), state)
+
+
 def test_a_state_of_another_network_or_of_a_phase_that_is_over_is_refused():
     recipe = tiny_recipe(method="edge_popup")
     run = TrainingRun(recipe, data_for(recipe))

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainers.tiny import VARIANTS, result, tiny_recipe
+from tests.trainers.tiny import VARIANTS, reported, tiny_recipe
 from trainers.data import split_rows
 from trainers.edge_popup import initial_scores
 from trainers.fixed_weights import fixed_weights
@@ -32,7 +32,7 @@ def trained(variant: str) -> dict[str, list[float]]:
         fields["finetune_epochs"] = 3
     if fields["method"] == "supermask":
         fields["slot_learning_rate"] = 5.0
-    records = [dict(record[:-1]) for record in result(tiny_recipe(**fields))]
+    records = reported(tiny_recipe(**fields))
     names = ("train_loss", "validation_loss", "changed_fraction")
     return {name: [float(f"{record[name]:.6g}") for record in records] for name in names}
 
