@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ class Projection:
     sweep: SweepFacts
     experiment_id: str = ""
     _client: MlflowClient | None = None
+    _is_known: bool = False  # what MLflow has
     _parent: TrackedRun | None = None
     _runs: dict[str, TrackedRun] = field(default_factory=dict)  # by recipe hash
     _made_again: set[str] = field(default_factory=set)
@@ -46,16 +48,21 @@ class Projection:
     problems: dict[str, str] = field(default_factory=dict)  # what MLflow will not have, and why
 
     def connect(self) -> None:
-        """Finds or makes the experiment and the parent run, and learns what is already there."""
-        if self._parent is not None:
+        """Finds or makes the experiment and the parent run, and learns what is already there.
+
+        Again after every outage: what was under way then may have arrived although no answer came back.
+        """
+        if self._is_known:
             return
-        with _outages():
+        with self._outages():
             self._client = client(self.address)
             self.experiment_id = _experiment(self._client, self.sweep.name, self.artifacts)
-            self._runs, parents = _existing(self._client, self.experiment_id)
-            parent = parents[0] if parents else self._create_parent()
-            self._describe(parent)
-            self._parent = parent
+            self._runs, parents, doubles = _existing(self._client, self.experiment_id)
+            for run in [*doubles, *parents[1:]]:
+                self._client.delete_run(run.run_id)
+            self._parent = parents[0] if parents else self._create_parent()
+            self._describe(self._parent)
+            self._is_known = True
 
     def project(self, result: TrialResult) -> bool:
         """Brings the run of a trial up to date. Returns whether it changed anything."""
@@ -63,7 +70,7 @@ class Projection:
         if self._is_current(result) or result.name in self.problems:
             return False
         try:
-            with _outages():
+            with self._outages():
                 self._project_trial(result)
         except Refused as refused:
             # Somebody deleted the run, most likely: make another, once.
@@ -85,7 +92,7 @@ class Projection:
         self.connect()
         parent = self._parent
         assert parent is not None and self._client is not None
-        with _outages():
+        with self._outages():
             moved = {name: value for name, value in totals.items() if name != "wall_seconds"}
             if moved != self._totals or parent.status != status:
                 now = _milliseconds()
@@ -98,12 +105,23 @@ class Projection:
     def forget_strangers(self, known: Iterable[str]) -> None:
         """Runs of trials that the spec no longer has are never left RUNNING."""
         self.connect()
-        with _outages():
+        with self._outages():
             for recipe_hash in self._runs.keys() - set(known):
                 tracked = self._runs[recipe_hash]
                 if tracked.run_status == "RUNNING":
                     self._log(tracked.run_id, [], {"sweeper.status": Status.PENDING})
                     self._set_run_status(tracked, Status.PENDING, tracked.start_time)
+
+    @contextmanager
+    def _outages(self) -> Iterator[None]:
+        try:
+            with _outages():
+                yield
+        except Refused:
+            raise
+        except TrackingDown:
+            self._is_known = False
+            raise
 
     # The parent
 
@@ -125,7 +143,7 @@ class Projection:
         }
         self._log(parent.run_id, [], tags)
         try:
-            with _outages():
+            with self._outages():
                 self._client.log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
         except TrackingDown as down:  # an artifact store that fails must not keep the numbers away
             self.problems["spec.yaml"] = str(down)
@@ -242,23 +260,20 @@ def experiment_id(address: str, sweep: str) -> str | None:
     return experiment.experiment_id if experiment and experiment.lifecycle_stage == "active" else None
 
 
-class _outages:
+@contextmanager
+def _outages() -> Iterator[None]:
     """What MLflow, its database or the way there raise becomes TrackingDown; Refused where trying again is no use."""
+    from mlflow.exceptions import MlflowException
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from mlflow.exceptions import MlflowException
-
-        if error is None or not (
-            isinstance(error, MlflowException | OSError) or type(error).__module__.startswith("sqlalchemy")
-        ):
-            return
+    try:
+        yield
+    except Exception as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         if isinstance(error, MlflowException) and error.error_code in REFUSALS:
             raise Refused(first_line) from error
-        raise TrackingDown(first_line) from error
+        if isinstance(error, MlflowException | OSError) or type(error).__module__.startswith("sqlalchemy"):
+            raise TrackingDown(first_line) from error
+        raise
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
@@ -270,22 +285,28 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     return str(experiment.experiment_id)
 
 
-def _existing(client: MlflowClient, experiment_id: str) -> tuple[dict[str, TrackedRun], list[TrackedRun]]:
-    """The runs of trials by recipe hash, and the parent runs, the oldest first."""
+def _existing(
+    client: MlflowClient, experiment_id: str
+) -> tuple[dict[str, TrackedRun], list[TrackedRun], list[TrackedRun]]:
+    """The runs of trials by recipe hash, the parent runs, the oldest first, and second runs of the same trials."""
     trials: dict[str, TrackedRun] = {}
     parents: list[TrackedRun] = []
+    doubles: list[TrackedRun] = []
     token: str | None = None
     while True:
         page = client.search_runs([experiment_id], max_results=PAGE, page_token=token, order_by=["start_time ASC"])
         for run in page:
-            kind = run.data.tags.get("sweeper.kind")
+            kind, found = run.data.tags.get("sweeper.kind"), TrackedRun.of(run)
             if kind == "sweep":
-                parents.append(TrackedRun.of(run))
+                parents.append(found)
             elif kind == "trial":
-                trials[run.data.tags.get("sweeper.recipe_hash", "")] = TrackedRun.of(run)
+                recipe_hash = run.data.tags.get("sweeper.recipe_hash", "")
+                known = trials.get(recipe_hash, found)
+                trials[recipe_hash] = max(known, found, key=lambda run: run.epochs)
+                doubles += [found if trials[recipe_hash] is known else known] if known is not found else []
         token = page.token
         if not token:
-            return trials, parents
+            return trials, parents, doubles
 
 
 def _metric(name: str, value: float, milliseconds: int, step: int) -> Metric:

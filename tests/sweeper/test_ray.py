@@ -54,7 +54,7 @@ class Started:
 
     def workers(self) -> list[int]:
         """The processes that train."""
-        return [pid for pid in self.processes() if b"ray::" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [pid for pid in self.processes() if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")]
 
     def processes(self) -> list[int]:
         """All that the launch started and that carries its mark."""

@@ -223,6 +223,28 @@ def test_a_run_that_somebody_deleted_is_made_again_once(launch, address, storage
     assert run.info.status == "FINISHED"
 
 
+def test_what_arrived_although_no_answer_came_back_is_not_done_twice(launch, address, storage):
+    looking = projection(address, storage)
+    looking.connect()
+    create = looking._client.create_run
+
+    def creates_and_breaks(*arguments, **fields):
+        create(*arguments, **fields)
+        raise ConnectionError("reset by peer")
+
+    looking._client.create_run = creates_and_breaks
+    with pytest.raises(TrackingDown, match="reset by peer"):
+        looking.project(launch.result(0))
+    looking.project(launch.result(0))  # connects anew
+    assert {run.info.status for run in kind(all_runs(address)[1], "trial")} == {"FINISHED"}
+    # Two launches at once may have made two runs of one trial.
+    looking._runs.clear()
+    looking.project(launch.result(0))
+    assert len(kind(all_runs(address)[1], "trial")) == 2
+    project(address, storage, launch)
+    assert len(kind(all_runs(address)[1], "trial")) == 3
+
+
 def test_what_mlflow_refuses_for_good_keeps_no_other_trial_away(launch, address, storage):
     looking = projection(address, storage)
     first = launch.result(0)
