@@ -69,6 +69,21 @@ def storage(tmp_path, empty_mlflow) -> Path:
     return folder
 
 
+class Terminal(io.StringIO):
+    """A file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    """Where a live display can be shown."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Terminal()
+
+
 def a_launch(spec: Path, storage: Path, **changes: Any) -> Launch:
     """A launch of a spec on digits, without tracking."""
     loaded = load_spec(str(spec))

@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 
 from sweeper import orphans
-from sweeper.ray_session import PREFIX
+from sweeper.cli import main
+from sweeper.faults import Fault
+from sweeper.launch import Resources
+from sweeper.ray_session import PREFIX, quiet
 from sweeper.store import Store
 from sweeper.tracking import client
 from tests.sweeper.conftest import a_launch, facts, start_sweeper, table_of, trained_storage, wait_until
+from trainers.validation import InvalidInput
 
 pytestmark = [
     pytest.mark.cluster,
@@ -75,6 +79,34 @@ class Started:
         return not self.processes() and not list(Path(tempfile.gettempdir()).glob(f"{self.temporary}*"))
 
 
+def test_what_ray_says_of_a_worker_becomes_the_failure_that_it_means():
+    quiet()
+    from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayTaskError
+
+    from sweeper.ray_driver import failure_of_worker
+
+    raised = RayTaskError("step", "Traceback …", MemoryError("no"))
+    assert failure_of_worker(raised).fault is Fault.OUT_OF_MEMORY
+    assert failure_of_worker(RayTaskError("step", "Traceback …", ValueError("no"))).reason == "ValueError: no"
+    assert failure_of_worker(OutOfMemoryError("killed")).fault is Fault.OUT_OF_MEMORY
+    for error in (ActorDiedError(), NodeDiedError("gone"), None):
+        assert failure_of_worker(error).fault is Fault.INFRASTRUCTURE
+
+
+def test_as_many_trials_run_at_once_as_fit():
+    quiet()
+    from sweeper.ray_driver import _slots
+
+    assert _slots(Resources(), {"CPU": 4.0}) == 4
+    assert _slots(Resources(cpus_per_trial=0.5), {"CPU": 4.0}) == 8
+    assert _slots(Resources(gpus_per_trial=0.25), {"CPU": 64.0, "GPU": 2.0}) == 8
+    assert _slots(Resources(gpus_per_trial=0.1), {"CPU": 64.0, "GPU": 1.0}) == 10
+    assert _slots(Resources(max_parallel=3), {"CPU": 64.0}) == 3
+    for resources, flag in ((Resources(cpus_per_trial=8), "--cpus"), (Resources(gpus_per_trial=1), "--gpus")):
+        with pytest.raises(InvalidInput, match=rf"{flag}-per-trial: \d is more than the \d"):
+            _slots(resources, {"CPU": 4.0})
+
+
 def records(storage: Path) -> set[Path]:
     return set((storage / "stages").glob("*/*/*/record.json")) if (storage / "stages").is_dir() else set()
 
@@ -124,7 +156,7 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow,
 def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow, storage, tmp_path):
     whole = tmp_path / "whole"
     shutil.copytree(storage, whole)
-    reference = start_sweeper("launch", slow, "--storage", whole, "--local", out=tmp_path / "reference")
+    assert main(["launch", str(slow), "--storage", str(whole), "--local"]) == 0
     chance = random.Random()
     finished: dict[Path, bytes] = {}
     for _ in range(3):
@@ -141,7 +173,6 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
     text = last.ends_with(0)
     assert "3 of 3 trials completed" in text
     assert all(path.read_bytes() == content for path, content in finished.items())
-    assert reference.wait(100) == 0
     assert table_of(storage, "slow") == table_of(whole, "slow")
     assert not Store(storage).failures()
     found = statuses(storage, "slow")
