@@ -279,3 +279,11 @@ def test_scores_that_are_no_numbers_do_not_crash(broken):
     popup.selected(scores)
     scores[:broken] = math.nan
     assert popup.selected(scores).shape == scores.shape
+
+
+def test_off_the_cpu_nothing_waits_for_the_host():
+    """The meta device refuses to copy a number to the host, which a captured CUDA graph could not do either."""
+    popup = PopupWeight(torch.empty(6, 4, device="meta"), 0.3)
+    scores = torch.empty(6, 4, device="meta", requires_grad=True)
+    popup(scores).sum().backward()
+    assert scores.grad.shape == (6, 4)

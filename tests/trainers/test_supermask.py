@@ -227,3 +227,12 @@ def test_it_attaches_to_any_layer(layer, shape):
     layer(inputs).square().sum().backward()
     ((_, _, logits),) = selected_weights(layer)
     assert logits.grad.shape == logits.shape and np.isfinite(logits.grad.numpy()).all() and logits.grad.any()
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+def test_off_the_cpu_nothing_waits_for_the_host(rescale):
+    """The meta device refuses to copy a number to the host, which a captured CUDA graph could not do either."""
+    layer = MaskedWeight(torch.empty(6, 4, device="meta"), rescale=rescale, sample_at_evaluation=True)
+    logits = torch.empty(6, 4, device="meta", requires_grad=True)
+    layer(logits).sum().backward()
+    assert logits.grad.shape == (6, 4)
