@@ -73,11 +73,9 @@ def _sweep(
 
 
 def _comparison(arms: pd.DataFrame) -> list[Section]:
-    compared = published_table(arms, "published")
-    tables = (compared, choice_table(arms, "best-options"), budget_table(arms, "same-epochs"))
-    title = "Beside the published numbers, and method by method" if compared else "Method by method"
+    tables = (published_table(arms, "published"), choice_table(arms, "best-options"), budget_table(arms, "same-epochs"))
     blocks: list[Block] = [table for table in tables if table]
-    return [Section(title, "comparison", blocks)] if blocks else []
+    return [Section("Comparison", "comparison", blocks)] if blocks else []
 
 
 def _in_short(arms: pd.DataFrame, trials: pd.DataFrame) -> list[Block]:

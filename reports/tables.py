@@ -167,14 +167,14 @@ def published_table(arms: pd.DataFrame, name: str) -> Table | None:
     if compared.empty:
         return None
     columns = [
-        Column("Network", numeric=False), Column("Arm", numeric=False), Column("Ours", "%"), Column("n"),
+        Column("Arm", numeric=False), Column("Problem", numeric=False), Column("Ours", "%"), Column("n"),
         Column("Epochs"), Column("Recipe", numeric=False), Column("Published", "%"), Column("Difference", "points"),
         Column("Source", numeric=False),
     ]  # fmt: skip
     sources = list(dict.fromkeys(compared["published_source"]))
     rows = [
         [
-            Cell(problem_name(arm)), Cell(arm["arm"], family=arm["family"]), accuracy(arm, "test_accuracy"),
+            Cell(arm["arm"], family=arm["family"]), Cell(problem_name(arm)), accuracy(arm, "test_accuracy"),
             _count(arm), _number(arm["epochs"], formats.number), Cell(str(arm["preset"])), published(arm),
             difference(arm), Cell(f"[{sources.index(arm['published_source']) + 1}]", note=arm["published_source"]),
         ]

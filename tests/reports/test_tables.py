@@ -79,7 +79,7 @@ def test_a_published_value_says_how_it_was_come_by_and_the_difference_is_ours_le
     records = [mnist({**SLOT, "options": 2, "seed": s}, test_accuracy=0.98) for s in range(2)]
     records += [mnist({"method": "supermask", "seed": s}, test_accuracy=0.97) for s in range(2)]
     table = published_table(arms(records), "published")
-    shown = {row[1].text: row for row in table.rows}
+    shown = {row[0].text: row for row in table.rows}
     columns = {title: place for place, title in enumerate(titles(table))}
     machine, mask = shown["K=2 GS"], shown["supermask"]
     assert (machine[columns["Published"]].text, machine[columns["Published"]].mark) == ("97.14", "figure")
