@@ -13,6 +13,7 @@ import ctypes
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from trainers.attachment import Method, SelectedWeight
 from trainers.fixed_weights import fixed_weights
 from trainers.options import fans
 from trainers.recipe import Recipe
+from trainers.straight_through import straight_through
 from trainers.streams import RandomStream, stream_key
 
 LEAST_NEAR = 64  # connections that are near enough to the last threshold to be ranked one by one
@@ -52,27 +54,6 @@ def _highest(numbers: Tensor, rank: int) -> Tensor:
     return numbers.topk(rank, sorted=False).values.amin()
 
 
-class _StraightThrough(torch.autograd.Function):
-    """The fixed weights that are in use going forward; the gradient of all scores going back."""
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, fixed: Tensor, in_use: Tensor) -> Tensor:
-        ctx.save_for_backward(scores, fixed)
-        return in_use
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        scores, fixed = ctx.saved_tensors
-        gradient = gradients[0].contiguous()  # convolutions give it in channels-last order
-        library = native.library_for(gradient, scores, fixed)
-        if library is None:
-            return (gradient * fixed).mul_(scores.sign()), None, None
-        found = torch.empty_like(scores)
-        pointers = (tensor.data_ptr() for tensor in (gradient, fixed, scores, found))
-        library.popup_gradient(scores.numel(), *pointers)
-        return found, None, None
-
-
 class PopupWeight(SelectedWeight):
     """Gives a layer those of its fixed weights whose |scores| are highest, and 0 elsewhere. `original` is the scores.
 
@@ -91,7 +72,7 @@ class PopupWeight(SelectedWeight):
     fixed: Tensor
 
     def forward(self, scores: Tensor) -> Tensor:
-        return _StraightThrough.apply(scores, self.fixed, self.selected(scores))  # type: ignore[no-any-return]
+        return straight_through(self.selected(scores), scores, partial(self._gradient, scores))
 
     def selected(self, scores: Tensor) -> Tensor:
         with torch.no_grad():
@@ -102,6 +83,16 @@ class PopupWeight(SelectedWeight):
                     return near
                 self._look_further(scores)
             return torch.where(top_fraction(scores, self.keep_fraction), self.fixed, 0.0)
+
+    @torch.no_grad()
+    def _gradient(self, scores: Tensor, gradient: Tensor) -> Tensor:
+        """That of the scores from that of the weight, in its place."""
+        library = native.library_for(gradient, scores, self.fixed)
+        if library is None:
+            return gradient.mul_(self.fixed).mul_(scores.sign())
+        pointers = (tensor.data_ptr() for tensor in (self.fixed, scores, gradient))
+        library.popup_gradient(gradient.numel(), *pointers)
+        return gradient
 
     def _selected_near(self, library: Any, scores: Tensor) -> Tensor | None:
         """The selected weights, if the threshold is where it is looked for; next time that is around this one."""

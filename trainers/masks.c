@@ -74,12 +74,13 @@ int64_t popup_select(int64_t n, const float *restrict scores, const float *restr
     return found ? count : -1;
 }
 
-/* gradient · weight · sign(score) */
-void popup_gradient(int64_t n, const float *restrict gradient, const float *restrict weights,
-                    const float *restrict scores, float *restrict out)
+/* The gradient becomes gradient · weight · sign(score). */
+void popup_gradient(int64_t n, const float *restrict weights, const float *restrict scores, float *restrict gradient)
 {
-    for (int64_t i = 0; i < n; i++)
-        out[i] = gradient[i] * weights[i] * (float)((scores[i] > 0.0f) - (scores[i] < 0.0f));
+    for (int64_t i = 0; i < n; i++) {
+        float sign = (float)((scores[i] > 0.0f) - (scores[i] < 0.0f));
+        gradient[i] = gradient[i] * weights[i] * sign;
+    }
 }
 
 /* Keeps each weight with its probability, by the numbers of the stream `key`. Returns how many it kept. */
@@ -103,12 +104,12 @@ int64_t supermask_sample(int64_t n, const float *restrict probability, const flo
     return kept;
 }
 
-/* (gradient · weight - shared) · factor · p · (1 - p) */
-void supermask_gradient(int64_t n, const float *restrict gradient, const float *restrict weights,
-                        const float *restrict probability, float shared, float factor, float *restrict out)
+/* The gradient becomes (gradient · weight - shared) · factor · p · (1 - p). */
+void supermask_gradient(int64_t n, float shared, float factor, const float *restrict weights,
+                        const float *restrict probability, float *restrict gradient)
 {
     for (int64_t i = 0; i < n; i++) {
         float p = probability[i];
-        out[i] = (gradient[i] * weights[i] - shared) * factor * p * (1.0f - p);
+        gradient[i] = (gradient[i] * weights[i] - shared) * factor * p * (1.0f - p);
     }
 }

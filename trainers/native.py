@@ -65,9 +65,9 @@ def library() -> ctypes.CDLL | None:
     loaded.slot_ranks.argtypes = [pointer, integer, pointer, pointer]
     loaded.slot_ranked_values.argtypes = [pointer, integer, pointer, pointer]
     loaded.popup_select.argtypes = [integer, pointer, pointer, integer, number, number, integer, pointer, pointer]
-    loaded.popup_gradient.argtypes = [integer, pointer, pointer, pointer, pointer]
+    loaded.popup_gradient.argtypes = [integer, pointer, pointer, pointer]
     loaded.supermask_sample.argtypes = [integer, pointer, pointer, ctypes.c_uint64, pointer]
-    loaded.supermask_gradient.argtypes = [integer, pointer, pointer, pointer, number, number, pointer]
+    loaded.supermask_gradient.argtypes = [integer, number, number, pointer, pointer, pointer]
     return loaded
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from trainers.attachment import Method, SelectedWeight
 from trainers.fixed_weights import fixed_weights
 from trainers.options import fans
 from trainers.recipe import Recipe
+from trainers.straight_through import straight_through
 from trainers.streams import GOLDEN, HALF_BITS, mixed, signed
 
 EVALUATION_SAMPLES = 10  # as in the paper
@@ -37,34 +38,6 @@ def bernoulli(probability: Tensor, noise_key: Tensor) -> Tensor:
     counters = torch.arange(probability.numel(), device=probability.device) * signed(GOLDEN)
     chance: Tensor = (mixed(counters + noise_key) >> 8) & ((1 << HALF_BITS) - 1)
     return (chance < probability.flatten() * (1 << HALF_BITS)).view(probability.shape)
-
-
-class _StraightThrough(torch.autograd.Function):
-    """The weight in use going forward; the gradient of the mask logits, as if the mask were p, going back."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, probability: Tensor, fixed: Tensor, in_use: Tensor, factor: Tensor | None
-    ) -> Tensor:
-        ctx.save_for_backward(probability, fixed, in_use, factor)
-        return in_use
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        probability, fixed, in_use, factor = ctx.saved_tensors
-        gradient = gradients[0].contiguous()  # convolutions give it in channels-last order
-        library = native.library_for(gradient, probability, fixed)
-        if factor is None:
-            shared, factor = fixed.new_zeros(()), fixed.new_ones(())
-        else:  # the sum of the mask is in the denominator: its gradient is the same for every connection
-            shared = torch.dot(gradient.flatten(), in_use.flatten()) / in_use.numel()
-        if library is None:
-            found = (gradient * fixed).sub_(shared).mul_(factor).mul_(probability).mul_(1 - probability)
-        else:
-            found = torch.empty_like(fixed)
-            pointers = (tensor.data_ptr() for tensor in (gradient, fixed, probability))
-            library.supermask_gradient(fixed.numel(), *pointers, shared.item(), factor.item(), found.data_ptr())
-        return found, None, None, None, None
 
 
 class MaskedWeight(SelectedWeight):
@@ -86,13 +59,28 @@ class MaskedWeight(SelectedWeight):
             probability = logits.sigmoid()
             in_use, kept = self._sampled(probability, _noise_key(logits.device))
             factor = self._rescaled(in_use, kept)
-        return _StraightThrough.apply(logits, probability, self.fixed, in_use, factor)  # type: ignore[no-any-return]
+        return straight_through(in_use, logits, partial(self._gradient, probability, in_use, factor))
 
     def selected(self, logits: Tensor) -> Tensor:
         with torch.no_grad():
             in_use, kept = self._masked(logits > 0)
             self._rescaled(in_use, kept)
             return in_use
+
+    @torch.no_grad()
+    def _gradient(self, probability: Tensor, in_use: Tensor, factor: Tensor | None, gradient: Tensor) -> Tensor:
+        """That of the logits from that of the weight, in its place; `factor` is what the weight was rescaled by."""
+        if factor is None:
+            shared, factor = gradient.new_zeros(()), gradient.new_ones(())
+        else:  # the sum of the mask is in the denominator: its gradient is the same for every connection
+            shared = torch.dot(gradient.flatten(), in_use.flatten()) / in_use.numel()
+        library = native.library_for(gradient, probability, self.fixed)
+        if library is None:
+            gradient.mul_(self.fixed).sub_(shared).mul_(factor)
+            return gradient.mul_(probability).mul_(1 - probability)
+        pointers = (tensor.data_ptr() for tensor in (self.fixed, probability, gradient))
+        library.supermask_gradient(gradient.numel(), shared.item(), factor.item(), *pointers)
+        return gradient
 
     def _sampled(self, probability: Tensor, noise_key: Tensor) -> tuple[Tensor, Tensor]:
         """The fixed weights under a sampled mask, and how many it kept."""
