@@ -21,7 +21,10 @@ from search_spaces.labels import DATASET_NAMES, NETWORK_NAMES
 MOST_ROWS = 60  # arms in one picture with a row each
 MOST_LINES = 8  # in one picture
 NAMED_ARMS = 6  # up to here every point is named; beyond, those on the front and learned weights
-INTERVALS = "Bars are Student-t 95 % intervals of the mean over seeds; hollow marks are single trials, without one."
+INTERVALS = (
+    "Bars are Student-t 95 % intervals of the mean over seeds, cut where they leave the frame; hollow marks are single "
+    "trials, without one."
+)
 SPLIT = frozenset({"slot_epochs", "finetune_epochs"})
 
 
@@ -39,7 +42,8 @@ def figures_of(arms: pd.DataFrame, name: str) -> list[Figure]:
         for cost in COSTS:
             for place, same in enumerate(same_problem(group, cost)):
                 number = f"-{place + 1}" if place else ""
-                found += _against_cost(same, cost, f"{name}-{slug(cost)}{suffix}{number}", problem)
+                device = f" on {same['device'].iloc[0]}" if len(same_problem(group, cost)) > 1 else ""
+                found += _against_cost(same, cost, f"{name}-{slug(cost)}{suffix}{number}", problem, device)
     return found
 
 
@@ -60,7 +64,7 @@ def _by_arm(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure]:
     yield Figure(name, title, caption, words.description, figures.accuracy_by_arm(points, words), points)
 
 
-def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str) -> Iterator[Figure]:
+def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str, device: str) -> Iterator[Figure]:
     """Nothing where all arms cost the same: then the costs are one number, not a picture."""
     arms = arms[arms[cost].notna()]
     if len(arms) < 2 or float(arms[cost].max()) <= 1.01 * float(arms[cost].min()):
@@ -70,14 +74,14 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str) -> Ite
         cost=arms[cost] / divisor, cost_half_width=arms[f"{cost}_half_width"] / divisor, front=arms[f"front_{cost}"]
     )
     points["named"] = points["front"] | (points["family"] == "learned") | (len(points) <= NAMED_ARMS)
-    device = f" on {arms['device'].iloc[0]}" if kind.measured and arms["device"].iloc[0] else ""
     title = f"{problem}: test accuracy against {kind.phrase[0].lower()}{kind.phrase[1:]}{device}"
     front = [str(label) for label in points.loc[points["front"], "label"]]
     alternative = f"On the Pareto front: {'; '.join(front)}. All: {described(points, unit)}"
     words = Words(name, title, alternative)
+    where = f", on {arms['device'].iloc[0]}" if kind.measured and arms["device"].iloc[0] else ""
     caption = (
-        f"Cost as if each trial ran alone. {INTERVALS} The dashed step is the Pareto front of the means; arms of "
-        "nearly equal cost stand side by side on a shade."
+        f"Cost as if each trial ran alone{where}. {INTERVALS} The dashed step is the Pareto front of the means; "
+        "arms of nearly equal cost stand side by side on a shade."
     )
     on_scale, note = _on_scale(points)
     caption = f"{caption} {note}".strip()
@@ -155,7 +159,7 @@ def _below(points: pd.DataFrame) -> pd.Series[Any]:
         return pd.Series(False, index=points.index)
     widest = int(gaps.argmax())
     rest = heights[-1] - heights[widest + 1]
-    squashed = gaps[widest] > max(0.2, 3 * rest) and widest + 2 < len(heights)
+    squashed = gaps[widest] > max(0.1, 2 * rest) and widest + 2 < len(heights)
     return points["accuracy"] <= heights[widest] if squashed else pd.Series(False, index=points.index)
 
 

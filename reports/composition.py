@@ -39,7 +39,7 @@ def compose(tracked: Tracked, links: Links, read: ReadCurves) -> tuple[Document,
         own = tracked.trials[tracked.trials["sweep"] == sweep.name]
         its_arms = arms[arms["sweep"] == sweep.name].reset_index(drop=True)
         pictures = [*figures_of(its_arms, anchor), *curves_of(its_arms, anchor, read)]
-        sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links))
+        sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, len(names) == 1))
     sections.append(provenance.section(tracked, links))
     title = names[0] if len(names) == 1 else counted(len(names), "sweep")
     return Document(title, tracked.sweeps[0].description if len(names) == 1 else listed(names), sections), numbers(arms)
@@ -59,9 +59,10 @@ def told_apart(arms: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sweep(
-    sweep: Sweep, anchor: str, trials: pd.DataFrame, arms: pd.DataFrame, pictures: list[Figure], links: Links
-) -> Section:
-    blocks: list[Block] = [Paragraph(sweep.description)] if sweep.description else []
+    sweep: Sweep, anchor: str, trials: pd.DataFrame, arms: pd.DataFrame, pictures: list[Figure], links: Links,
+    alone: bool,
+) -> Section:  # fmt: skip
+    blocks: list[Block] = [Paragraph(sweep.description)] if sweep.description and not alone else []
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)

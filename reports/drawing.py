@@ -51,7 +51,8 @@ def intervals(axes: Any, x: float, point: Any, transform: Any, x_half_width: flo
     if not isnan(half_width):
         axes.plot([x, x], [accuracy - half_width, accuracy + half_width], **style)
     if not isnan(x_half_width):
-        axes.plot([x - x_half_width, x + x_half_width], [accuracy, accuracy], **style)
+        paler = style | {"linewidth": 0.9, "alpha": 0.4}
+        axes.plot([x - x_half_width, x + x_half_width], [accuracy, accuracy], **paler)
 
 
 def crowd(axes: Any, points: pd.DataFrame) -> None:
@@ -64,9 +65,10 @@ def crowd(axes: Any, points: pd.DataFrame) -> None:
 
 
 def limits(axes: Any, points: pd.DataFrame) -> None:
-    """Room for every interval; a logarithmic axis where costs differ by more than a factor of four."""
-    margin, costs = points["cost_half_width"].fillna(0), points["cost"]
-    low, high = float((costs - margin).min()), float((costs + margin).max())
+    """Room for every mean and the usual interval; logarithmic where costs differ by more than a factor of four."""
+    costs = points["cost"]
+    low, high = view(costs, points["cost_half_width"])
+    low = max(low, float(costs.min()) / 2)  # costs are above 0, however wide their intervals
     if low > 0 and high > 4 * low:
         axes.set_xscale("log")
         axes.set_xlim(low / (high / low) ** 0.07, high * (high / low) ** 0.07)
@@ -77,11 +79,24 @@ def limits(axes: Any, points: pd.DataFrame) -> None:
 
 
 def accuracy_limits(axes: Any, points: pd.DataFrame, others: pd.Series[Any] | None = None) -> None:
-    margin = points["half_width"].fillna(0)
-    ends = pd.concat([points["accuracy"] - margin, points["accuracy"] + margin, *([] if others is None else [others])])
-    low, high = 100 * float(ends.min()), 100 * float(ends.max())
-    room = 0.08 * (high - low) or 1.0
-    axes.set_ylim(low - room, high + 1.5 * room)
+    """The same for accuracies in % upwards, with `others` in view; nothing is above 100 %."""
+    low, high = view(points["accuracy"], points["half_width"], others)
+    room = 8 * (high - low) or 1.0
+    axes.set_ylim(100 * low - room, min(100 * high + 1.5 * room, max(100.5, 100 * float(points["accuracy"].max()))))
+
+
+def view(
+    means: pd.Series[Any], half_widths: pd.Series[Any], others: pd.Series[Any] | None = None
+) -> tuple[float, float]:
+    """From where to where to look: all means, and their intervals as far as these are not the widest thing to see.
+
+    One arm with a very wide interval would make points of all others; such an interval is cut at the frame.
+    """
+    spread = float(means.max() - means.min())
+    usual = half_widths[half_widths > 0].median()
+    reach = half_widths.fillna(0).clip(upper=max(spread, 2 * float(usual) if usual == usual else 0.0))
+    ends = pd.concat([means - reach, means + reach, *([] if others is None else [others])]).astype(float)
+    return float(ends.min()), float(ends.max())
 
 
 def spread_sideways(axes: Any, costs: pd.Series[Any], apart: float = 9.0) -> list[float]:

@@ -41,6 +41,7 @@ from reports.drawing import (
     rows,
     shortened,
     spread_sideways,
+    view,
 )
 from reports.formats import percent
 from reports.svg import COLOURS, themed
@@ -88,6 +89,9 @@ def accuracy_by_arm(points: pd.DataFrame, words: Words) -> str:
                 axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="round")
             marker(axes, 100 * point.accuracy, place, point, axes.transData, f"row-{place}")
         axes.text(1.02, -1.05, "n", va="center", **beside)
+        low, high = view(*(points.loc[~points["below"], column] for column in ("accuracy", "half_width")))
+        room = 4 * (high - low) or 1.0
+        axes.set_xlim(100 * low - room, min(100 * high + room, max(100.5, 100 * high)))
         axes.set_ylim(count - 0.4, -0.6)
         axes.set_yticks(range(count), points["label"].map(shortened), color=INK)
         axes.spines["left"].set_visible(False)

@@ -10,7 +10,8 @@ import pytest
 from reports.charts import described, figures_of
 from reports.composition import arms_table
 from reports.curves import curves_of
-from reports.figures import CROWD, Words, accuracy_against_cost, accuracy_over
+from reports.drawing import CROWD, view
+from reports.figures import Words, accuracy_against_cost, accuracy_over
 from reports.runs import trials_frame
 from reports.svg import COLOURS, standalone
 from tests.reports.conftest import digits_sweep, trial
@@ -62,7 +63,7 @@ def test_times_on_different_devices_are_different_pictures():
         record | {"recipe_hash": "f" + record["recipe_hash"], "arm_hash": "f" + record["arm_hash"]} for record in there
     ]
     titles = [figure.title for name, figure in figures([*digits_sweep(), *there]).items() if "train-seconds" in name]
-    assert sorted(title.rpartition(" on ")[2] for title in titles) == ["cpu", "cuda: fast"]
+    assert sorted(title.rpartition(" trial on ")[2] for title in titles) == ["cpu", "cuda: fast"]
 
 
 def test_problems_are_different_pictures():
@@ -141,6 +142,22 @@ def test_what_lies_far_below_is_written_instead_of_squashing_the_rest():
     assert "Off the scale, below: K=1 GS 1" in found["s-options"].caption
     assert any(text and text.startswith("◂ 1") for text in texts(found["s-arms"].svg))
     assert 1.0 in set(found["s-options"].data["x"]), "the data beside the figure has it"
+
+
+def test_one_very_wide_interval_does_not_squash_the_rest_and_no_axis_goes_beyond_100_percent():
+    means, narrow = pd.Series([0.90, 0.95, 0.97]), pd.Series([0.01, 0.01, 0.01])
+    assert view(means, narrow) == pytest.approx((0.89, 0.98))
+    low, high = view(means, pd.Series([0.01, 0.01, 0.55]))
+    assert (low, high) == pytest.approx((0.89, 1.04))  # of the wide one no more than the means are apart
+    assert view(pd.Series([0.9]), pd.Series([np.nan])) == (0.9, 0.9)
+    assert view(means, narrow, pd.Series([0.5])) == pytest.approx((0.5, 0.98))
+    scattered = [
+        trial({**SLOT, "options": k, "seed": seed}, test_accuracy=accuracy)
+        for k in (2, 4)
+        for seed, accuracy in enumerate([0.99, 0.8, 0.99])
+    ]
+    ticks = [text for text in texts(figures(scattered)["s-options"].svg) if re.fullmatch(r"[\d.]+", text or "")]
+    assert max(map(float, ticks)) <= 100
 
 
 def test_of_many_lines_the_best_are_drawn_and_the_caption_says_so():
