@@ -1,7 +1,7 @@
-"""Ends the processes of a launch that was killed: Ray's own ones linger for minutes otherwise, training on.
+"""Ends what a launch leaves behind, also one that was killed: Ray's processes linger for minutes, training on.
 
-Runs as a process of its own, with the standard library alone. It reads lines "PID START" until its input ends: either
-after the line ALL_WELL, or because the launch is gone. Then it kills those, and all that carry the launch's MARK.
+Runs as a process of its own, with the standard library alone. It reads lines "PID START" until its input ends, because
+the launch has ended or is gone. Then it kills those, and all that carry the launch's MARK.
 """
 
 import os
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MARK = "SWEEPER_RAY_SESSION"  # set in the environment of everything that the launch starts
-ALL_WELL = "all well"
 PATIENCE_SECONDS = 10.0
 
 
@@ -58,8 +57,6 @@ def _still_there(known: Iterable[tuple[int, str]], mark: str) -> set[int]:
 def main(mark: str, folder: str) -> None:
     known = []
     for line in sys.stdin:
-        if line.strip() == ALL_WELL:
-            return
         pid, born = line.split()
         known.append((int(pid), born))
     end = time.monotonic() + PATIENCE_SECONDS

@@ -106,7 +106,6 @@ def _reaper(folder: Path, own: bool) -> Iterator[Callable[[], None]]:
         yield watch
     finally:
         with contextlib.suppress(OSError):
-            pipe.write(f"{orphans.ALL_WELL}\n")
             pipe.close()
         process.wait()
 

@@ -125,9 +125,11 @@ def _driver(options: argparse.Namespace, resources: Resources) -> Driver:
 
 def _check_resources(resources: Resources) -> None:
     """What one trial asks for must be on this machine. (Of a cluster, only Ray can tell.)"""
-    import torch
+    there = {"--cpus-per-trial": os.cpu_count() or 1, "--gpus-per-trial": 0}
+    if resources.gpus_per_trial:
+        import torch
 
-    there = {"--cpus-per-trial": os.cpu_count() or 1, "--gpus-per-trial": torch.cuda.device_count()}
+        there["--gpus-per-trial"] = torch.cuda.device_count()
     for flag, wanted in zip(there, (resources.cpus_per_trial, resources.gpus_per_trial), strict=True):
         if wanted > there[flag]:
             unit = "CPU" if "cpu" in flag else "GPU"

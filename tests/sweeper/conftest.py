@@ -176,7 +176,7 @@ def start_sweeper(*arguments: object, out: Path) -> subprocess.Popen[bytes]:
 Waiting = Callable[[], bool]
 
 
-def wait_until(happens: Waiting, seconds: float = 60.0) -> None:
+def wait_until(happens: Waiting, seconds: float = 120.0) -> None:
     """Looks again and again; fails after `seconds`."""
     import time
 

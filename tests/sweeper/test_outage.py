@@ -19,7 +19,7 @@ from sweeper.tracking_address import check_reachable
 from tests.sweeper.conftest import a_launch, environment, wait_until
 from trainers.validation import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray")]  # as heavy as these
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]  # as heavy as these
 
 
 class Server:
@@ -74,7 +74,7 @@ def test_a_server_that_dies_and_comes_back_delays_no_trial_and_shows_everything_
         server.kill()
         with pytest.raises(InvalidInput, match="no MLflow server answers"):
             check_reachable(server.address)
-        wait_until(lambda: tracker.problem != "", 60)
+        wait_until(lambda: tracker.problem != "", 120)
         launch.stop_requested = False
         shown = len(tracker._settled)
         run_local(launch)
