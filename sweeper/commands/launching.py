@@ -53,7 +53,7 @@ def retry(options: argparse.Namespace) -> int:
 
 def _launch(options: argparse.Namespace, spec: Spec, storage: Path, resources: Resources) -> int:
     if spec.limits != Limits():
-        raise InvalidInput("limits: launches do not keep to limits yet, so they must be left out, or they would mislead")
+        raise InvalidInput("limits: launches do not keep to limits yet, so they must be left out")
     recipes = expand(spec)
     store = Store(storage)
     store.prepare()
