@@ -2,17 +2,21 @@
 
     python -m benchmarks.step --network lenet conv2 --options 2 8 64 --threads 1 --json out.json
 
-Steps of all contenders alternate, so that whatever else the machine does meets them alike; times are medians. Images
-are synthetic (a pattern per class, and noise), so selections change as they do in training on real data.
+Steps of learned weights and of all slot machines alternate in an order drawn anew each round, so that whatever else the
+machine does, and whatever the step before left in its caches, meets them alike; times are medians. The K-score code,
+which sweeps through many times the memory, races learned weights afterwards, in rounds of its own. Images are synthetic
+(a pattern per class, fresh noise, one label in ten wrong), so that training never ends and selections go on changing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +34,7 @@ from trainers.optimization import build_sgd
 from trainers.recipe import Recipe
 
 BATCH = 128
-BATCHES = 8  # distinct ones, so that activations differ from step to step
+WRONG_LABELS = 0.1  # of all; with none the loss, and with it all gradients, would soon be 0
 ORACLE_BYTES = 10 << 30  # K-score contenders whose values, scores, gradients and momenta need more are left out
 CLASSES = 10
 
@@ -88,45 +92,63 @@ class Contender:
         return lambda scores: (scores - torch.empty_like(scores).exponential_().log_()).argmax(-1)  # Gumbel-max
 
 
-def batches(recipe: Recipe) -> list[tuple[Tensor, Tensor]]:
-    """Images of the data set's shape with a pattern per class."""
+def batches(recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images of the data set's shape with a pattern per class, without end."""
     generator = torch.Generator().manual_seed(1)
     shape = DATA_SETS[recipe.dataset].input_shape
     patterns = torch.randn(CLASSES, *shape, generator=generator)
-    made = []
-    for _ in range(BATCHES):
+    while True:
         labels = torch.randint(CLASSES, (BATCH,), generator=generator)
         images = 0.5 * patterns[labels] + torch.randn(BATCH, *shape, generator=generator)
-        made.append((images.contiguous(memory_format=torch.channels_last), labels))  # as TrainingRun has them
-    return made
+        wrong = torch.rand(BATCH, generator=generator) < WRONG_LABELS
+        labels[wrong] = torch.randint(CLASSES, (int(wrong.sum()),), generator=generator)
+        yield images.contiguous(memory_format=torch.channels_last), labels  # as TrainingRun has them
 
 
-def contenders(network: str, options: list[int], selections: list[str], oracle: bool) -> list[Contender]:
-    """Learned weights, and each kind of slot machine, compact and with K scores."""
+def slot_recipes(network: str, options: list[int], selections: list[str]) -> list[Recipe]:
+    """Learned weights first, then each kind of slot machine."""
     base = {"network": network, "dataset": "mnist" if network == "lenet" else "cifar10", "batch_size": BATCH}
-    found = [Contender(Recipe.complete({**base, "method": "learned"}))]
-    for selection in selections:
-        for count in options:
-            slot = {**base, "method": "slot_machine", "options": count, "selection": selection}
-            recipe = Recipe.complete(slot)
-            found.append(Contender(recipe))
-            connections = sum(b.numel() for _, _, b in selected_weights(found[-1].network))
-            needed = 4 * 4 * connections * count
-            if oracle and needed <= ORACLE_BYTES:
-                found.append(Contender(recipe, "k_scores"))
-            elif oracle:
-                note = f"{needed / 2**30:.0f} GiB"
-                print(f"{network}: K-score code at K = {count} left out, it needs {note}", file=sys.stderr)
-    return found
+    kinds = [
+        {"method": "slot_machine", "options": count, "selection": selection}
+        for selection in selections
+        for count in options
+    ]
+    return [Recipe.complete({**base, **kind}) for kind in ({"method": "learned"}, *kinds)]
 
 
-def measure(racers: list[Contender], seconds: float, threads: int) -> list[Row]:
-    """Alternate the contenders' steps for about `seconds`, at least five rounds after two of warming up."""
-    data = batches(racers[0].recipe)
+def fits(racer: Contender) -> bool:
+    """Whether the K-score code of a slot machine would not need too much memory."""
+    connections = sum(b.numel() for _, _, b in selected_weights(racer.network))
+    needed = 4 * 4 * connections * (racer.recipe.options or 0)
+    if needed > ORACLE_BYTES:
+        what = f"{racer.recipe.network}: K-score code at K = {racer.recipe.options}"
+        print(f"{what} left out, it needs {needed / 2**30:.0f} GiB", file=sys.stderr)
+    return needed <= ORACLE_BYTES
+
+
+def measure(network: str, options: list[int], selections: list[str], seconds: float, oracle: bool) -> list[Row]:
+    """Race all contenders of a network for about `seconds`, then each K-score code for half as long."""
+    recipes = slot_recipes(network, options, selections)
+    racers = [Contender(recipe) for recipe in recipes]
+    rows = race(racers, seconds)
+    rivals = [racer.recipe for racer in racers[1:] if oracle and fits(racer)]
+    learned = racers[0]
+    del racers
+    for recipe in rivals:
+        rows += race([learned, Contender(recipe, "k_scores")], seconds / 2)[1:]
+    return rows
+
+
+def race(racers: list[Contender], seconds: float) -> list[Row]:
+    """Alternate the racers' steps for about `seconds`, at least five rounds after two of warming up."""
+    for racer in racers:
+        racer.seconds.clear()
+    data, order = batches(racers[0].recipe), random.Random(0)
     end, rounds = time.perf_counter() + seconds, 0
     while rounds < 7 or time.perf_counter() < end:
-        for racer in racers:
-            racer.step(*data[rounds % BATCHES])
+        batch = next(data)
+        for racer in order.sample(racers, len(racers)):
+            racer.step(*batch)
         rounds += 1
     medians = [statistics.median(racer.seconds[2:]) for racer in racers]
     sizes = [state_bytes(racer.network, racer.optimizer) for racer in racers]
@@ -137,7 +159,7 @@ def measure(racers: list[Contender], seconds: float, threads: int) -> list[Row]:
             selection=racer.recipe.selection,
             options=racer.recipe.options,
             implementation=racer.implementation,
-            threads=threads,
+            threads=torch.get_num_threads(),
             median_seconds=median,
             ratio_to_learned=median / medians[0],
             state_bytes=size,
@@ -174,7 +196,7 @@ def main() -> None:
     parser.add_argument("--options", nargs="+", type=int, default=[2, 8, 64])
     parser.add_argument("--selection", nargs="+", choices=["greedy", "probabilistic"], default=["greedy"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long each network is measured")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each network; each K-score code: half")
     parser.add_argument("--no-oracle", action="store_true", help="leave out the K-score code")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -182,9 +204,9 @@ def main() -> None:
     for threads in arguments.threads:
         torch.set_num_threads(threads)
         for network in arguments.network:
-            racers = contenders(network, arguments.options, arguments.selection, not arguments.no_oracle)
-            rows += measure(racers, arguments.seconds, threads)
-            print(table(rows[-len(racers) :]), flush=True)
+            found = measure(network, arguments.options, arguments.selection, arguments.seconds, not arguments.no_oracle)
+            print(table(found), flush=True)
+            rows += found
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
