@@ -27,9 +27,9 @@ $(READY): pyproject.toml constraints.txt
 		echo "      Install one, or name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "make: '$(PYTHON)' lacks its venv module (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
-	@echo "Installing into .venv, once: about 150 packages, several GB with torch, some minutes."
+	@echo "Installing into .venv, once: about 170 packages, several GB with torch, some minutes."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster,dev]'
 	@touch $(READY)
 
 demo: $(READY)
