@@ -7,8 +7,8 @@ through the `stored` argument.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Protocol
@@ -55,14 +55,46 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Cuts:
+    """Where stages end although no recipe does: at rungs, and where a search may yet ask trials to part."""
+
+    total: frozenset[int] = frozenset()  # epochs, counted over the whole trial
+    phases: Mapping[Phase, frozenset[int]] = field(default_factory=dict)  # epochs of one phase
+
+    def within(self, phase: Phase, before: int, epochs: int) -> list[int]:
+        """The cuts within a phase of so many epochs that has so many before it, as epochs of the phase."""
+        found = {total - before for total in self.total} | self.phases.get(phase, frozenset())
+        return sorted(epoch for epoch in found if 0 < epoch < epochs)
+
+
+@dataclass
+class _Line:
+    """One lineage in this sweep: where its recipes part or end."""
+
+    phase: Phase
+    parent: str | None  # where the phase before it ended
+    recipe: Recipe  # the one that goes furthest
+    ends: list[int] = field(default_factory=list)  # sorted, each once
+    starts: dict[int, int] = field(default_factory=dict)  # of the stage that ends at an epoch
+    stored: dict[int, int] = field(default_factory=dict)  # the same of stages in the store
+    trials: list[int] = field(default_factory=list)  # that go through it
+
+    def copy(self) -> _Line:
+        """One that may change while others look at this one."""
+        return replace(self, ends=[*self.ends], starts={**self.starts}, stored={**self.stored}, trials=[*self.trials])
+
+
+@dataclass(frozen=True)
 class Forest:
-    """The stages of a sweep, parents first, and its trials."""
+    """The stages of a sweep, parents first, and its trials. It never changes; `grow` gives a larger one."""
 
     stages: dict[str, Stage]
     trials: list[Trial]
     epochs_alone: int  # if every trial ran by itself
     epochs_shared: int  # if nothing is trained twice
     stored: frozenset[str] = frozenset()  # the stages that need no training
+    cuts: Cuts = field(default_factory=Cuts)
+    lines: Mapping[str, _Line] = field(default_factory=dict, repr=False)  # by lineage
 
     @property
     def epochs_left(self) -> int:
@@ -85,17 +117,6 @@ class Stored(Protocol):
         """Whether training can go on from this point; reads and checks its state."""
 
 
-@dataclass
-class _Line:
-    """One lineage in this sweep: where its recipes part or end."""
-
-    phase: Phase
-    parent: str | None  # where the phase before it ended
-    recipe: Recipe  # the one that goes furthest
-    ends: list[int] = field(default_factory=list)  # sorted, each once
-    starts: dict[int, int] = field(default_factory=dict)  # of the stage that ends at an epoch
-
-
 @lru_cache(maxsize=65536)
 def point_key(lineage: str, epoch: int) -> str:
     """The key of the point that a lineage reaches after so many epochs of its last phase."""
@@ -113,45 +134,95 @@ def points(recipe: Recipe, digest: str) -> list[Point]:
     return reached
 
 
-def plant(recipes: Sequence[Recipe], digests: Mapping[str, str], stored: Stored | None = None) -> Forest:
+def plant(
+    recipes: Sequence[Recipe], digests: Mapping[str, str], stored: Stored | None = None, cuts: Cuts | None = None
+) -> Forest:
     """The forest of these recipes, on data sets with these digests.
 
-    Stages are cut where recipes part or end, and at points that the store already holds.
+    Stages end where recipes part or end, at points that the store already holds, and at the cuts.
+    """
+    return grow(Forest({}, [], 0, 0, cuts=cuts or Cuts()), recipes, digests, stored)
+
+
+def grow(
+    forest: Forest,
+    recipes: Sequence[Recipe],
+    digests: Mapping[str, str],
+    stored: Stored | None = None,
+    begun: Collection[str] = (),
+) -> Forest:
+    """The forest with these recipes beside its own, the new trials last.
+
+    Stages that are stored or `begun` (their keys) stay as they are. Others may be cut anew: their keys stay, too.
     """
     ways = [points(recipe, digests[recipe.dataset]) for recipe in recipes]
-    lines = _lines(recipes, ways)
-    spans: dict[str, dict[int, int]] = {}
-    if stored is not None:
-        spans = {lineage: _sensible(stored.spans(lineage)) for lineage in lines}
-    forest = _grow(recipes, ways, lines, spans)
-    while stored is not None:
-        starts = {stage.parent for key, stage in forest.stages.items() if key not in forest.stored}
-        unusable = {key for key in sorted(starts & forest.stored, key=str) if not stored.has_state(str(key))}
+    lines = _extended(forest, recipes, ways, stored)
+    touched = {point.lineage: lines[point.lineage] for way in ways for point in way}
+    pinned = {
+        name: {end: start for end, start in line.starts.items() if point_key(name, end) in begun}
+        for name, line in touched.items()
+    }
+    numbers = sorted({number for line in touched.values() for number in line.trials})
+    first = len(forest.trials)
+    moved = {
+        number: (recipes[number - first], ways[number - first])
+        if number >= first
+        else (known := forest.trials[number].recipe, points(known, digests[known.dataset]))
+        for number in numbers
+    }
+    while True:
+        for name, line in touched.items():
+            line.starts = _cut(line.ends, {**pinned[name], **line.stored})
+        grown = _with_chains(forest, moved, lines)
+        unusable = _unusable(grown, numbers, touched, stored) if stored is not None else []
         if not unusable:
             break
-        for key in unusable:
-            stage = forest.stages[str(key)]
-            del spans[stage.lineage][stage.end]
-        forest = _grow(recipes, ways, lines, spans)
-    return forest
+        for stage in unusable:
+            del lines[stage.lineage].stored[stage.end]
+    before = {name: forest.lines[name].ends[-1] for name in touched.keys() & forest.lines.keys()}
+    return replace(
+        grown,
+        epochs_alone=forest.epochs_alone + sum(recipe.budget_epochs for recipe in recipes),
+        epochs_shared=forest.epochs_shared + sum(line.ends[-1] - before.get(name, 0) for name, line in touched.items()),
+    )
 
 
-def _sensible(spans: Mapping[int, int]) -> dict[int, int]:
-    return {end: start for end, start in spans.items() if 0 <= start < end}
-
-
-def _lines(recipes: Sequence[Recipe], ways: Sequence[list[Point]]) -> dict[str, _Line]:
-    lines: dict[str, _Line] = {}
-    for recipe, way in zip(recipes, ways, strict=True):
-        parent = None
+def _extended(
+    forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Point]], stored: Stored | None
+) -> dict[str, _Line]:
+    """The lines of the forest and of these recipes; those that the recipes go through are new objects."""
+    lines = dict(forest.lines)
+    own: set[str] = set()
+    for number, (recipe, way) in enumerate(zip(recipes, ways, strict=True), len(forest.trials)):
+        parent, before = None, 0
         for point in way:
-            line = lines.setdefault(point.lineage, _Line(point.phase, parent, recipe))
+            if point.lineage not in own:
+                own.add(point.lineage)
+                known = lines.get(point.lineage)
+                lines[point.lineage] = known.copy() if known else _new_line(point, parent, recipe, stored)
+            line = lines[point.lineage]
             if not line.ends or point.epoch > line.ends[-1]:
                 line.recipe = recipe
-            if point.epoch not in line.ends:
-                insort(line.ends, point.epoch)
-            parent = point.key
+            for end in (*forest.cuts.within(point.phase, before, point.epoch), point.epoch):
+                if end not in line.ends:
+                    insort(line.ends, end)
+            line.trials.append(number)
+            parent, before = point.key, before + point.epoch
     return lines
+
+
+def _new_line(point: Point, parent: str | None, recipe: Recipe, stored: Stored | None) -> _Line:
+    spans = stored.spans(point.lineage) if stored is not None else {}
+    sensible = {end: start for end, start in spans.items() if 0 <= start < end}
+    return _Line(point.phase, parent, recipe, stored=sensible)
+
+
+def _unusable(forest: Forest, numbers: Sequence[int], lineages: Collection[str], stored: Stored) -> list[Stage]:
+    """Stages of these lineages that trials are to go on from, of which the store has no state to go on from."""
+    keys = {key for number in numbers for key in forest.trials[number].stages}
+    starts = {str(forest.stages[key].parent) for key in keys - forest.stored} & forest.stored
+    asked = [forest.stages[key] for key in sorted(starts) if forest.stages[key].lineage in lineages]
+    return [stage for stage in asked if not stored.has_state(stage.key)]
 
 
 def _cut(needed: Sequence[int], stored: Mapping[int, int]) -> dict[int, int]:
@@ -173,33 +244,24 @@ def _cut(needed: Sequence[int], stored: Mapping[int, int]) -> dict[int, int]:
     return starts
 
 
-def _grow(
-    recipes: Sequence[Recipe],
-    ways: Sequence[list[Point]],
-    lines: Mapping[str, _Line],
-    spans: Mapping[str, Mapping[int, int]],
-) -> Forest:
-    for lineage, line in lines.items():
-        line.starts = _cut(line.ends, spans.get(lineage, {}))
-    stages: dict[str, Stage] = {}
-    in_store: set[str] = set()
-    trials = []
-    for recipe, way in zip(recipes, ways, strict=True):
-        chain: list[str] = []
-        for point in way:
-            line = lines[point.lineage]
-            leg = _leg(point, line)
-            stages |= {stage.key: stage for stage in leg if stage.key not in stages}
-            in_store |= {stage.key for stage in leg if stage.end in spans.get(point.lineage, {})}
-            chain += [stage.key for stage in leg]
-        trials.append(Trial(recipe, tuple(chain)))
-    return Forest(
-        stages=stages,
-        trials=trials,
-        epochs_alone=sum(recipe.budget_epochs for recipe in recipes),
-        epochs_shared=sum(line.ends[-1] for line in lines.values()),
-        stored=frozenset(in_store),
-    )
+def _with_chains(forest: Forest, moved: Mapping[int, tuple[Recipe, list[Point]]], lines: Mapping[str, _Line]) -> Forest:
+    """The forest with these trials (by number; each has a recipe and its points) on the stages that the lines have."""
+    trials, stages, in_store = list(forest.trials), dict(forest.stages), set(forest.stored)
+    recut = False
+    for number, (recipe, way) in moved.items():
+        leg = [(stage, lines[point.lineage]) for point in way for stage in _leg(point, lines[point.lineage])]
+        for stage, line in leg:
+            recut |= stage.key in forest.stages and forest.stages[stage.key].start != stage.start
+            stages[stage.key] = stage
+            (in_store.add if stage.end in line.stored else in_store.discard)(stage.key)
+        trial = Trial(recipe, tuple(stage.key for stage, _ in leg))
+        if number < len(trials):
+            trials[number] = trial
+        else:
+            trials.append(trial)  # the numbers ascend
+    if recut:
+        stages = {key: stages[key] for trial in trials for key in trial.stages} | stages  # parents first, again
+    return replace(forest, stages=stages, trials=trials, stored=frozenset(in_store), lines=lines)
 
 
 def _leg(point: Point, line: _Line) -> list[Stage]:

@@ -6,18 +6,19 @@ A driver (Ray's or the local one) asks `next_order` for work and gives back each
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from search_spaces.labels import arm_labels
 from sweeper.faults import Failure, Fault
-from sweeper.forest import Forest, Stage, Trial
+from sweeper.forest import Forest, Stage, Trial, grow
 from sweeper.orders import Order, Step
 from sweeper.results import Epoch, TrialResult, trial_result
 from sweeper.scheduling import RetryRule, Schedule, Status
 from sweeper.store import StageRecord, Store, StoreError
+from trainers.recipe import Recipe
 
 # Faults that launching again tries again by itself; the others wait for `sweeper retry`.
 PASSING = (Fault.INFRASTRUCTURE, Fault.OUT_OF_MEMORY)
@@ -72,22 +73,54 @@ class Launch:
         self.records: dict[str, StageRecord] = {}
         self.saved: dict[str, Sequence[Epoch]] = {}  # epochs of unfinished stages that are in the store
         self._live: dict[str, list[Epoch]] = {}
-        for key in self.forest.stored:
+        self._started: set[str] = set()  # by this launch
+        self._numbers = {trial.recipe.content_hash(): n for n, trial in enumerate(self.forest.trials)}
+        self._read_records(self.forest.stored)
+        failed = self._failed_before(self.store.failures())
+        self.schedule = Schedule(self.forest, self.records, failed, self.rule)
+        self._read_partials(self.forest.stages.keys() - failed.keys())
+
+    def add(self, recipes: Sequence[Recipe]) -> list[int]:
+        """Takes in trials while it runs; returns the numbers of their trials. What is there already is there once."""
+        new = {recipe.content_hash(): recipe for recipe in recipes}
+        new = {recipe_hash: recipe for recipe_hash, recipe in new.items() if recipe_hash not in self._numbers}
+        forest = grow(self.forest, list(new.values()), self.digests, self.store, self._begun())
+        keys = forest.stages.keys() - self.forest.stages.keys()
+        self._read_records(forest.stored & keys)
+        failures = ((key, self.store.read_failure(key)) for key in keys)
+        failed = self._failed_before({key: fields for key, fields in failures if fields is not None}, forest)
+        self._read_partials(keys - failed.keys(), forest)
+        self.schedule.grow(forest, self.records.keys() & keys, failed)
+        self._numbers |= {recipe_hash: n for n, recipe_hash in enumerate(new, len(self.forest.trials))}
+        # Others look on: what they look up by number must be there before the number is.
+        self.labels = arm_labels([trial.recipe for trial in forest.trials])
+        self.forest = forest
+        return [self._numbers[recipe.content_hash()] for recipe in recipes]
+
+    def _begun(self) -> set[str]:
+        """Stages that must stay as they are: only what never ran may be cut anew."""
+        return self._started | self.records.keys() | self.saved.keys() | self.schedule.failures.keys()
+
+    def _read_records(self, keys: Iterable[str]) -> None:
+        for key in keys:
             record = self.store.read(key)
             if record is not None:
                 self.records[key] = record
-        failed = self._failed_before()
-        self.schedule = Schedule(self.forest, self.records, failed, self.rule)
-        for key in self.forest.stages.keys() - self.records.keys() - failed.keys():
+
+    def _read_partials(self, keys: Set[str], forest: Forest | None = None) -> None:
+        stages = (forest or self.forest).stages
+        for key in keys - self.records.keys():
             partial = self.store.partial_record(key)
-            if partial and partial.start == self.forest.stages[key].start:
+            if partial and partial.start == stages[key].start:
                 self.saved[key] = partial.epochs
 
-    def _failed_before(self) -> dict[str, Failure]:
+    def _failed_before(
+        self, failures: Mapping[str, dict[str, Any]], forest: Forest | None = None
+    ) -> dict[str, Failure]:
         """Failures that are not worth another try by themselves. The others are forgotten."""
         lasting = {}
-        for key, fields in self.store.failures().items():
-            if key not in self.forest.stages or key in self.records:
+        for key, fields in failures.items():
+            if key not in (forest or self.forest).stages or key in self.records:
                 continue
             failure = Failure.from_dict(fields)
             if failure.fault in PASSING and not self.looking:
@@ -107,6 +140,7 @@ class Launch:
         if stage is None:
             return None
         self._live[stage.key] = []
+        self._started.add(stage.key)
         for watcher in self.watchers:
             watcher.stage_started(stage)
         return self.order(stage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,13 +13,20 @@ from sweeper.forest import Forest, Stage, Trial
 
 
 class StageStatus(StrEnum):
-    """WAITING (for its parent) -> READY -> RUNNING -> DONE | FAILED;  RUNNING -> READY after a fault that may pass."""
+    """WAITING (for its parent, or held) -> READY -> RUNNING -> DONE | FAILED, or WAITING -> STOPPED.
+
+    RUNNING -> READY after a fault that may pass; READY -> WAITING when it is held, or cut anew.
+    """
 
     WAITING = "waiting"
     READY = "ready"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    STOPPED = "stopped"  # a rung stopped all trials that go through it
+
+
+OVER = frozenset({StageStatus.DONE, StageStatus.FAILED, StageStatus.STOPPED})
 
 
 class Status(StrEnum):
@@ -55,18 +62,18 @@ class Schedule:
         rule: RetryRule | None = None,
         cost: Callable[[Stage], float] | None = None,
     ) -> None:
-        self.stages = forest.stages
         self.rule = rule or RetryRule()
+        self.stages: dict[str, Stage] = {}
         self.failures: dict[str, Failure] = {}
         self.given_up: str | None = None  # why no further stage is released, once that is so
-        self._children: dict[str, list[str]] = defaultdict(list)
-        for key, stage in self.stages.items():
-            if stage.parent in self.stages:
-                self._children[str(stage.parent)].append(key)
-        self._order = {key: number for number, key in enumerate(self.stages)}
-        self._remaining = self._remaining_costs(cost or (lambda stage: float(stage.end - stage.start)))
-        self._status = dict.fromkeys(self.stages, StageStatus.WAITING)
-        self._ready: list[tuple[float, int, str]] = []
+        self._cost = cost or (lambda stage: float(stage.epochs))
+        self._children: dict[str | None, list[str]] = defaultdict(list)
+        self._order: dict[str, int] = {}
+        self._remaining: dict[str, float] = {}
+        self._status: dict[str, StageStatus] = {}
+        self._holds: Counter[str] = Counter()  # reasons for which a stage may not run although its parent is done
+        self._ready: list[tuple[float, int, str]] = []  # a heap; some entries are stale
+        self._queued: set[str] = set()  # those whose entries are not
         self._delayed: list[tuple[float, str]] = []
         self._alone: list[str] = []  # to run while nothing else does
         self._tried_alone: set[str] = set()
@@ -74,15 +81,42 @@ class Schedule:
         self._bugs: Counter[str] = Counter()
         self._running: set[str] = set()
         self._finished = 0  # by this schedule
+        self.grow(forest, done, failed)
+
+    def grow(
+        self,
+        forest: Forest,
+        done: Iterable[str] = (),
+        failed: Mapping[str, Failure] | None = None,
+        held: Iterable[str] = (),
+    ) -> None:
+        """Takes in a forest that has grown from the one before it. `held`: new stages that are not to run yet."""
+        new = [key for key in forest.stages if key not in self.stages]
+        recut = [key for key, stage in self.stages.items() if forest.stages[key].parent != stage.parent]
+        for key in recut:
+            self._children[self.stages[key].parent].remove(key)
+            self._queued.discard(key)
+        self.stages = forest.stages
+        changed = {*new, *recut}
+        for key in [*new, *recut]:
+            self._children[self.stages[key].parent].append(key)
+            self._order.setdefault(key, len(self._order))
+            self._status[key] = StageStatus.WAITING
+        for key in reversed(forest.stages):
+            if key in changed:
+                self._remaining[key] = self._remaining_of(key)
+        for key in changed:
+            self._pass_up(self.stages[key].parent)
+        self._holds.update(held)
         for key in done:
             if key in self.stages:
                 self._status[key] = StageStatus.DONE
         for key, failure in (failed or {}).items():
             if key in self.stages and self._status[key] is not StageStatus.DONE:
                 self._fail_for_good(key, failure)
-        for key, stage in self.stages.items():
-            if self._status[key] is StageStatus.WAITING and self._parent_is_done(stage):
-                self._make_ready(key)
+        for key in [*new, *recut]:
+            self._inherit(key)
+            self._make_ready_if_it_may(key)
 
     # What may run
 
@@ -92,8 +126,8 @@ class Schedule:
             return None
         while self._delayed and self._delayed[0][0] <= seconds:
             self._make_ready(heapq.heappop(self._delayed)[1])
-        if self._ready:
-            key = heapq.heappop(self._ready)[2]
+        if self._queued:
+            key = self._pop_ready()
         elif self._alone and not self._running:
             key = self._alone[0]
         else:
@@ -107,7 +141,7 @@ class Schedule:
         """Nothing runs, and nothing ever will."""
         if self._running:
             return False
-        return bool(self.given_up) or not (self._ready or self._delayed or self._alone)
+        return bool(self.given_up) or not (self._queued or self._delayed or self._alone)
 
     # What became of it
 
@@ -117,8 +151,27 @@ class Schedule:
         self._status[key] = StageStatus.DONE
         self._finished += 1
         for child in self._children[key]:
-            if self._status[child] is StageStatus.WAITING:
-                self._make_ready(child)
+            self._make_ready_if_it_may(child)
+
+    def hold(self, keys: Iterable[str]) -> None:
+        """These stages are not to run before they are released as often as they were held. What has run, may again."""
+        for key in keys:
+            self._holds[key] += 1
+            if key in self._queued:
+                self._queued.remove(key)
+                self._status[key] = StageStatus.WAITING
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Takes back one hold of each of these stages."""
+        for key in keys:
+            self._holds[key] -= 1
+            self._make_ready_if_it_may(key)
+
+    def stop(self, keys: Iterable[str]) -> None:
+        """What goes on from here is not wanted any more: these stages, held so far, and all below them."""
+        for key in self._with_descendants(keys):
+            if self._status[key] is StageStatus.WAITING:
+                self._status[key] = StageStatus.STOPPED
 
     def fail(self, key: str, failure: Failure, seconds: float) -> bool:
         """The stage ended without a result. True if it will be tried again."""
@@ -153,15 +206,16 @@ class Schedule:
         return Counter(self._status.values())
 
     def epochs_left(self) -> int:
-        """Epochs of the stages that are neither done nor failed, those running counted in full."""
-        over = (StageStatus.DONE, StageStatus.FAILED)
-        return sum(stage.epochs for key, stage in self.stages.items() if self._status[key] not in over)
+        """Epochs of the stages that are neither done, failed nor stopped, those running counted in full."""
+        return sum(stage.epochs for key, stage in self.stages.items() if self._status[key] not in OVER)
 
     def trial_status(self, trial: Trial) -> Status:
         """RUNNING as soon as a stage of it has run, whoever it was run for."""
         states = {self._status[key] for key in trial.stages}
         if StageStatus.FAILED in states:
             return Status.FAILED
+        if StageStatus.STOPPED in states:
+            return Status.STOPPED_EARLY
         if states <= {StageStatus.DONE}:
             return Status.COMPLETED
         if states & {StageStatus.DONE, StageStatus.RUNNING}:
@@ -177,19 +231,16 @@ class Schedule:
 
     # How
 
-    def _remaining_costs(self, cost: Callable[[Stage], float]) -> dict[str, float]:
-        remaining: dict[str, float] = {}
-        roots = [key for key, stage in self.stages.items() if stage.parent not in self.stages]
-        stack = [(key, False) for key in roots]
-        while stack:
-            key, children_known = stack.pop()
-            if children_known:
-                below = max((remaining[child] for child in self._children[key]), default=0.0)
-                remaining[key] = cost(self.stages[key]) + below
-            else:
-                stack.append((key, True))
-                stack.extend((child, False) for child in self._children[key])
-        return remaining
+    def _remaining_of(self, key: str) -> float:
+        return self._cost(self.stages[key]) + max(
+            (self._remaining.get(child, 0.0) for child in self._children[key]), default=0.0
+        )
+
+    def _pass_up(self, key: str | None) -> None:
+        """What grew below this stage makes the paths through it longer, and those through the stages above it."""
+        while key is not None and key in self.stages and self._remaining_of(key) != self._remaining[key]:
+            self._remaining[key] = self._remaining_of(key)
+            key = self.stages[key].parent
 
     def _parent_is_done(self, stage: Stage) -> bool:
         # A parent outside the forest is a point that the store held before this sweep was planted.
@@ -197,7 +248,29 @@ class Schedule:
 
     def _make_ready(self, key: str) -> None:
         self._status[key] = StageStatus.READY
+        self._queued.add(key)
         heapq.heappush(self._ready, (-self._remaining[key], self._order[key], key))
+
+    def _pop_ready(self) -> str:
+        while (key := heapq.heappop(self._ready)[2]) not in self._queued:
+            pass
+        self._queued.remove(key)
+        return key
+
+    def _make_ready_if_it_may(self, key: str) -> None:
+        waits = self._status[key] is StageStatus.WAITING and not self._holds[key]
+        if waits and self._parent_is_done(self.stages[key]):
+            self._make_ready(key)
+
+    def _inherit(self, key: str) -> None:
+        """What becomes of a new stage whose parent came to nothing."""
+        parent = self.stages[key].parent
+        if parent is None or parent not in self.stages:
+            return
+        if parent in self.failures:
+            self._fail_for_good(key, self.failures[parent])
+        elif self._status[parent] is StageStatus.STOPPED:
+            self.stop([key])
 
     def _runs_alone(self) -> bool:
         return bool(self._running.intersection(self._alone))
@@ -215,6 +288,13 @@ class Schedule:
                 self._status[failed] = StageStatus.FAILED
                 self.failures.setdefault(failed, failure)
                 stack.extend(self._children[failed])
+
+    def _with_descendants(self, keys: Iterable[str]) -> Iterator[str]:
+        stack = list(keys)
+        while stack:
+            key = stack.pop()
+            yield key
+            stack.extend(self._children[key])
 
     def _count_bug(self, failure: Failure) -> None:
         if failure.fault is not Fault.BUG:
