@@ -4,12 +4,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
 JOBS ?= 2
 TESTS ?= tests
+COMPOSE ?= docker compose
+BACKUP ?= backup
 
 BIN = .venv/bin
 READY = .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench clean secrets up down logs backup restore
 
 help:
 	@echo "make demo    sweep slot machines on the bundled handwritten digits, and report it (nothing downloaded but packages)"
@@ -17,6 +19,12 @@ help:
 	@echo "make lint    ruff, mypy, import arrows"
 	@echo "make bench   how long a training step, a report of 10,000 runs and (with SWEEPER_DATA_DIR) an epoch take"
 	@echo "make setup   only create .venv and install into it (the others do so when they need it)"
+	@echo "make secrets writes .env: passwords and the token of a cluster (never over one that is there)"
+	@echo "make up      start the cluster of docker-compose.yml: PostgreSQL, MLflow, Ray (docs/cluster.md)"
+	@echo "make down    stop it; its volumes stay"
+	@echo "make logs    what its services say"
+	@echo "make backup  the database, artifacts and results into BACKUP=DIR (default: backup)"
+	@echo "make restore the same into an empty, new cluster"
 	@echo "make clean   remove caches and the demo's output; .venv and your sweeps stay"
 
 setup: $(READY)
@@ -53,6 +61,24 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.step
 	@$(BIN)/python -m benchmarks.report
 	@if [ -n "$$SWEEPER_DATA_DIR" ]; then $(BIN)/python -m benchmarks.epoch --data-dir "$$SWEEPER_DATA_DIR"; fi
+
+secrets:
+	@$(PYTHON) scripts/write_secrets.py
+
+up:
+	@$(COMPOSE) up --detach --build
+
+down:
+	@$(COMPOSE) --profile cpu --profile gpu down
+
+logs:
+	@$(COMPOSE) logs --follow --tail 100
+
+backup:
+	@COMPOSE="$(COMPOSE)" scripts/backup.sh "$(BACKUP)"
+
+restore:
+	@COMPOSE="$(COMPOSE)" scripts/restore.sh "$(BACKUP)"
 
 clean:
 	@rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

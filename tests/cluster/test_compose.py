@@ -1,0 +1,156 @@
+"""docker-compose.yml, the Dockerfile and .env.example keep to the rules that docs/cluster.md promises."""
+
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+ONE_OFF = {name for name, service in SERVICES.items() if "tools" in service.get("profiles", ())}
+EXAMPLE = (ROOT / ".env.example").read_text()
+SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|KEY")
+VARIABLE = re.compile(r"\$\{(\w+)")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_can_do_more_than_it_must(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"] and "cap_add" not in service and not service.get("privileged")
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"])  # a number, so that no image can make it root
+    assert service["mem_limit"] and service["pids_limit"]
+    assert not {"network_mode", "pid", "ipc", "devices"} & set(service)
+    assert all(not volume.startswith(("/", ".")) for volume in service.get("volumes", ()))  # nothing of the host
+
+
+@pytest.mark.parametrize("name", set(SERVICES) - ONE_OFF)
+def test_every_service_that_stays_up_is_watched_and_started_again(name):
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"] and service["healthcheck"]["start_period"]
+    assert service["restart"] == "unless-stopped"
+    assert service["logging"]["options"]["max-size"]
+
+
+def test_services_start_when_what_they_need_is_healthy():
+    needs = {
+        name: {other for other, how in service.get("depends_on", {}).items() if how["condition"] == "service_healthy"}
+        for name, service in SERVICES.items()
+    }
+    assert needs["mlflow"] == {"postgres"} and needs["ray-head"] == {"mlflow"}
+    assert needs["ray-worker"] == needs["ray-worker-gpu"] == {"ray-head"}
+    assert all(set(service.get("depends_on", {})) == needs[name] for name, service in SERVICES.items())
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_for_this_machine_unless_a_variable_says_otherwise(name):
+    assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in SERVICES[name].get("ports", ()))
+
+
+def test_only_mlflow_reaches_the_database():
+    assert [name for name, service in SERVICES.items() if "database" in service["networks"]] == ["postgres", "mlflow"]
+    assert COMPOSE["networks"]["database"]["internal"] is True
+    assert "ports" not in SERVICES["postgres"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_secrets_come_from_the_environment_and_are_in_no_command(name):
+    service = SERVICES[name]
+    for variable, value in service["environment"].items():
+        if SECRET.search(variable) and value is not None:
+            assert re.fullmatch(r"\$\{\w+:\?run make secrets first\}", value), variable
+    shown = [*service.get("command", ()), *service.get("entrypoint", ()), *service["healthcheck"].get("test", ())]
+    assert not [word for word in shown if SECRET.search(" ".join(VARIABLE.findall(word)))]
+
+
+def test_workers_are_not_told_the_password_of_the_tracking_server():
+    for name in ("ray-worker", "ray-worker-gpu"):
+        assert {variable for variable in SERVICES[name]["environment"] if SECRET.search(variable)} == {"RAY_AUTH_TOKEN"}
+
+
+def test_ray_asks_for_its_token_wherever_it_runs():
+    for name in ("ray-head", "ray-worker", "ray-worker-gpu", "sweeper"):
+        assert SERVICES[name]["environment"]["RAY_AUTH_MODE"] == "token"
+
+
+def test_all_gpus_are_reserved_for_the_worker_that_is_for_them():
+    (device,) = SERVICES["ray-worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+
+
+def test_the_example_environment_names_every_variable_that_is_read_and_no_other():
+    read = set(VARIABLE.findall((ROOT / "docker-compose.yml").read_text()))
+    read |= {name for service in SERVICES.values() for name, value in service["environment"].items() if value is None}
+    assert set(re.findall(r"^#?([A-Z0-9_]+)=", EXAMPLE, re.MULTILINE)) == read | {"COMPOSE_PROFILES"}
+
+
+def test_secrets_are_written_once_for_the_owner_alone(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "write_secrets.py", tmp_path / "scripts")
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    command = [sys.executable, tmp_path / "scripts" / "write_secrets.py"]
+    subprocess.run(command, check=True)
+    written = (tmp_path / ".env").read_text()
+    secrets = re.findall(r"^(\w+)=([0-9a-f]{64})$", written, re.MULTILINE)
+    assert [name for name, _ in secrets] == re.findall(r"^(\w+)=<generated>$", EXAMPLE, re.MULTILINE)
+    assert len({value for _, value in secrets}) == len(secrets) == 4
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert b"stays as it is" in subprocess.run(command, check=True, capture_output=True).stdout
+    assert (tmp_path / ".env").read_text() == written
+
+
+def test_git_never_sees_the_secrets_and_no_image_gets_them():
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+    allowed = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+    assert {line.removeprefix("!") for line in allowed} == copied_by_the_dockerfile()
+
+
+def copied_by_the_dockerfile() -> set[str]:
+    lines = re.findall(r"^COPY (?!--from)(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return {name.rstrip("/") for line in lines for name in line.split()[:-1]}
+
+
+def test_the_image_has_the_pins_all_packages_and_an_ordinary_user():
+    text = (ROOT / "Dockerfile").read_text()
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE_IMAGE}"}
+    assert all("--constraint constraints.txt" in line for line in text.splitlines() if "pip install" in line)
+    assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == [SERVICES["mlflow"]["user"]]
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {name.rstrip("*") for name in packages} <= copied_by_the_dockerfile()
+    for volume in ("/storage", "/data", "/artifacts"):  # a new volume takes the owner of the folder in the image
+        assert re.search(rf"install --directory --owner=sweeper .*{volume}\b", text)
+
+
+def compose_command() -> list[str]:
+    """Docker Compose, whichever is installed; skips where none is."""
+    if shutil.which("docker"):
+        found = subprocess.run(["docker", "compose", "version"], capture_output=True)
+        if found.returncode == 0:
+            return ["docker", "compose"]
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    pytest.skip("Docker Compose is not installed")
+
+
+def test_docker_compose_takes_the_file(tmp_path):
+    command = compose_command()
+    for name in ("docker-compose.yml", "Dockerfile"):
+        shutil.copy(ROOT / name, tmp_path)
+    config = [*command, "--project-directory", str(tmp_path), "-f", str(tmp_path / "docker-compose.yml"), "config"]
+    refused = subprocess.run(config, capture_output=True, text=True, cwd=tmp_path)
+    assert refused.returncode != 0 and "run make secrets first" in refused.stderr
+    (tmp_path / ".env").write_text(EXAMPLE.replace("<generated>", "0" * 64))
+    done = subprocess.run(config, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    resolved = yaml.safe_load(done.stdout)["services"]
+    assert {"postgres", "mlflow", "ray-head", "ray-worker"} <= set(resolved)
+    assert "${" not in done.stdout
