@@ -10,19 +10,26 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
+from sweeper.argument_types import count, days, port, seconds, share, share_or_none, status_name
 from trainers.validation import InvalidInput, nearest
 
+# The words of a few arguments: the modules that act on them take long to import, and tests hold these equal to theirs.
+SORTS = ("arm", "seed", "status", "epochs", "seconds", "validation_accuracy", "test_accuracy")
+SHELLS = ("bash", "zsh", "fish")
 GOOD, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = build_parser().parse_args(given)
-    options.command_line = given
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what might come next
+        from sweeper.completion import answer
+
+        answer(parser)
+    options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
     except InvalidInput as error:
@@ -44,27 +51,50 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _launch(options: argparse.Namespace) -> int:
+    from reports.statistics import estimate
     from sweeper.commands.launching import launch
 
-    return launch(options)
+    return launch(options, estimate)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from sweeper.commands.stopping import stop
+
+    return stop(options)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from reports.statistics import estimate
+    from sweeper.commands.launching import resume
+
+    return resume(options, estimate)
 
 
 def _retry(options: argparse.Namespace) -> int:
+    from reports.statistics import estimate
     from sweeper.commands.launching import retry
 
-    return retry(options)
+    return retry(options, estimate)
 
 
 def _status(options: argparse.Namespace) -> int:
+    from reports.statistics import estimate
     from sweeper.commands.looking import status
 
-    return status(options)
+    return status(options, estimate)
 
 
 def _runs(options: argparse.Namespace) -> int:
     from sweeper.commands.looking import runs
 
     return runs(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from reports import statistics
+    from sweeper.commands.comparing import compare
+
+    return compare(options, statistics)
 
 
 def _track(options: argparse.Namespace) -> int:
@@ -95,6 +125,37 @@ def _export(options: argparse.Namespace) -> int:
     from sweeper.commands.exporting import export
 
     return export(options)
+
+
+def _gc(options: argparse.Namespace) -> int:
+    from sweeper.commands.collecting import gc
+
+    return gc(options)
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from sweeper.commands.describing import schema
+
+    return schema(options)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from sweeper.completion import script
+
+    print(script(options.shell))
+    return GOOD
+
+
+def _complete_sweeps(**line: Any) -> Iterable[str]:
+    from sweeper.completion import sweeps
+
+    return sweeps(**line)
+
+
+def _complete_specs(**line: Any) -> Iterable[str]:
+    from sweeper.completion import specs
+
+    return specs(**line)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -128,16 +189,17 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], int], what: str, example: str
+        name: str, run: Callable[[argparse.Namespace], int], what: str, example: str, stored: bool = True
     ) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name, help=what, description=what[0].upper() + what[1:] + ".", epilog=f"example: {example}"
         )
         added.set_defaults(run=run)
-        added.add_argument(
-            "--storage", metavar="DIR", default=os.environ.get("SWEEPER_STORAGE", "sweeper-storage"),
-            help="where results lie (default: %(default)s; the variable SWEEPER_STORAGE sets another)",
-        )  # fmt: skip
+        if stored:
+            added.add_argument(
+                "--storage", metavar="DIR", default=os.environ.get("SWEEPER_STORAGE", "sweeper-storage"),
+                help="where results lie (default: %(default)s; the variable SWEEPER_STORAGE sets another)",
+            )  # fmt: skip
         return added
 
     added = command(
@@ -155,38 +217,82 @@ def build_parser() -> argparse.ArgumentParser:
     _add_spec(added)
     _add_resources(added)
 
-    added = command("retry", _retry, "launch again what failed", "sweeper retry lenet_options")
-    added.add_argument("sweep", metavar="SWEEP", help="a sweep that was launched")
-    _add_resources(added)
+    added = command(
+        "stop", _stop, "stop a launch that runs, here or on another machine: it finishes its epochs and saves",
+        "sweeper stop lenet_options",
+    )  # fmt: skip
+    _add_sweep(added)
+    added.add_argument("--no-wait", action="store_true", help="ask, and do not wait until it has stopped")
+
+    added = command(
+        "resume", _resume, "go on with a sweep as it was launched last", "sweeper resume lenet_options --max-parallel 4"
+    )
+    _add_sweep(added)
+    _add_resources(added, again=True)
+
+    added = command("retry", _retry, "launch again what failed, as it was launched last", "sweeper retry lenet_options")
+    _add_sweep(added)
+    _add_resources(added, again=True)
 
     added = command("status", _status, "show how far sweeps are", "sweeper status lenet_options")
-    added.add_argument("sweep", metavar="SWEEP", nargs="?", help="one sweep in detail (default: all, a line each)")
+    _add_sweep(added, "one sweep in detail (default: all, a line each)", nargs="?")
+    added.add_argument("--watch", action="store_true", help="again and again, as long as a launch runs")
     added.add_argument("--json", action="store_true", help="as JSON")
 
-    added = command("runs", _runs, "list the trials of a sweep", "sweeper runs lenet_options --json")
-    added.add_argument("sweep", metavar="SWEEP", help="a sweep that was launched")
+    added = command(
+        "runs", _runs, "list the trials of a sweep",
+        "sweeper runs lenet_options --arm GS --status COMPLETED --sort validation_accuracy",
+    )  # fmt: skip
+    _add_sweep(added)
+    added.add_argument("--arm", metavar="TEXT", help="only this arm, or those that have this in their names")
+    added.add_argument(
+        "--status",
+        metavar="STATUS",
+        action="append",
+        type=status_name,
+        help="only trials that are so (again for more)",
+    )
+    added.add_argument(
+        "--sort", choices=SORTS, metavar="FIELD",
+        help=f"by {', '.join(SORTS)}; the best accuracy first, the least of the others",
+    )  # fmt: skip
+    added.add_argument("--json", action="store_true", help="as JSON")
+
+    added = command(
+        "compare", _compare, "set two sweeps, or arms (SWEEP:ARM), side by side, with the differences of their means",
+        "sweeper compare lenet_options:'K=8 GS' lenet_options:'K=2 GS'",
+    )  # fmt: skip
+    for name, metavar in (("first", "A"), ("second", "B")):
+        _completed(
+            added.add_argument(name, metavar=metavar, help="a sweep, or an arm of one: SWEEP:ARM"), _complete_sweeps
+        )
+    added.add_argument(
+        "--paired", action="store_true", help="pair the trials of one seed (default: independent trials)"
+    )
     added.add_argument("--json", action="store_true", help="as JSON")
 
     added = command(
         "track", _track, "bring MLflow up to date with what is stored, after an outage", "sweeper track lenet_options"
     )
-    added.add_argument("sweep", metavar="SWEEP", help="a sweep that was launched")
+    _add_sweep(added)
     _add_tracking(added)
 
     added = command(
         "ui", _ui, "open MLflow's UI on what the sweeps wrote, for this machine only", "sweeper ui lenet_options"
     )
-    added.add_argument("sweep", metavar="SWEEP", nargs="?", help="print the link to this sweep (default: to all)")
-    added.add_argument("--port", type=_port, default=5000, help="the first port to try (default: %(default)s)")
+    _add_sweep(added, "print the link to this sweep (default: to all)", nargs="?")
+    added.add_argument("--port", type=port, default=5000, help="the first port to try (default: %(default)s)")
     _add_tracking(added)
 
     added = command(
         "report",
         _report,
-        "write report.html, report.md, table.csv and figures",
+        "write report.html, report.md, report.tex, table.csv and figures",
         "sweeper report lenet_options -o report",
     )
-    added.add_argument("sweeps", metavar="SWEEP", nargs="+", help="sweeps that were launched")
+    _completed(
+        added.add_argument("sweeps", metavar="SWEEP", nargs="+", help="sweeps that were launched"), _complete_sweeps
+    )
     added.add_argument("-o", "--out", metavar="DIR", required=True, help="where the report goes")
     _add_tracking(added)
 
@@ -196,17 +302,45 @@ def build_parser() -> argparse.ArgumentParser:
         "write trained networks as tickets: seed, recipe and what every connection chose",
         "sweeper export lenet_options 'K=8 GS seed 0' -o tickets",
     )
-    added.add_argument("sweep", metavar="SWEEP", help="a sweep that was launched")
+    _add_sweep(added)
     added.add_argument("trials", metavar="TRIAL", nargs="*", help="trials as `sweeper runs` names them (default: all)")
     added.add_argument("-o", "--out", metavar="DIR", required=True, help="where the tickets go")
     added.add_argument(
         "--phase", choices=["last", "slot", "finetune"], default="last", help="at whose end (default: %(default)s)"
     )
+
+    added = command(
+        "gc", _gc, "list what is stored and no sweep refers to (a sweep whose folder is gone, say); remove it if told",
+        "sweeper gc --older-than 30 --delete",
+    )  # fmt: skip
+    added.add_argument("--delete", action="store_true", help="remove it (default: say what would be removed)")
+    added.add_argument(
+        "--older-than", metavar="DAYS", type=days, default=0.0, help="only what was trained so long ago (default: all)"
+    )
+
+    added = command(
+        "schema", _schema, "write the JSON Schema of a spec, by which editors complete and check it",
+        "sweeper schema -o sweep.schema.json", stored=False,
+    )  # fmt: skip
+    added.add_argument("-o", "--out", metavar="FILE", help="where it goes (default: it is printed)")
+
+    added = command(
+        "completion", _completion, "print what makes a shell complete sweeper's commands, specs and sweeps",
+        "sweeper completion bash > ~/.local/share/bash-completion/completions/sweeper", stored=False,
+    )  # fmt: skip
+    added.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     return parser
 
 
+def _completed(action: argparse.Action, by: Callable[..., Iterable[str]]) -> None:
+    """What a shell is offered for this argument."""
+    action.completer = by  # type: ignore[attr-defined]  # where argcomplete looks for it
+
+
 def _add_spec(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("spec", metavar="SPEC", help="a YAML file, or the name of a bundled spec")
+    _completed(
+        parser.add_argument("spec", metavar="SPEC", help="a YAML file, or the name of a bundled spec"), _complete_specs
+    )
     parser.add_argument(
         "--set", metavar="field=value", action="append", default=[], dest="overrides",
         help="change a field of the spec or of its recipes, for this time (again for more)",
@@ -214,90 +348,61 @@ def _add_spec(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_sweep(
+    parser: argparse.ArgumentParser, what: str = "a sweep that was launched", nargs: str | None = None
+) -> None:
+    _completed(parser.add_argument("sweep", metavar="SWEEP", nargs=nargs, help=what), _complete_sweeps)
+
+
+def _add_data(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    default = "as it was launched last" if again else "the variable SWEEPER_DATA_DIR"
     parser.add_argument(
-        "--data-dir", metavar="DIR", default=os.environ.get("SWEEPER_DATA_DIR"),
-        help="a folder with the data sets, in torchvision's layout (the variable SWEEPER_DATA_DIR sets it too)",
+        "--data-dir", metavar="DIR", default=None if again else os.environ.get("SWEEPER_DATA_DIR"),
+        help=f"a folder with the data sets, in torchvision's layout (default: {default})",
     )  # fmt: skip
 
 
-def _add_resources(parser: argparse.ArgumentParser) -> None:
-    if parser.prog.endswith("retry"):
-        _add_data(parser)
-    _add_tracking(parser)
-    parser.add_argument(
-        "--tracking-optional",
-        action="store_true",
+def _add_resources(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    """How a launch is carried out. `again`: as the last launch, so that nothing but what is said here changes it."""
+
+    def told(default: str) -> str:
+        return "(default: as it was launched last)" if again else f"(default: {default})"
+
+    add = parser.add_argument
+    if again:
+        _add_data(parser, again)
+    _add_tracking(parser, again)
+    add(
+        "--tracking-optional", action=argparse.BooleanOptionalAction,
         help="start although the tracking server does not answer; catch up later",
-    )
-    parser.add_argument("--cpus-per-trial", metavar="F", type=_share, help="CPUs, and threads, of a trial (default: 1)")
-    parser.add_argument(
-        "--gpus-per-trial",
-        metavar="F",
-        type=_share_or_none,
-        help="GPUs of a trial; 0.25 packs four on one (default: 0)",
-    )
-    parser.add_argument(
-        "--max-parallel", metavar="N", type=_count, help="trials at once (default: as many as the CPUs and GPUs take)"
-    )
-    parser.add_argument(
-        "--ray-address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
-        help="join this Ray cluster (default: start Ray on this machine alone); the storage must be a shared folder",
     )  # fmt: skip
-    parser.add_argument(
-        "--save-seconds", metavar="S", type=_seconds, default=30.0,
-        help="save stages on their way that often; a killed worker loses no more (default: %(default)g)",
+    add("--cpus-per-trial", metavar="F", type=share, help=f"CPUs, and threads, of a trial {told('1')}")
+    add(
+        "--gpus-per-trial", metavar="F", type=share_or_none,
+        help=f"GPUs of a trial; 0.25 packs four on one {told('0')}",
     )  # fmt: skip
-    parser.add_argument("--local", action="store_true", help="one stage after the other in this process, without Ray")
-    parser.add_argument("--no-download", action="store_true", help="do not download data; they must be there")
-
-
-def _add_tracking(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tracking", metavar="URI", default=os.environ.get("MLFLOW_TRACKING_URI"),
-        help="where MLflow is: sqlite:///FILE, http://HOST:PORT, postgresql://… (default: mlflow.db in the storage)",
+    add(
+        "--max-parallel", metavar="N", type=count,
+        help=f"trials at once {told('as many as the CPUs and GPUs take')}",
     )  # fmt: skip
+    add(
+        "--ray-address", metavar="HOST:PORT", default=None if again else os.environ.get("RAY_ADDRESS"),
+        help=f"join this Ray cluster {told('start Ray on this machine alone')}; the storage must be a shared folder",
+    )  # fmt: skip
+    add(
+        "--save-seconds", metavar="S", type=seconds,
+        help=f"save stages on their way that often; a killed worker loses no more {told('30')}",
+    )  # fmt: skip
+    add("--local", action=argparse.BooleanOptionalAction, help="one stage after the other in this process, without Ray")
+    add("--download", action=argparse.BooleanOptionalAction, help="download data that are not there (default: do)")
 
 
-def _share(text: str) -> float:
-    value = _share_or_none(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
-    return value
-
-
-def _share_or_none(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
-    if not 0 <= value < 10_000:
-        raise argparse.ArgumentTypeError(f"must be a number from 0, not {text}")
-    if value > 1 and value != int(value):
-        raise argparse.ArgumentTypeError(f"above 1 it must be a whole number, not {text}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 86400 seconds, not {text}")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, not {text!r}")
-    return int(text)
+def _add_tracking(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    default = "as it was launched last" if again else "mlflow.db in the storage"
+    parser.add_argument(
+        "--tracking", metavar="URI", default=None if again else os.environ.get("MLFLOW_TRACKING_URI"),
+        help=f"where MLflow is: sqlite:///FILE, http://HOST:PORT, postgresql://… (default: {default})",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,44 +1,117 @@
-"""What a launch shows while it runs: a live display at a terminal, a plain line now and then elsewhere."""
+"""How far a launch is, in numbers and in plain lines. At a terminal `sweeper.live_display` shows the same.
+
+What happens is noted in passing; what takes a look at every stage or trial is counted now and then, and for a small
+share of the time only, however large the sweep.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass, field
+from heapq import nlargest
+from statistics import fmean
+from typing import TextIO
 
 from sweeper.faults import Failure
 from sweeper.forest import Stage
+from sweeper.intervals import Estimate, Estimating, accuracy
 from sweeper.launch import Launch
-from sweeper.results import Epoch, arm_results
-from sweeper.scheduling import StageStatus
-from sweeper.text_table import in_words, percent
+from sweeper.results import Epoch
+from sweeper.scheduling import StageStatus, Status
+from sweeper.text_table import in_words
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+RATE_SECONDS = 60.0  # epochs per second are those of the last minute,
+RATE_ENTRIES = 20  # or longer where fewer epochs than this have ended in it
+FIRST_LINE_SECONDS, LAST_LINE_SECONDS = 10.0, 300.0  # between plain lines: more and more, and at most
+LINE_SHARE = 1 / 60  # of the time that has passed
+SHARE_OF_TIME = 0.02  # of the driver's at most goes into counting for a display
+SHORTEST_PAUSE_SECONDS = 0.2
+BEST_ARMS = 5
+CAUSES = 3
 
-RATE_SECONDS = 60.0  # epochs per second are those of the last minute
-LINE_SECONDS = 10.0  # between plain lines
+
+@dataclass(frozen=True)
+class BestArm:
+    """An arm as it stands now, by the validation accuracy of its completed trials."""
+
+    label: str
+    validation_accuracy: Estimate
+    trials: int  # completed or not
+
+    def __str__(self) -> str:
+        n, trials = self.validation_accuracy.n, self.trials
+        count = f"n = {n}" if n == trials else f"{n} of {trials}"
+        return f"{self.label}: {accuracy(self.validation_accuracy)} validation ({count})"
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a launch was at one moment."""
+
+    at: float  # the clock
+    stages: Counter[StageStatus]
+    epochs_left: int  # of the stages that are neither done nor failed, less those that running stages have done
+    epochs: int  # of all stages
+    rate: float | None  # epochs per second
+    best: tuple[BestArm, ...] = ()
+    causes: tuple[tuple[str, int], ...] = ()  # why stages failed for good, and how many for each
+
+    @property
+    def seconds_left(self) -> float | None:
+        return self.epochs_left / self.rate if self.rate else None
+
+    def counts(self) -> str:
+        """'3/18 stages done, 2 running, 1 failed'."""
+        parts = [
+            f"{self.stages[StageStatus.DONE]:,}/{self.stages.total():,} stages done",
+            f"{self.stages[StageStatus.RUNNING]:,} running",
+        ]
+        failed = self.stages[StageStatus.FAILED]
+        return ", ".join([*parts, f"{failed:,} failed"] if failed else parts)
+
+    def speed(self, seconds_later: float = 0.0) -> str:
+        """'12.3 epochs/s, 4 min left'."""
+        if self.rate is None or self.seconds_left is None:
+            return "starting" if self.epochs_left else "nothing left"
+        speed = f"{self.rate:.3g} epochs/s" if self.rate >= 0.1 else f"{60 * self.rate:.3g} epochs/min"
+        left = max(0.0, self.seconds_left - seconds_later)
+        return f"{speed}, {in_words(left)} left" if self.epochs_left else speed
+
+    def line(self) -> str:
+        """All of it that fits into one line."""
+        return "; ".join([self.counts(), self.speed(), *[f"best: {arm}" for arm in self.best[:1]]])
+
+
+@dataclass
 class Progress:
-    """Counts what happens in a launch and says it in words. A `Watcher`."""
+    """Notes what happens in a launch. A `Watcher`."""
 
-    def __init__(self, launch: Launch, clock: Callable[[], float] = time.monotonic) -> None:
-        self.launch = launch
-        self.clock = clock
-        self.started = clock()
-        self.news: deque[str] = deque()  # what deserves a line of its own
-        self.best = ""
+    launch: Launch
+    estimate: Estimating
+    clock: Callable[[], float] = time.monotonic
+    news: deque[str] = field(default_factory=deque)  # what deserves a line of its own
+    problem: Callable[[], str] = lambda: ""  # of the tracking, to be shown while it lasts
+
+    def __post_init__(self) -> None:
+        self.started = self._since = self.clock()
         self._ends: deque[tuple[float, int]] = deque()  # when epochs ended, and how many
         self._done_epochs: dict[str, int] = {}  # of stages that run now
-        self._left = launch.schedule.epochs_left()
+        self._causes: Counter[str] = Counter()
+        self._trials_ending: dict[str, list[int]] = defaultdict(list)  # by the stage that ends them
+        self._known = 0  # trials; a sweep that searches adds some
+        self._ended: list[int] = []  # trials whose last stage is done, and that were not looked at since
+        self._accuracies: dict[int, float] = {}  # of the completed trials
+        self.standing = self.stand()
 
     # As a Watcher
 
     def stage_started(self, stage: Stage) -> None:
+        if not self._done_epochs and not self._ends:
+            self._since = self.clock()  # what it took to come so far is no part of the speed
         self._done_epochs[stage.key] = 0
 
     def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
@@ -48,68 +121,78 @@ class Progress:
 
     def stage_done(self, stage: Stage) -> None:
         self._done_epochs.pop(stage.key, None)
-        self._left = self.launch.schedule.epochs_left()
-        if any(trial.stages[-1] == stage.key for trial in self.launch.forest.trials):
-            self.best = self._best()
+        self._ended += self._trials_ending.get(stage.key, ())
 
     def stage_failed(self, stage: Stage, failure: Failure, again: bool) -> None:
         self._done_epochs.pop(stage.key, None)
-        self._left = self.launch.schedule.epochs_left()
+        if not again:
+            self._causes[str(failure)] += 1
         where = f"{stage.recipe.method} seed {stage.recipe.seed}, {stage.phase} epochs {stage.start + 1} to {stage.end}"
         what = "will be tried again" if again else "failed"
         self.news.append(f"{where}: {what}: {failure}")
 
-    # In words
+    # How far it is
+
+    def stand(self) -> Standing:
+        """Counts everything, which takes the longer the larger the sweep. In the driver's thread only."""
+        schedule = self.launch.schedule
+        left = max(0, schedule.epochs_left() - sum(self._done_epochs.values()))
+        total = sum(stage.epochs for stage in self.launch.forest.stages.values())
+        causes = tuple(self._causes.most_common(CAUSES))
+        self.standing = Standing(self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes)
+        return self.standing
 
     @property
     def rate(self) -> float | None:
         """Epochs per second."""
         now = self.clock()
-        while self._ends and now - self._ends[0][0] > RATE_SECONDS:
-            self._ends.popleft()
-        since = max(self.started, now - RATE_SECONDS)
-        if not self._ends or now <= since:
+        while len(self._ends) > RATE_ENTRIES and now - self._ends[0][0] > RATE_SECONDS:
+            self._since = self._ends.popleft()[0]
+        if not self._ends or now <= self._since:
             return None
-        return sum(count for _, count in self._ends) / (now - since)
+        return sum(count for _, count in self._ends) / (now - self._since)
 
-    @property
-    def epochs_left(self) -> int:
-        return max(0, self._left - sum(self._done_epochs.values()))
+    def _best(self) -> tuple[BestArm, ...]:
+        """The arms with the highest mean. Looks at each trial once, when it is completed."""
+        trials, labels = self.launch.forest.trials, self.launch.labels
+        for number in range(self._known, len(trials)):
+            self._trials_ending[trials[number].stages[-1]].append(number)
+        ended = [*self._ended, *range(self._known, len(trials))]
+        self._known, self._ended = len(trials), []
+        for number in ended:
+            if self.launch.status(trials[number]) is Status.COMPLETED:
+                self._accuracies[number] = self.launch.result(number).validation_accuracy or 0.0
+        arms: dict[str, list[float]] = defaultdict(list)
+        for number, value in self._accuracies.items():
+            arms[labels[number]].append(value)
+        sizes = Counter(labels) if arms else Counter()
+        best = nlargest(BEST_ARMS, arms, key=lambda label: fmean(arms[label]))
+        return tuple(BestArm(label, self.estimate(arms[label]), sizes[label]) for label in best)
 
-    def seconds_left(self) -> float | None:
-        rate = self.rate
-        return self.epochs_left / rate if rate else None
 
-    def counts(self) -> str:
-        counts = self.launch.schedule.counts()
-        parts = [f"{counts[StageStatus.DONE]}/{counts.total()} stages done", f"{counts[StageStatus.RUNNING]} running"]
-        parts += [f"{counts[StageStatus.FAILED]} failed"] if counts[StageStatus.FAILED] else []
-        return ", ".join(parts)
+class NowAndThen:
+    """Keeps the standing fresh, for a small share of the driver's time."""
 
-    def speed(self) -> str:
-        rate, left = self.rate, self.seconds_left()
-        if rate is None or left is None:
-            return "starting" if self.epochs_left else "nothing left"
-        return f"{rate:.3g} epochs/s" + (f", {in_words(left)} left" if self.epochs_left else "")
+    def __init__(self, progress: Progress, measure: Callable[[], float] = time.perf_counter) -> None:
+        self.progress, self.measure = progress, measure
+        self._due = 0.0
 
-    def line(self) -> str:
-        parts = [self.counts(), self.speed(), *([f"best: {self.best}"] if self.best else [])]
-        return "; ".join(parts)
-
-    def _best(self) -> str:
-        arms = [arm for arm in arm_results(self.launch.results()) if arm.validation_accuracy is not None]
-        if not arms:
-            return ""
-        best = max(arms, key=lambda arm: arm.validation_accuracy or 0.0)
-        return f"{best.label}, {percent(best.validation_accuracy)} validation (n = {best.completed})"
+    def __call__(self) -> None:
+        began = self.measure()
+        if began >= self._due:
+            self.progress.stand()
+            ended = self.measure()
+            self._due = ended + max(SHORTEST_PAUSE_SECONDS, (ended - began) / SHARE_OF_TIME)
 
 
 @contextmanager
 def shown(progress: Progress, out: TextIO | None = None) -> Iterator[Callable[[], None]]:
     """Shows the progress for as long as it is open; call what it gives now and then, it is quick."""
+    from sweeper.live_display import can_be_live, live
+
     stream = out or sys.stdout
-    if stream.isatty():
-        with _live(progress, stream) as refresh:
+    if can_be_live(stream):
+        with live(progress, NowAndThen(progress), stream) as refresh:
             yield refresh
     else:
         lines = _Lines(progress, stream)
@@ -121,52 +204,19 @@ class _Lines:
     def __init__(self, progress: Progress, stream: TextIO) -> None:
         self.progress, self.stream = progress, stream
         self.said = ""
-        self.due = progress.clock() + LINE_SECONDS
+        self.due = progress.clock() + FIRST_LINE_SECONDS
 
     def refresh(self, last: bool = False) -> None:
         while self.progress.news:
             self._say(self.progress.news.popleft())
-        if last or self.progress.clock() >= self.due:
-            self.due = self.progress.clock() + LINE_SECONDS
-            line = self.progress.line()
+        now = self.progress.clock()
+        if last or now >= self.due:
+            line = self.progress.stand().line()
             if line != self.said:
                 self._say(line)
             self.said = line
+            pause = max(FIRST_LINE_SECONDS, (now - self.progress.started) * LINE_SHARE)
+            self.due = now + min(pause, LAST_LINE_SECONDS)
 
     def _say(self, line: str) -> None:
         print(f"{time.strftime('%H:%M:%S')}  {line}", file=self.stream, flush=True)
-
-
-@contextmanager
-def _live(progress: Progress, stream: TextIO) -> Iterator[Callable[[], None]]:
-    from rich.console import Console
-    from rich.live import Live
-
-    console = Console(file=stream)
-
-    def refresh() -> None:
-        while progress.news:
-            console.print(f"  {progress.news.popleft()}", highlight=False, markup=False)
-
-    with Live(get_renderable=lambda: _panel(progress), console=console, refresh_per_second=4, transient=True):
-        yield refresh
-        refresh()
-
-
-def _panel(progress: Progress) -> RenderableType:
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    total = progress.launch.forest.epochs_shared
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(
-        ProgressBar(total=total, completed=total - progress.epochs_left, width=40),
-        f"{total - progress.epochs_left}/{total} epochs",
-        progress.speed(),
-    )
-    lines: list[RenderableType] = [Text(f"{progress.launch.sweep}: {progress.counts()}"), bar]
-    if progress.best:
-        lines.append(Text(f"best so far: {progress.best}"))
-    return Group(*lines)

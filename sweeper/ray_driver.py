@@ -107,7 +107,14 @@ def _slots(resources: Resources, cluster: dict[str, float]) -> int:
     return max(1, min(fits))
 
 
-class StageSearcher(Searcher):
+class _NotKept:
+    """Tune writes down all that it is given, for `Tuner.restore`: of a large sweep that takes long, and nobody reads it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StageSearcher(_NotKept, Searcher):
     """Suggests the stages that are ready."""
 
     def __init__(self, launch: Launch, slots: int) -> None:
@@ -148,7 +155,7 @@ class StageSearcher(Searcher):
         """Nothing: launching again is how one goes on."""
 
 
-class _Attendant(tune.Callback):
+class _Attendant(_NotKept, tune.Callback):
     """Refreshes the display, and hears of workers that died."""
 
     def __init__(self, launch: Launch, refresh: Callable[[], None]) -> None:
@@ -163,7 +170,7 @@ class _Attendant(tune.Callback):
         self.launch.fail(key, failure_of_worker(trial.get_pickled_error()))
 
 
-class _StopWhenAsked(tune.Stopper):
+class _StopWhenAsked(_NotKept, tune.Stopper):
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
 

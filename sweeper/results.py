@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import mean
 from typing import Any
 
 from sweeper.faults import Failure
@@ -114,9 +113,12 @@ class ArmResult:
 
     label: str
     trials: int
-    completed: int
-    validation_accuracy: float | None  # mean over the completed trials
-    test_accuracy: float | None
+    validation_accuracies: tuple[float, ...]  # of the completed trials, in the order of their seeds
+    test_accuracies: tuple[float, ...]
+
+    @property
+    def completed(self) -> int:
+        return len(self.test_accuracies)
 
 
 def arm_results(results: Sequence[TrialResult]) -> list[ArmResult]:
@@ -129,17 +131,11 @@ def arm_results(results: Sequence[TrialResult]) -> list[ArmResult]:
 
 def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
     completed = [member for member in members if member.status is Status.COMPLETED]
-
-    def average(read: Callable[[TrialResult], float | None]) -> float | None:
-        values = [value for value in map(read, completed) if value is not None]
-        return mean(values) if values else None
-
     return ArmResult(
         label,
         len(members),
-        len(completed),
-        average(lambda result: result.validation_accuracy),
-        average(lambda result: result.test_accuracy),
+        tuple(float(member.epochs[-1]["validation_accuracy"]) for member in completed),
+        tuple(member.finals["test_accuracy"] for member in completed),
     )
 
 

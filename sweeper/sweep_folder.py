@@ -1,4 +1,6 @@
-"""What the storage keeps of a sweep beside its stages: its spec, how it was launched, and who is running it now."""
+"""What the storage keeps of a sweep beside its stages: its spec, how it was launched, who is running it, and who asked
+that to stop.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,18 @@ import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sweeper.atomic import replace_file, storage_errors
 from sweeper.environment import utc_now
 from trainers.validation import InvalidInput, nearest
+
+# A look at who holds a lock takes it for an instant; whoever comes just then tries again.
+LOCK_TRIES, LOCK_PAUSE_SECONDS = 10, 0.05
 
 
 @dataclass
@@ -27,6 +33,7 @@ class SweepFile:
     digests: dict[str, str]  # of the data sets, so that no later command needs the data
     data_dir: str | None = None
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
+    manner: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: with or without Ray, and such
     launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome
 
     @property
@@ -90,13 +97,11 @@ class SweepFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / "lock").open("a+")
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InvalidInput(f"sweep: {self.name!r} is being run already ({self.holder()})") from None
+            if not _locked(file):
+                raise InvalidInput(f"sweep: {self.name!r} is being run already ({self.holder()})")
             file.seek(0)
             file.truncate()
-            file.write(f"process {os.getpid()} on {platform.node()} since {utc_now()}\n")
+            file.write(f"{this_process()} since {utc_now()}\n")
             file.flush()
             yield
 
@@ -117,3 +122,67 @@ class SweepFolder:
         except OSError:
             return False
         return False
+
+    # To stop a launch from elsewhere
+
+    @property
+    def _stop_path(self) -> Path:
+        return self.path / "stop"
+
+    def ask_to_stop(self) -> None:
+        """Ask the launch that runs to stop: a file, so that it works from any machine that has this storage."""
+        with storage_errors("write to", self.path):
+            replace_file(self._stop_path, f"{this_process()}\n".encode(), self.storage / "incoming")
+
+    def asked_to_stop(self) -> str | None:
+        """Who asked; None if nobody did."""
+        try:
+            return self._stop_path.read_text().strip()
+        except OSError:
+            return None
+
+    def forget_stop(self) -> None:
+        """What was asked of an earlier launch is not asked of this one."""
+        with storage_errors("remove", self._stop_path):
+            self._stop_path.unlink(missing_ok=True)
+
+
+def this_process() -> str:
+    """What to call this process on whatever machine that is read."""
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+@contextlib.contextmanager
+def planting(storage: Path) -> Iterator[None]:
+    """Held while a launch looks which of its stages are stored: until then nothing may be removed."""
+    with _storage_lock(storage, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def sweeping_up(storage: Path) -> Iterator[None]:
+    """Held while stages that no sweep refers to are removed: no launch plants its forest meanwhile."""
+    with _storage_lock(storage, fcntl.LOCK_EX):
+        yield
+
+
+@contextlib.contextmanager
+def _storage_lock(storage: Path, how: int) -> Iterator[None]:
+    path = storage / "lock"
+    with storage_errors("lock", path):
+        storage.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+        fcntl.flock(file, how)
+    with file:
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False

@@ -24,7 +24,7 @@ MAY_IMPORT_THE_COMMAND_LINE = {COMMAND_LINE, "sweeper/__main__.py"}
 THIRD_PARTIES = {
     "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton"},
     "search_spaces": {"pydantic", "yaml"},
-    "sweeper": {"ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"},
+    "sweeper": {"argcomplete", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"},
     "reports": {"mlflow", "pandas", "numpy", "scipy", "matplotlib", "jinja2"},
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
@@ -34,7 +34,8 @@ ONLY_IN = {
     "optuna": set(),
     "matplotlib": {"reports/figures.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_text.py"},
-    "rich": {"sweeper/progress.py"},
+    "rich": {"sweeper/live_display.py"},
+    "argcomplete": {"sweeper/completion.py"},
     "triton": {"trainers/triton_kernels.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }

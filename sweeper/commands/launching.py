@@ -1,90 +1,119 @@
-"""`sweeper launch` and `sweeper retry`: check everything, plant the forest, run it, project it, say what came of it."""
+"""`sweeper launch`, `resume`, `retry`: check everything, plant the forest, run it, project it, say what came of it."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from search_spaces.spec import Limits, Spec, expand, load_spec
+from sweeper.commands.looking import SweepView, projection_of
 from sweeper.commands.running import Driver, RunningLaunch
 from sweeper.environment import sources, utc_now
 from sweeper.forest import plant
+from sweeper.intervals import Estimating
 from sweeper.launch import Launch, Resources
 from sweeper.store import Store
-from sweeper.sweep_folder import SweepFile, SweepFolder
-from sweeper.tracked_runs import SweepFacts
-from sweeper.tracking import Projection
+from sweeper.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.tracking_address import check_reachable, check_scheme, default_address
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
 
+RESOURCES = ("cpus_per_trial", "gpus_per_trial", "max_parallel")
+# How a launch is carried out, beside its resources and its addresses: kept, so that it can be launched again alike.
+MANNER: dict[str, Any] = {
+    "local": False,
+    "ray_address": None,
+    "save_seconds": 30.0,
+    "download": True,
+    "tracking_optional": False,
+}
 
-def launch(options: argparse.Namespace) -> int:
+
+def launch(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper launch SPEC`"""
     spec = load_spec(options.spec, options.overrides)
     storage = Path(options.storage).expanduser().absolute()
-    given = {name: getattr(options, name) for name in ("cpus_per_trial", "gpus_per_trial", "max_parallel")}
-    resources = Resources(**{name: value for name, value in given.items() if value is not None})
-    return _launch(options, spec, storage, resources)
+    return _launch(options, spec, storage, Resources(**_given(options, RESOURCES)), estimate)
 
 
-def retry(options: argparse.Namespace) -> int:
+def resume(options: argparse.Namespace, estimate: Estimating) -> int:
+    """`sweeper resume SWEEP`"""
+    return _launch_again(options, _at_rest(options), estimate)
+
+
+def retry(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
-    storage = Path(options.storage).expanduser().absolute()
-    folder = SweepFolder.find(storage, options.sweep)
-    file = folder.read()
-    spec = load_spec(str(folder.spec_path))
-    options.tracking = options.tracking or file.tracking
-    options.data_dir = options.data_dir or file.data_dir
-    given = {name: getattr(options, name) for name in ("cpus_per_trial", "gpus_per_trial", "max_parallel")}
-    resources = Resources(**{**file.options, **{name: value for name, value in given.items() if value is not None}})
-    store = Store(storage)
-    forest = plant(expand(spec), file.digests, store)
-    failed = [key for key in store.failures() if key in forest.stages]
+    folder = _at_rest(options)
+    store = Store(folder.storage)
+    stages = SweepView(folder).look.forest.stages
+    failed = [key for key in store.failures() if key in stages]
     for key in failed:
         store.clear_failure(key)
     print(f"{len(failed)} failed stages are tried again.")
-    return _launch(options, spec, storage, resources)
+    return _launch_again(options, folder, estimate)
 
 
-def _launch(options: argparse.Namespace, spec: Spec, storage: Path, resources: Resources) -> int:
+def _at_rest(options: argparse.Namespace) -> SweepFolder:
+    """The folder of a sweep that nobody runs now."""
+    folder = SweepFolder.find(Path(options.storage).expanduser().absolute(), options.sweep)
+    if folder.is_running():
+        raise InvalidInput(f"sweep: {folder.name!r} is being run already ({folder.holder()})")
+    return folder
+
+
+def _launch_again(options: argparse.Namespace, folder: SweepFolder, estimate: Estimating) -> int:
+    """As it was launched last, but for what is said otherwise now."""
+    file = folder.read()
+    options.tracking = options.tracking or file.tracking
+    options.data_dir = options.data_dir or file.data_dir
+    for name, value in file.manner.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    resources = Resources(**{**file.options, **_given(options, RESOURCES)})
+    return _launch(options, load_spec(str(folder.spec_path)), folder.storage, resources, estimate)
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """What the command line says of these."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _launch(options: argparse.Namespace, spec: Spec, storage: Path, resources: Resources, estimate: Estimating) -> int:
+    manner = MANNER | _given(options, MANNER)
     if spec.limits != Limits():
         raise InvalidInput("limits: launches do not keep to limits yet, so they must be left out")
     recipes = expand(spec)
     store = Store(storage)
     store.prepare()
     tracking = options.tracking or default_address(storage)
-    _check_tracking(tracking, options.tracking_optional)
+    _check_tracking(tracking, manner["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
-    digests = _check_data(recipes, data_dir, download=not options.no_download)
-    driver = _driver(options, resources)
+    digests = _check_data(recipes, data_dir, manner["download"])
+    driver = _driver(manner, resources)
     folder = SweepFolder(storage, spec.name)
     with folder.lock():
+        folder.forget_stop()
         file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
         file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
         file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
+        file.manner = manner
         for earlier in file.launches:
             if earlier["outcome"] == "running":
                 earlier["outcome"] = "killed"  # or it would have said how it ended
         file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running"})
-        folder.write(file, spec.to_yaml())
-        forest = plant(recipes, digests, store)
+        with planting(storage):
+            folder.write(file, spec.to_yaml())
+            forest = plant(recipes, digests, store)
         run = Launch(
-            spec.name, forest, digests, store, resources, sources(), data_dir, save_seconds=options.save_seconds
+            spec.name, forest, digests, store, resources, sources(), data_dir, save_seconds=manner["save_seconds"]
         )
         projection = projection_of(spec, file, storage)
-        return RunningLaunch(run, folder, file, projection, options.command_line).carry_out(driver)
-
-
-def projection_of(spec: Spec, file: SweepFile, storage: Path) -> Projection:
-    """The MLflow side of a sweep."""
-    local = file.tracking.startswith("sqlite:")
-    facts = SweepFacts(spec.name, spec.description, spec.to_yaml(), spec.content_hash(), sources())
-    return Projection(file.tracking, str(storage / "artifacts" / spec.name) if local else None, facts)
+        return RunningLaunch(run, folder, file, projection, estimate).carry_out(driver)
 
 
 def _check_tracking(tracking: str, optional: bool) -> None:
@@ -110,19 +139,20 @@ def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool
     return digests
 
 
-def _driver(options: argparse.Namespace, resources: Resources) -> Driver:
-    if options.local or options.ray_address is None:
+def _driver(manner: Mapping[str, Any], resources: Resources) -> Driver:
+    address = manner["ray_address"]
+    if manner["local"] or address is None:
         _check_resources(resources)
-    if options.local:
+    if manner["local"]:
         from sweeper.local_driver import run_local
 
         return run_local
     from sweeper.ray_session import quiet
 
-    quiet(options.ray_address)
+    quiet(address)
     from sweeper.ray_driver import run_on_ray
 
-    return partial(run_on_ray, address=options.ray_address)
+    return partial(run_on_ray, address=address)
 
 
 def _check_resources(resources: Resources) -> None:

@@ -4,49 +4,85 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from search_spaces.spec import Spec, expand, load_spec
-from sweeper.commands.launching import projection_of
-from sweeper.commands.summary import arms_table, failures, totals
+from sweeper.commands.summary import arms_table, failures, storage_flag, totals
+from sweeper.commands.watching import watch
 from sweeper.environment import sources
 from sweeper.forest import plant
+from sweeper.intervals import Estimating
 from sweeper.launch import Launch, Resources
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.text_table import percent, text_table
+from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from trainers.validation import InvalidInput
+from sweeper.tracking import Projection
+from trainers.validation import InvalidInput, nearest
 
 GOOD, SOME_FAILED = 0, 1
 
 
-def status(options: argparse.Namespace) -> int:
-    """`sweeper status [SWEEP]`"""
+def status(options: argparse.Namespace, estimate: Estimating) -> int:
+    """`sweeper status [SWEEP] [--watch]`"""
     storage = _storage(options)
-    names = [options.sweep] if options.sweep else SweepFolder.names(storage)
-    views = [SweepView(SweepFolder.find(storage, name)) for name in names]
-    if options.json:
-        print(json.dumps([view.as_dict() for view in views], indent=1))
-    elif options.sweep:
-        print(views[0].text())
-    elif views:
-        rows = [[view.folder.name, view.state, *view.counts()] for view in views]
-        print(text_table(["sweep", "state", "completed", "failed", "trials", "epochs left"], rows))
+    if options.sweep:
+        SweepFolder.find(storage, options.sweep)
+
+    def look() -> tuple[str, bool]:
+        names = [options.sweep] if options.sweep else SweepFolder.names(storage)
+        views = [SweepView(SweepFolder.find(storage, name)) for name in names]
+        return _status_text(options, storage, views, estimate), any(view.running for view in views)
+
+    if options.watch:
+        watch(look)
     else:
-        print(f"No sweep was launched in {storage}.")
+        print(look()[0])
     return GOOD
 
 
+def _status_text(options: argparse.Namespace, storage: Path, views: Sequence[SweepView], estimate: Estimating) -> str:
+    if options.json:
+        # A watcher's output is read line by line.
+        return json.dumps([view.as_dict() for view in views], indent=None if options.watch else 1)
+    if options.sweep:
+        return views[0].text(estimate)
+    if not views:
+        return f"No sweep was launched in {storage}."
+    rows = [[view.folder.name, view.state, *view.counts()] for view in views]
+    return text_table(["sweep", "state", "completed", "failed", "trials", "epochs left"], rows)
+
+
+SORTS: Mapping[str, Callable[[TrialResult], Any]] = {
+    "arm": lambda result: result.label,
+    "seed": lambda result: result.trial.recipe.seed,
+    "status": lambda result: result.status,
+    "epochs": lambda result: len(result.epochs),
+    "seconds": lambda result: result.seconds,
+    "validation_accuracy": lambda result: -(result.validation_accuracy or 0.0),
+    "test_accuracy": lambda result: -(result.test_accuracy or 0.0),
+}
+
+
 def runs(options: argparse.Namespace) -> int:
-    """`sweeper runs SWEEP`"""
+    """`sweeper runs SWEEP [--arm ARM] [--status STATUS] [--sort FIELD]`"""
     view = SweepView(SweepFolder.find(_storage(options), options.sweep))
-    results = view.results
+    results = [result for result in view.results if not options.status or result.status in options.status]
+    if options.arm:
+        arms = _arms_like(options.arm, [result.label for result in view.results])
+        results = [result for result in results if result.label in arms]
+    if options.sort:
+        results.sort(key=SORTS[options.sort])
     if options.json:
         print(json.dumps([_as_dict(result) for result in results], indent=1))
+        return GOOD
+    if not results:
+        print(f"No trial of {view.folder.name} is like that.")
         return GOOD
     rows = [
         [
@@ -61,6 +97,16 @@ def runs(options: argparse.Namespace) -> int:
     ]
     print(text_table(["trial", "status", "epochs", "validation accuracy", "test accuracy", "seconds"], rows))
     return GOOD
+
+
+def _arms_like(wanted: str, labels: Sequence[str]) -> set[str]:
+    """The arm of this name, else those that have this in their names. Raises InvalidInput if there are none."""
+    known = list(dict.fromkeys(labels))
+    found = {wanted} if wanted in known else {label for label in known if wanted.lower() in label.lower()}
+    if not found:
+        there = nearest(wanted, known) or f"; there are {', '.join(known[:8])}"
+        raise InvalidInput(f"arm: {wanted!r} is in no arm's name{there}")
+    return found
 
 
 def track(options: argparse.Namespace) -> int:
@@ -121,16 +167,24 @@ class SweepView:
             "tracking": self.file.tracking,
         }
 
-    def text(self) -> str:
+    def text(self, estimate: Estimating) -> str:
         lines = [f"{self.folder.name}: {self.state}" + (f" ({self.folder.holder()})" if self.running else "")]
         if self.spec.description:
             lines.append(self.spec.description)
-        lines += ["", arms_table(self.results), "", totals(self.look, self.results, self.file)]
+        lines += ["", arms_table(self.results, estimate), "", totals(self.look, self.results, self.file)]
         lines += failures(self.look, self.results)
         left = self.look.schedule.epochs_left()
         if left and not self.running:
-            lines.append(f"{left:,} epochs are left; launching it again goes on.")
+            again = f"sweeper resume {self.folder.name}{storage_flag(self.folder)}"
+            lines.append(f"{left:,} epochs are left; to go on: {again}")
         return "\n".join(lines)
+
+
+def projection_of(spec: Spec, file: SweepFile, storage: Path) -> Projection:
+    """The MLflow side of a sweep."""
+    local = file.tracking.startswith("sqlite:")
+    facts = SweepFacts(spec.name, spec.description, spec.to_yaml(), spec.content_hash(), sources())
+    return Projection(file.tracking, str(storage / "artifacts" / spec.name) if local else None, facts)
 
 
 def _storage(options: argparse.Namespace) -> Path:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from sweeper.commands.summary import print_summary
+from sweeper.commands.summary import print_summary, storage_flag
 from sweeper.environment import utc_now
+from sweeper.intervals import Estimating
 from sweeper.launch import Launch
 from sweeper.progress import Progress, shown
 from sweeper.scheduling import Status
@@ -27,6 +27,7 @@ GOOD, SOME_FAILED, INTERRUPTED = 0, 1, 130
 PATIENCE_SECONDS = 30.0  # for MLflow, after the last stage
 PATIENCE_INTERRUPTED_SECONDS = 10.0
 TELL_AFTER_SECONDS = 3.0
+LOOK_SECONDS = 1.0  # between looks whether `sweeper stop` asked for an end
 SHOW_CURSOR = "\x1b[?25h"
 
 # A driver runs a launch to its end. It calls the second argument now and then, and the third, which does not return,
@@ -42,22 +43,23 @@ class RunningLaunch:
     folder: SweepFolder
     file: SweepFile
     projection: Projection
-    command_line: Sequence[str]
+    estimate: Estimating
     interruptions: list[int] = field(default_factory=list)  # the signals that came
+    asked_by: str = ""  # who asked it to stop, from elsewhere
     _ending: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
         before = self.file.wall_seconds
         self.tracker = Tracker(self.projection, self.run, lambda: before + time.monotonic() - self.began)
-        self.progress = Progress(self.run)
+        self.progress = Progress(self.run, self.estimate, problem=lambda: self.tracker.problem)
         self.run.watchers.append(self.progress)
 
     def carry_out(self, driver: Driver) -> int:
         """Runs it to its end, and returns the exit code."""
         self._print_plan()
         self.tracker.start()
-        with self._signals():
+        with self._signals(), self._requests():
             try:
                 with shown(self.progress) as refresh:
                     driver(self.run, refresh, self._give_up)
@@ -68,11 +70,13 @@ class RunningLaunch:
 
     def _end(self, lost: str = "") -> int:
         with self._ending:  # the driver may come back while its watchdog gives up on it
-            outcome = "interrupted" if self.interruptions else lost or self.run.sweep_status()
+            status = self.run.sweep_status()
+            stopped = status is not Status.COMPLETED and (self.interruptions or self.asked_by)
+            outcome = ("interrupted" if self.interruptions else "stopped") if stopped else lost or status
             self._close(outcome)
-            print_summary(self.run, self.tracker, self.folder, self.file)
-            again = f"What is trained is kept; to go on: sweeper {shlex.join(self.command_line)}"
-            if self.interruptions:
+            print_summary(self.run, self.tracker, self.folder, self.file, self.estimate)
+            again = f"What is trained is kept; to go on: sweeper resume {self.run.sweep}{storage_flag(self.folder)}"
+            if stopped:
                 print(f"\nStopped. {again}", flush=True)
                 return INTERRUPTED
             if lost:
@@ -86,7 +90,8 @@ class RunningLaunch:
         self.folder.write(self.file)
         telling = threading.Timer(TELL_AFTER_SECONDS, print, ["Bringing MLflow up to date."], {"flush": True})
         telling.start()
-        self.tracker.close(PATIENCE_INTERRUPTED_SECONDS if self.interruptions else PATIENCE_SECONDS)
+        hurried = self.interruptions or self.asked_by
+        self.tracker.close(PATIENCE_INTERRUPTED_SECONDS if hurried else PATIENCE_SECONDS)
         telling.cancel()
 
     def _give_up(self, why: str) -> None:
@@ -116,6 +121,28 @@ class RunningLaunch:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def _requests(self) -> Iterator[None]:
+        """What `sweeper stop` asks for is seen also where the driver waits for something."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_SECONDS):
+                asked_by = self.folder.asked_to_stop()
+                if asked_by:
+                    self.asked_by = asked_by
+                    self.progress.news.append(f"stopping after the running epochs, as {asked_by} asks")
+                    self.run.stop()
+                    return
+
+        thread = threading.Thread(target=look, name="stop requests", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _print_plan(self) -> None:
         forest, run = self.run.forest, self.run

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
+from sweeper.intervals import Estimating, accuracy
 from sweeper.launch import Launch
 from sweeper.results import TrialResult, arm_results, spent
 from sweeper.scheduling import Status
 from sweeper.sweep_folder import SweepFile, SweepFolder
-from sweeper.text_table import in_words, percent, text_table
+from sweeper.text_table import in_words, text_table
 from sweeper.tracker import Tracker
 from sweeper.tracking_address import without_password
 
 
-def print_summary(run: Launch, tracker: Tracker, folder: SweepFolder, file: SweepFile) -> None:
+def print_summary(run: Launch, tracker: Tracker, folder: SweepFolder, file: SweepFile, estimate: Estimating) -> None:
     """The end of a launch."""
     results = run.results()
     print()
-    print(arms_table(results))
+    print(arms_table(results, estimate))
     print()
     print(totals(run, results, file))
     for line in [*failures(run, results), *damages(run)]:
@@ -26,10 +29,15 @@ def print_summary(run: Launch, tracker: Tracker, folder: SweepFolder, file: Swee
     print(*where(tracker, folder, file), sep="\n")
 
 
-def arms_table(results: Sequence[TrialResult]) -> str:
-    """A row per arm: means over its completed trials."""
+def arms_table(results: Sequence[TrialResult], estimate: Estimating) -> str:
+    """A row per arm: means over its completed trials, each with its 95 % interval."""
     rows = [
-        [arm.label, percent(arm.validation_accuracy), percent(arm.test_accuracy), _count(arm.completed, arm.trials)]
+        [
+            arm.label,
+            accuracy(estimate(arm.validation_accuracies)),
+            accuracy(estimate(arm.test_accuracies)),
+            _count(arm.completed, arm.trials),
+        ]
         for arm in arm_results(results)
     ]
     return text_table(["arm", "validation accuracy", "test accuracy", "n"], rows)
@@ -59,7 +67,7 @@ def failures(run: Launch, results: Sequence[TrialResult]) -> list[str]:
     if run.schedule.given_up:
         lines.append(f"The sweep stopped early: {run.schedule.given_up}.")
     if lines:
-        lines.append(f"Once the cause is mended: sweeper retry {run.sweep}{_storage(run.store.root)}")
+        lines.append(f"Once the cause is mended: sweeper retry {run.sweep}{_flag(run.store.root)}")
     return lines
 
 
@@ -76,7 +84,7 @@ def damages(run: Launch) -> list[str]:
 
 def where(tracker: Tracker, folder: SweepFolder, file: SweepFile) -> list[str]:
     """Where the results are, and what to do with them."""
-    storage = _storage(folder.storage)
+    storage = storage_flag(folder)
     lines = [
         f"Results:  {folder.storage}",
         f"Tracking: {without_password(file.tracking)} (to browse: sweeper ui {folder.name}{storage})",
@@ -90,7 +98,10 @@ def where(tracker: Tracker, folder: SweepFolder, file: SweepFile) -> list[str]:
     return lines
 
 
-def _storage(storage: object) -> str:
-    from pathlib import Path
+def storage_flag(folder: SweepFolder) -> str:
+    """What a command about this sweep must say of where it lies."""
+    return _flag(folder.storage)
 
-    return "" if Path(str(storage)) == Path("sweeper-storage").absolute() else f" --storage {storage}"
+
+def _flag(storage: Path) -> str:
+    return "" if storage == Path("sweeper-storage").absolute() else f" --storage {shlex.quote(str(storage))}"

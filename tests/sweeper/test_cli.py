@@ -13,7 +13,10 @@ import pytest
 from sweeper.cli import build_parser, main
 from tests.sweeper.conftest import environment, start_sweeper, table_of, trained_storage, wait_until
 
-COMMANDS = ["plan", "launch", "retry", "status", "runs", "track", "ui", "report", "export"]
+COMMANDS = [
+    "plan", "launch", "stop", "resume", "retry", "status", "runs", "compare", "track", "ui", "report", "export", "gc",
+    "schema", "completion",
+]  # fmt: skip
 
 
 def said(capsys, *arguments):
@@ -57,7 +60,7 @@ def test_help_and_plan_import_none_of_the_heavy_libraries_that_they_do_not_need(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lanch"], "COMMAND: 'lanch' is not one of plan, launch, retry,"),
+        (["lanch"], "COMMAND: 'lanch' is not one of plan, launch, stop, resume,"),
         (["launch", "tiny.yaml", "--cpus-per-trail", "2"], "(did you mean --cpus-per-trial?)"),
         (["launch", "tiny.yaml", "--max-parallel", "0"], "--max-parallel: must be a whole number from 1, not '0'"),
         (["launch", "tiny.yaml", "--cpus-per-trial", "1.5"], "above 1 it must be a whole number, not 1.5"),
@@ -189,7 +192,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_nobody_else_may_launch_m
     text = (tmp_path / "out").read_text()
     assert code == 130, text
     assert "stopping after the running epochs (once more: at once)" in text
-    assert f"to go on: sweeper launch {tiny} --storage {storage} --local --set seeds=100\n" in text
+    assert f"to go on: sweeper resume tiny --storage {storage}\n" in text
     assert said(capsys, "status", "tiny", "--storage", storage)[1].startswith("tiny: stopped\n")
     assert said(capsys, *arguments)[0] == 0
     assert table_of(storage) == table_of(trained_storage(trained, tmp_path))

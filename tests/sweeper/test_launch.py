@@ -1,7 +1,10 @@
 """A launch's bookkeeping: what is handed out, what is taken in, what is remembered."""
 
+import re
+
 import pytest
 
+from reports.statistics import estimate
 from sweeper.faults import Failure, Fault
 from sweeper.launch import Launch
 from sweeper.orders import Step
@@ -153,28 +156,28 @@ def test_arms_average_their_completed_trials_only(trained):
     cut = [*results[:1], *[result.as_pending() for result in results[1:]]]
     first = next(arm for arm in arm_results(cut) if arm.label == results[0].label)
     assert (first.completed, first.trials) == (1, 2)
-    assert first.test_accuracy == results[0].test_accuracy
-    assert {arm.test_accuracy for arm in arm_results(cut) if arm.label != results[0].label} == {None}
+    assert first.test_accuracies == (results[0].test_accuracy,)
+    assert {arm.test_accuracies for arm in arm_results(cut) if arm.label != results[0].label} == {()}
 
 
 # Progress
 
 
 def test_progress_in_words(launch, clock, tmp_path):
-    progress = Progress(launch, clock)
+    progress = Progress(launch, estimate, clock)
     launch.watchers.append(progress)
-    assert progress.line() == "0/18 stages done, 0 running; starting"
+    assert progress.stand().line() == "0/18 stages done, 0 running; starting"
     order = launch.next_order()
     clock.now = 2.0
     launch.take(order.stage["key"], Step(epochs(1), 0))
-    assert progress.line() == "0/18 stages done, 1 running; 0.5 epochs/s, 50 s left"
+    assert progress.stand().line() == "0/18 stages done, 1 running; 0.5 epochs/s, 50 s left"
     launch.fail(launch.next_order().stage["key"], BUG)
     assert "failed: bug: ValueError: no" in progress.news[0]
-    assert ", 1 running, " in progress.line() and " failed; " in progress.line()
+    assert ", 1 running, " in progress.stand().line() and " failed; " in progress.stand().line()
 
 
 def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, clock):
-    progress = Progress(launch, clock)
+    progress = Progress(launch, estimate, clock)
     launch.watchers.append(progress)
     launch.next_order()
     order = launch.next_order()
@@ -184,7 +187,7 @@ def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, cloc
 
 
 def test_plain_lines_come_now_and_then_and_news_at_once(launch, clock, capsys):
-    progress = Progress(launch, clock)
+    progress = Progress(launch, estimate, clock)
     launch.watchers.append(progress)
     with shown(progress) as refresh:
         refresh()
@@ -202,7 +205,7 @@ def test_plain_lines_come_now_and_then_and_news_at_once(launch, clock, capsys):
 
 
 def test_a_terminal_gets_a_live_display(launch, clock, terminal):
-    progress = Progress(launch, clock)
+    progress = Progress(launch, estimate, clock)
     launch.watchers.append(progress)
     with shown(progress, terminal) as refresh:
         order = launch.next_order()
@@ -210,7 +213,7 @@ def test_a_terminal_gets_a_live_display(launch, clock, terminal):
         launch.take(order.stage["key"], Step(epochs(1), 0))
         launch.fail(order.stage["key"], BUG)
         refresh()
-    text = terminal.getvalue()
+    text = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
     assert "tiny: 0/18 stages done" in text
     assert "0/26 epochs" in text or "1/26 epochs" in text
     assert "failed: bug: ValueError: no" in text

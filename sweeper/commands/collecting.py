@@ -1,0 +1,95 @@
+"""`sweeper gc`: what lies in the store and no sweep refers to any more. Removes nothing unless told to."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from sweeper.commands.looking import SweepView
+from sweeper.commands.summary import storage_flag
+from sweeper.inventory import Inventory, StoredStage
+from sweeper.store import Store
+from sweeper.sweep_folder import SweepFolder, sweeping_up
+from sweeper.text_table import in_bytes, text_table
+from trainers.validation import InvalidInput
+
+GOOD = 0
+SECONDS_A_DAY = 86_400.0
+
+
+def gc(options: argparse.Namespace) -> int:
+    """`sweeper gc [--delete] [--older-than DAYS]`"""
+    storage = Path(options.storage).expanduser().absolute()
+    if not (storage / "stages").is_dir():
+        print(f"Nothing is stored in {storage}.")
+        return GOOD
+    inventory = Inventory(storage)
+    with sweeping_up(storage) if options.delete else nullcontext():
+        stored = list(inventory.stages())
+        wanted = _Wanted(storage)
+        unwanted = [stage for stage in stored if not wanted.has(stage)]
+        old = [stage for stage in unwanted if _days(stage) >= options.older_than]
+        print(f"{_amount(stored)} in {storage}, for {len(wanted.sweeps)} sweeps.")
+        print(f"{_amount(unwanted)}: no sweep refers to them" + (_of_these(old, options) if unwanted else "") + ".")
+        if old:
+            print(_table(Store(storage), old))
+        if options.delete:
+            for stage in old:
+                inventory.remove(stage)
+            print(f"Removed: {_amount(old)}.")
+        elif old:
+            more = f" --older-than {options.older_than:g}" if options.older_than else ""
+            flag = storage_flag(SweepFolder(storage, ""))
+            print(f"Nothing was removed; to remove them: sweeper gc{flag}{more} --delete")
+    return GOOD
+
+
+class _Wanted:
+    """What the sweeps of a storage refer to. Raises InvalidInput if that cannot be told of one of them."""
+
+    def __init__(self, storage: Path) -> None:
+        self.sweeps = SweepFolder.names(storage)
+        self._keys: set[str] = set()
+        self._lineages: set[str] = set()
+        for name in self.sweeps:
+            try:
+                view = SweepView(SweepFolder(storage, name))
+            except InvalidInput as error:
+                raise InvalidInput(f"gc: nothing is removed, as {name!r} cannot be read: {error}") from None
+            stages = view.look.forest.stages
+            self._keys |= stages.keys()
+            if view.running:
+                # It goes by what was stored when it began, and that may be other points of the same lineages.
+                self._lineages |= {stage.lineage for stage in stages.values()}
+
+    def has(self, stage: StoredStage) -> bool:
+        return stage.key in self._keys or stage.lineage in self._lineages
+
+
+def _table(store: Store, stages: Sequence[StoredStage]) -> str:
+    """By the sweep that they were trained for."""
+    by_sweep: dict[str, list[StoredStage]] = defaultdict(list)
+    for stage in stages:
+        record = store.read(stage.key)
+        by_sweep[str(record.environment.get("sweep", "?")) if record else "?"].append(stage)
+    rows = [
+        [sweep, f"{len(members):,}", in_bytes(sum(stage.size for stage in members)), f"{min(map(_days, members)):.0f}"]
+        for sweep, members in by_sweep.items()
+    ]
+    return text_table(["trained for", "stages", "size", "days ago"], rows)
+
+
+def _of_these(old: Sequence[StoredStage], options: argparse.Namespace) -> str:
+    return f", of these {_amount(old)} since {options.older_than:g} days" if options.older_than else ""
+
+
+def _amount(stages: Sequence[StoredStage]) -> str:
+    return f"{len(stages):,} stages ({in_bytes(sum(stage.size for stage in stages))})"
+
+
+def _days(stage: StoredStage) -> float:
+    return max(0.0, time.time() - stage.written) / SECONDS_A_DAY

@@ -1,0 +1,202 @@
+"""`sweeper compare A B`: two sweeps, or arms, beside one another, with the differences of their means."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeper.commands.looking import SweepView
+from sweeper.intervals import Difference, Statistics, accuracy, points
+from sweeper.results import TrialResult
+from sweeper.scheduling import Status
+from sweeper.sweep_folder import SweepFolder
+from sweeper.text_table import text_table
+from trainers.validation import InvalidInput, nearest
+
+GOOD = 0
+# Validation comes first: it is what one selects by.
+MEASURES: Mapping[str, Callable[[TrialResult], float | None]] = {
+    "validation": lambda result: result.validation_accuracy,
+    "test": lambda result: result.test_accuracy,
+}
+NO_FACTS = frozenset({"seed", "filled"})  # of a recipe: the same arm, said in another way
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Trials alike but for the seed."""
+
+    sweep: str
+    label: str
+    trials: list[TrialResult]
+
+    @property
+    def recipe_hash(self) -> str:
+        return self.trials[0].trial.recipe.arm_hash()
+
+    def facts(self) -> dict[str, Any]:
+        return self.trials[0].trial.recipe.model_dump(mode="json", exclude=set(NO_FACTS))
+
+    def values(self, measure: str) -> dict[int, float]:
+        """By seed; of completed trials only."""
+        completed = [result for result in self.trials if result.status is Status.COMPLETED]
+        read = {result.trial.recipe.seed: MEASURES[measure](result) for result in completed}
+        return {seed: value for seed, value in read.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms that face each other."""
+
+    first: Arm
+    second: Arm
+
+    @property
+    def same_recipe(self) -> bool:
+        """Then they are one arm, and no difference between them means anything."""
+        return self.first.recipe_hash == self.second.recipe_hash
+
+    @property
+    def name(self) -> str:
+        same = self.first.label == self.second.label
+        return self.first.label if same else f"{self.first.label} against {self.second.label}"
+
+    def differs(self) -> dict[str, tuple[Any, Any]]:
+        """The fields of the recipe in which they differ."""
+        first, second = self.first.facts(), self.second.facts()
+        return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
+
+
+def compare(options: argparse.Namespace, statistics: Statistics) -> int:
+    """`sweeper compare A B [--paired] [--json]`"""
+    storage = Path(options.storage).expanduser().absolute()
+    first, second = _arms(storage, options.first), _arms(storage, options.second)
+    pairs, lone = _pair(first, second)
+    if not pairs:
+        raise InvalidInput(
+            f"compare: {options.first!r} and {options.second!r} have no arm in common; name one of each "
+            f"(SWEEP:ARM), such as {first[0].sweep}:{first[0].label!r}"
+        )
+    differences = [_differences(pair, statistics, options.paired) for pair in pairs]
+    if options.json:
+        print(json.dumps(_as_dict(pairs, differences, lone, statistics), indent=1))
+    else:
+        print(_text(options, pairs, differences, lone, statistics))
+    return GOOD
+
+
+def _arms(storage: Path, side: str) -> list[Arm]:
+    """The arms of 'SWEEP', or the one of 'SWEEP:ARM'."""
+    sweep, colon, wanted = side.partition(":")
+    view = SweepView(SweepFolder.find(storage, sweep))
+    members: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in view.results:
+        members[result.label].append(result)
+    arms = [Arm(sweep, label, trials) for label, trials in members.items()]
+    if colon and wanted not in members:
+        there = nearest(wanted, members) or f"; there are {', '.join(list(members)[:8])}"
+        raise InvalidInput(f"arm: {wanted!r} is not in {sweep!r}{there}")
+    return [arm for arm in arms if arm.label == wanted or not colon]
+
+
+def _pair(first: list[Arm], second: list[Arm]) -> tuple[list[Pair], list[Arm]]:
+    """Who faces whom, and who faces nobody: the same recipe, else the same name; a single arm faces all others."""
+    if len(first) == 1 or len(second) == 1:
+        return [Pair(a, b) for a in first for b in second if a != b], []
+    by_recipe = {arm.recipe_hash: arm for arm in second}
+    partners = {arm.label: by_recipe.pop(arm.recipe_hash) for arm in first if arm.recipe_hash in by_recipe}
+    by_name = {arm.label: arm for arm in by_recipe.values()}
+    partners |= {
+        arm.label: by_name.pop(arm.label) for arm in first if arm.label not in partners and arm.label in by_name
+    }
+    pairs = [Pair(arm, partners[arm.label]) for arm in first if arm.label in partners]
+    return pairs, [arm for arm in first if arm.label not in partners] + list(by_name.values())
+
+
+def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str, Difference | None]:
+    """First less second, for every measure; None for two names of one arm."""
+    if pair.same_recipe:
+        return dict.fromkeys(MEASURES)
+    differences: dict[str, Difference | None] = {}
+    for measure in MEASURES:
+        first, second = pair.first.values(measure), pair.second.values(measure)
+        if by_seed:
+            seeds = [seed for seed in first if seed in second]
+            differences[measure] = statistics.paired([first[s] for s in seeds], [second[s] for s in seeds])
+        else:
+            differences[measure] = statistics.welch(list(first.values()), list(second.values()))
+    return differences
+
+
+def _text(
+    options: argparse.Namespace, pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]],
+    lone: Sequence[Arm], statistics: Statistics,
+) -> str:  # fmt: skip
+    rows = []
+    for pair, difference in zip(pairs, differences, strict=True):
+        for measure in MEASURES:
+            values = [list(arm.values(measure).values()) for arm in (pair.first, pair.second)]
+            found = difference[measure]
+            rows.append(
+                [
+                    pair.name if measure == "validation" else "",
+                    measure,
+                    *[accuracy(statistics.estimate(numbers)) for numbers in values],
+                    points(found) if found else "same recipe",
+                    ", ".join(str(len(numbers)) for numbers in values),
+                ]
+            )
+    lines = [text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows), ""]
+    lines = [f"A: {options.first}", f"B: {options.second}", *_what_differs(pairs), "", *lines]
+    for sweep in dict.fromkeys(arm.sweep for arm in lone):
+        lines.append(f"Only in {sweep}: {', '.join(arm.label for arm in lone if arm.sweep == sweep)}")
+    how = "trials of one seed are paired" if options.paired else "Welch; --paired pairs the trials of one seed"
+    lines.append(f"Means with 95 % intervals over completed trials; of the difference: {how}.")
+    count = sum(found["validation"] is not None for found in differences)
+    if count > 1:
+        lines.append(f"Each of these {count} intervals is by itself: one in 20 misses the true difference by chance.")
+    return "\n".join(lines)
+
+
+def _what_differs(pairs: Sequence[Pair]) -> list[str]:
+    """The fields in which all pairs differ alike, with their values; of the others, the names."""
+    different = [pair.differs() for pair in pairs if not pair.same_recipe]
+    if not different:
+        return []
+    alike = {
+        name: values for name, values in different[0].items() if all(pair.get(name) == values for pair in different)
+    }
+    others = list(dict.fromkeys(name for pair in different for name in pair if name not in alike))
+    lines = [f"They differ in {name}: {a} against {b}" for name, (a, b) in alike.items()]
+    return [*lines, f"Some differ in {', '.join(others)}"] if others else lines
+
+
+def _as_dict(
+    pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], lone: Sequence[Arm],
+    statistics: Statistics,
+) -> dict[str, Any]:  # fmt: skip
+    listed = []
+    for pair, difference in zip(pairs, differences, strict=True):
+        entry: dict[str, Any] = {"same_recipe": pair.same_recipe, "differs": pair.differs()}
+        for side, arm in (("a", pair.first), ("b", pair.second)):
+            entry[side] = {"sweep": arm.sweep, "arm": arm.label}
+            for measure in MEASURES:
+                found = statistics.estimate(list(arm.values(measure).values()))
+                entry[side][f"{measure}_accuracy"] = _numbers(found, "mean", "half_width", "n")
+        for measure, gap in difference.items():
+            numbers = _numbers(gap, "mean", "low", "high", "p_value", "test") if gap else None
+            entry[f"{measure}_difference"] = numbers
+        listed.append(entry)
+    return {"pairs": listed, "alone": [{"sweep": arm.sweep, "arm": arm.label} for arm in lone]}
+
+
+def _numbers(found: object, *names: str) -> dict[str, Any]:
+    """As JSON has numbers: it knows no nan."""
+    values = {name: getattr(found, name) for name in names}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
