@@ -19,6 +19,7 @@ import torch
 from sweeper.environment import describe, utc_now
 from sweeper.faults import Failure, StorageFault, failure_of
 from sweeper.orders import Order, Step
+from sweeper.selections import Snapshot, with_epoch
 from sweeper.store import StageRecord, Store
 from trainers.data import DataSplits, load_splits
 from trainers.numerics import NUMERICS_VERSION
@@ -54,6 +55,7 @@ class StageWorker:
     shelf: DataShelf
     _run: TrainingRun | None = None
     _epochs: list[dict[str, Any]] = field(default_factory=list)
+    _selection: list[Snapshot] = field(default_factory=list)
     _told: int = 0  # epochs that the caller knows
     _saved: int = 0
     _ended: bool = False
@@ -93,7 +95,9 @@ class StageWorker:
         if self._run is None:
             self._run = self._begin()
         if self._last_epoch < self._stage.end:
-            self._epochs.append(asdict(self._run.train_epoch()))
+            epoch = asdict(self._run.train_epoch())
+            self._selection = with_epoch(self._selection, epoch["epoch"], epoch.pop("layers"))
+            self._epochs.append(epoch)
         if self._last_epoch >= self._stage.end:
             self._finish()
         elif time.perf_counter() - self._saved_at >= self._pause_between_saves():
@@ -123,6 +127,7 @@ class StageWorker:
             record, state = partial
             run.load_state_dict(state)
             self._epochs, self._saved, self._started_at = list(record.epochs), record.end, record.started_at
+            self._selection = list(record.selection)
         elif stage.parent is not None:
             run.load_state_dict(self._store.read_state(stage.parent))
             if stage.turns:
@@ -167,6 +172,7 @@ class StageWorker:
             environment={**describe(order.device, order.threads), **order.sources, "sweep": order.sweep},
             started_at=self._started_at,
             ended_at=utc_now(),
+            selection=list(self._selection),
         )
 
 

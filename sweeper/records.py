@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from trainers.recipe import Phase
@@ -34,7 +34,7 @@ class StageRecord:
     recipe: dict[str, Any]
     data_digest: str
     numerics_version: int
-    epochs: list[dict[str, Any]]  # trainers' EpochRecord, one for each of start+1 … end
+    epochs: list[dict[str, Any]]  # trainers' EpochRecord without its layers, one for each of start+1 … end
     test_accuracy: float  # at the stage's end; NaN in a partial record
     test_loss: float
     flops: int
@@ -46,6 +46,7 @@ class StageRecord:
     environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version
     started_at: str  # UTC, ISO 8601
     ended_at: str
+    selection: list[dict[str, Any]] = field(default_factory=list)  # of some epochs, layer by layer: sweeper.selections
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields as plain values."""
@@ -53,9 +54,10 @@ class StageRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
-        """The record with these fields, all of them and no others. Raises Damaged."""
+        """The record with these fields, no others and all that have no default. Raises Damaged."""
         wanted = {item.name for item in fields(cls)}
-        if values.keys() != wanted:
+        optional = {item.name for item in fields(cls) if item.default_factory is not MISSING}
+        if not wanted - optional <= values.keys() <= wanted:
             odd = ", ".join(sorted(wanted ^ values.keys()))
             raise Damaged(f"its fields are not those of a stage's record: {odd}")
         return cls(**values)

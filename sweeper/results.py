@@ -11,10 +11,12 @@ from typing import Any
 from sweeper.faults import Failure
 from sweeper.forest import Forest, Trial
 from sweeper.scheduling import Status
+from sweeper.selections import Snapshot
 from sweeper.store import StageRecord
 
 CURVES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "changed_fraction",
+    "extreme_fraction", "selected_magnitude",
 )  # fmt: skip
 Epoch = Mapping[str, Any]  # an EpochRecord as a dict
 
@@ -30,6 +32,7 @@ class TrialResult:
     epochs: list[Epoch] = field(default_factory=list)
     finals: dict[str, float] = field(default_factory=dict)  # test accuracies and costs, once it is COMPLETED
     environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
+    snapshots: list[Snapshot] = field(default_factory=list)  # what gets selected, once it is COMPLETED
 
     @property
     def name(self) -> str:
@@ -104,6 +107,7 @@ def trial_result(
         trial_epochs(trial, records, saved),
         trial_finals(trial, records) if status is Status.COMPLETED else {},
         finished[-1].environment if finished else {},
+        [snapshot for record in finished for snapshot in record.selection] if status is Status.COMPLETED else [],
     )
 
 

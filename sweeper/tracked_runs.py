@@ -116,8 +116,8 @@ class TrackedRun:
             step = int(epoch["total_epoch"])
             if number > self.epochs:
                 for name in CURVES:
-                    if math.isfinite(epoch[name]):
-                        yield name, float(epoch[name]), self.start_time + round(1000 * seconds), step
+                    if (value := epoch.get(name)) is not None and math.isfinite(value):
+                        yield name, float(value), self.start_time + round(1000 * seconds), step
         if not self.has_finals:
             for name, value in result.finals.items():
                 yield name, float(value), self.start_time + round(1000 * seconds), step
@@ -133,6 +133,7 @@ def mark(result: TrialResult, epochs: int) -> str:
     """Which epochs are shown, and a digest of them."""
     digest = hashlib.sha256()
     for epoch in result.epochs[:epochs]:
-        digest.update(json.dumps([epoch[name] for name in (*CURVES, "train_seconds", "evaluation_seconds")]).encode())
+        shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]
+        digest.update(json.dumps(shown).encode())
     final = ":final" if result.finals and epochs == len(result.epochs) else ""
     return f"{epochs}:{digest.hexdigest()[:16]}{final}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
+from sweeper.selections import ARTIFACT, selection_text
 from sweeper.tracked_runs import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
 
 if TYPE_CHECKING:
@@ -142,11 +143,15 @@ class Projection:
             "mlflow.note.content": self.sweep.description,
         }
         self._log(parent.run_id, [], tags)
+        self._log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
+
+    def _log_text(self, run_id: str, text: str, name: str) -> None:
+        assert self._client is not None
         try:
             with self._outages():
-                self._client.log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
+                self._client.log_text(run_id, text, name)
         except TrackingDown as down:  # an artifact store that fails must not keep the numbers away
-            self.problems["spec.yaml"] = str(down)
+            self.problems[name] = str(down)
 
     def _common_tags(self) -> dict[str, str]:
         return {"sweeper.sweep": self.sweep.name, **{f"sweeper.{name}": text for name, text in self.sweep.tags.items()}}
@@ -200,6 +205,8 @@ class Projection:
     def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
         metrics = [_metric(*values) for values in tracked.new_values(result)]
         fields = {} if tracked.projected else parameters(result)
+        if result.snapshots and not tracked.has_finals:
+            self._log_text(tracked.run_id, selection_text(result.snapshots), ARTIFACT)
         while len(metrics) > METRICS_A_CALL:
             self._log(tracked.run_id, metrics[:METRICS_A_CALL], {})
             metrics = metrics[METRICS_A_CALL:]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from trainers.recipe import Recipe
+from trainers.selected_values import mask_in_use
 
 WEIGHTED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -34,11 +35,20 @@ class SelectedWeight(nn.Module):
     """A parametrization that makes a layer's weight from fixed random numbers and a trainable `original`."""
 
     evaluation_samples = 1  # passes over which an evaluation is averaged; more than 1 where evaluation is random
+    fixed: Tensor  # of a mask: the weights that it keeps or drops
     choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep; 0 where the seed does not do
 
     def selected(self, original: Tensor) -> Tensor:
         """The weight that the present state stands for, without sampling: what baking leaves. A fresh tensor."""
         raise NotImplementedError
+
+    def described(self, original: Tensor, weight: Tensor) -> dict[str, Any]:
+        """What `trainers.selected_values.LayerSelection` says of the selected `weight`. Here that of a mask."""
+        return mask_in_use(self.fixed, weight != 0)
+
+    def changed(self, before: Tensor, now: Tensor) -> int:
+        """How many connections have chosen something else, from the weights selected before and now."""
+        return int((now != before).sum())
 
     def chosen(self, original: Tensor) -> Tensor:
         """What every connection has chosen, as integers below `choices`, of the weight's shape. Here that of a mask."""

@@ -57,13 +57,15 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("the C files could not be compiled (%s): selection runs through NumPy, slower", error)
         return None
-    for name in ("slot_select", "slot_sample", "popup_select", "supermask_sample", "slot_ranks", "slot_ranked_values"):
+    for name in ("slot_select", "slot_sample", "popup_select", "supermask_sample", "slot_ranks", "slot_ranked_values",
+                 "slot_value_ranks"):  # fmt: skip
         getattr(loaded, name).restype = ctypes.c_int64
     pointer, integer, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     loaded.slot_select.argtypes = [pointer, integer, integer, pointer, ctypes.c_double, pointer, pointer, pointer]
     loaded.slot_sample.argtypes = [pointer, integer, integer, pointer, ctypes.c_float, ctypes.c_uint64, pointer]
     loaded.slot_ranks.argtypes = [pointer, integer, pointer, pointer]
     loaded.slot_ranked_values.argtypes = [pointer, integer, pointer, pointer]
+    loaded.slot_value_ranks.argtypes = [pointer, integer, pointer, pointer, pointer]
     loaded.popup_select.argtypes = [integer, pointer, pointer, integer, number, number, integer, pointer, pointer]
     loaded.popup_gradient.argtypes = [integer, pointer, pointer, pointer]
     loaded.supermask_sample.argtypes = [integer, pointer, pointer, ctypes.c_uint64, pointer]

@@ -31,7 +31,7 @@ def option_ranks(options: Options, weight: Tensor) -> Tensor:
         if library.slot_ranks(ctypes.byref(drawn[0]), len(flat), flat.data_ptr(), ranks.data_ptr()) != len(flat):
             raise ValueError(NO_OPTION)
         return ranks
-    for first, last, values, scores in _blocks(options, flat.device):
+    for first, last, values, scores in option_blocks(options, flat.device):
         used = torch.full((last - first,), options.count, dtype=torch.int32, device=flat.device)
         used_score = torch.zeros_like(scores[0])
         for option in reversed(range(options.count)):
@@ -55,7 +55,7 @@ def ranked_values(options: Options, ranks: Tensor) -> Tensor:
         assert done == 0, "there is memory for the options of one connection"
         return weight
     found = []
-    for first, last, values, scores in _blocks(options, ranks.device):
+    for first, last, values, scores in option_blocks(options, ranks.device):
         best_value, best_score = values[0].expand(last - first), scores[0]
         for value, score in zip(values[1:], scores[1:], strict=True):
             higher = score > best_score
@@ -69,7 +69,7 @@ def ranked_values(options: Options, ranks: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _blocks(options: Options, device: torch.device) -> Iterator[tuple[int, int, list[Tensor], list[Tensor]]]:
+def option_blocks(options: Options, device: torch.device) -> Iterator[tuple[int, int, list[Tensor], list[Tensor]]]:
     """First and last connection of a block, and its options' values and initial scores, (n,) each or values (1,)."""
     size = max(LEAST_AT_ONCE, (AT_ONCE_IN_CACHE if device.type == "cpu" else AT_ONCE_ELSEWHERE) // options.count)
     for first in range(0, options.connections, size):

@@ -36,6 +36,11 @@ class Options(Protocol):
     @property
     def connections(self) -> int: ...
 
+    @property
+    def value_bound(self) -> float:
+        """What no |value| exceeds."""
+        ...
+
     def native(self) -> tuple[OptionsStruct, Any] | None:
         """These options as selection.c takes them, with what must live as long; None if it cannot."""
         ...
@@ -130,6 +135,10 @@ class GivenOptions:
     @property
     def connections(self) -> int:
         return self.values.shape[0]
+
+    @property
+    def value_bound(self) -> float:
+        return float(self.values.abs().max())
 
     def native(self) -> None:
         return None

@@ -4,9 +4,11 @@
  */
 #include <stdint.h>
 #include <stdlib.h>
+#include <math.h>
 
 #define GOLDEN 0x9E3779B97F4A7C15ULL
 #define OPTION_BITS 16
+#define BLOCK 256
 
 typedef struct {
     int64_t options;       /* K */
@@ -78,4 +80,60 @@ int64_t slot_ranked_values(const Options *o, int64_t connections, const int32_t 
     }
     free(values);
     return 0;
+}
+
+/* Option k of `size` connections: whether its value is below the one in use, and whether its score is the best so far. */
+static void rank_option(const Options *o, int64_t k, int64_t size, const uint64_t *restrict words,
+                        const float *restrict weight, int32_t *restrict below, int64_t *restrict steps,
+                        float *restrict best, float *restrict best_value)
+{
+    float value_step = o->value_step, score_step = o->score_step;
+    uint64_t shift = (uint64_t)k * GOLDEN;
+    float value[BLOCK], score[BLOCK];
+    for (int64_t j = 0; j < size; j++) {
+        int64_t bits = mixed(words[j] + shift);
+        int32_t odd = (int32_t)((bits >> 39) | 1);
+        steps[j] += odd < 0 ? -odd : odd;
+        value[j] = (float)odd * value_step;
+        score[j] = (float)(int32_t)((bits >> 8) & 0xFFFFFF) * score_step;
+    }
+    if (o->shared)
+        for (int64_t j = 0; j < size; j++) value[j] = o->shared[k];
+    for (int64_t j = 0; j < size; j++) {
+        below[j] += value[j] < weight[j];
+        best_value[j] = score[j] > best[j] ? value[j] : best_value[j];
+        best[j] = score[j] > best[j] ? score[j] : best[j];
+    }
+}
+
+/* How many values of each connection are below the one in use; *magnitudes becomes the sum of all |values|. Returns how
+ * many connections do not use the option of their highest initial score. */
+int64_t slot_value_ranks(const Options *o, int64_t connections, const float *weight, int32_t *below, double *magnitudes)
+{
+    uint64_t words[BLOCK];
+    float best[BLOCK], best_value[BLOCK];
+    int64_t steps[BLOCK], moved = 0, all_steps = 0;
+    for (int64_t start = 0; start < connections; start += BLOCK) {
+        int64_t size = connections - start < BLOCK ? connections - start : BLOCK;
+        for (int64_t j = 0; j < size; j++) {
+            words[j] = ((uint64_t)(start + j) << OPTION_BITS) * GOLDEN + o->scores_key;
+            best[j] = -1; /* below all: scores are not negative */
+            best_value[j] = 0;
+            steps[j] = 0;
+            below[start + j] = 0;
+        }
+        for (int64_t k = 0; k < o->options; k++)
+            rank_option(o, k, size, words, weight + start, below + start, steps, best, best_value);
+        for (int64_t j = 0; j < size; j++) {
+            moved += best_value[j] != weight[start + j];
+            all_steps += steps[j];
+        }
+    }
+    *magnitudes = (double)all_steps * (double)o->value_step;
+    if (o->shared) {
+        double sum = 0;
+        for (int64_t k = 0; k < o->options; k++) sum += fabs((double)o->shared[k]);
+        *magnitudes = sum * (double)connections;
+    }
+    return moved;
 }

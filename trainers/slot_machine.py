@@ -28,6 +28,7 @@ from trainers.attachment import Method, SelectedWeight
 from trainers.option_ranks import option_ranks, ranked_values
 from trainers.options import GivenOptions, Options, draw_options
 from trainers.recipe import Recipe
+from trainers.selected_values import options_in_use
 from trainers.selection import NOWHERE, all_winners, blocks, outside, winners
 
 NUMPY_TYPES = torch.float32, torch.float64
@@ -93,6 +94,9 @@ class SlotWeight(SelectedWeight):
 
     def selected(self, accumulated: Tensor) -> Tensor:
         return self._greedy(accumulated).clone()
+
+    def described(self, accumulated: Tensor, weight: Tensor) -> dict[str, Any]:
+        return options_in_use(self.options, accumulated, self.scale.item(), weight)
 
     def chosen(self, accumulated: Tensor) -> Tensor:
         """The rank by initial score of every connection's option (`trainers.option_ranks`)."""

@@ -67,6 +67,10 @@ class MaskedWeight(SelectedWeight):
             self._rescaled(in_use, kept)
             return in_use
 
+    def changed(self, before: Tensor, now: Tensor) -> int:
+        """By the masks: rescaled weights differ wherever another number of them is kept."""
+        return int(((now != 0) != (before != 0)).sum())
+
     @torch.no_grad()
     def _gradient(self, probability: Tensor, in_use: Tensor, factor: Tensor | None, gradient: Tensor) -> Tensor:
         """That of the logits from that of the weight, in its place; `factor` is what the weight was rescaled by."""

@@ -23,6 +23,7 @@ from trainers.methods import build_method
 from trainers.networks import build_network
 from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
 from trainers.recipe import PHASES, Phase, Recipe
+from trainers.selected_values import LayerSelection, total_fractions
 from trainers.stepping import GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
 from trainers.tickets import stored_bits_per_weight
@@ -52,8 +53,11 @@ class EpochRecord:
     validation_accuracy: float
     learning_rate: float
     changed_fraction: float  # of the connections, those whose selected weight is another than an epoch ago
+    extreme_fraction: float | None  # of the connections, those that use the smallest or the largest of their options
+    selected_magnitude: float | None  # mean |value| in use, relative as in LayerSelection; None without any
     train_seconds: float
     evaluation_seconds: float
+    layers: tuple[LayerSelection, ...]  # what each layer has selected; () in the finetune phase
 
 
 class TrainingFailed(RuntimeError):
@@ -119,7 +123,7 @@ class TrainingRun:
             raise TrainingFailed("not a number" if math.isnan(train.loss) else "infinite loss", self.phase, self.epoch)
         start = time.perf_counter()
         validation = self.evaluate(self.data.validation, "validation")
-        changed = self._changed_fraction(before)
+        layers = self._layer_selections(before)
         return EpochRecord(
             phase=self.phase,
             epoch=self.epoch,
@@ -129,9 +133,10 @@ class TrainingRun:
             validation_loss=validation.loss,
             validation_accuracy=validation.accuracy,
             learning_rate=rate,
-            changed_fraction=changed,
+            **total_fractions(layers),  # type: ignore[arg-type]
             train_seconds=train_seconds,
             evaluation_seconds=time.perf_counter() - start,
+            layers=layers,
         )
 
     def turn_to(self, phase: Phase) -> None:
@@ -265,6 +270,10 @@ class TrainingRun:
     def _selection(self) -> list[Tensor]:
         return [selection.selected(original) for _, selection, original in selected_weights(self.network)]
 
-    def _changed_fraction(self, before: list[Tensor]) -> float:
-        changed = sum(int((now != then).sum()) for now, then in zip(self._selection(), before, strict=True))
-        return changed / sum(tensor.numel() for tensor in before) if before else 0.0
+    def _layer_selections(self, before: list[Tensor]) -> tuple[LayerSelection, ...]:
+        layers = []
+        for (name, selection, original), then in zip(selected_weights(self.network), before, strict=True):
+            now = selection.selected(original)
+            changed = selection.changed(then, now)
+            layers.append(LayerSelection(name, now.numel(), changed, **selection.described(original, now)))
+        return tuple(layers)

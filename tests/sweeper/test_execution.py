@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from sweeper.launch import Launch
 from sweeper.local_driver import run_local
 from sweeper.orders import Order, Step
 from sweeper.results import trial_epochs, trial_finals
+from sweeper.selections import selection_text, with_epoch
 from sweeper.store import Store
 from tests.sweeper.conftest import CIRCUMSTANCES, a_launch, environment, facts, train
 from trainers.data import load_splits
@@ -39,12 +40,17 @@ def test_trials_read_from_shared_stages_equal_the_same_trials_run_alone_bit_for_
     assert {trial.recipe.selection for trial in shared} == {"greedy", "probabilistic"}
     for trial in [*shared[:4], launch.forest.trials[-1]]:
         alone = TrainingRun(trial.recipe, splits)
-        epochs, peaks = [], []
+        epochs, peaks, snapshots = [], [], []
         for epoch in alone.epochs():
-            epochs.append(vars(epoch))
+            fields = asdict(epoch)
+            snapshots = with_epoch(snapshots, fields["epoch"], fields.pop("layers"))
+            epochs.append(fields)
             peaks.append(alone.costs().peak_memory_bytes)
         stored = trial_epochs(trial, launch.records)
         assert [_timeless(epoch) for epoch in stored] == [_timeless(epoch) for epoch in epochs]
+        stages = [launch.records[key] for key in trial.stages]
+        shared_snapshots = [snapshot for stage in stages for snapshot in stage.selection]
+        assert selection_text(shared_snapshots) == selection_text(snapshots)
         finals = trial_finals(trial, launch.records)
         test, costs = alone.test(), alone.costs()
         assert (finals["test_accuracy"], finals["test_loss"]) == (test.accuracy, test.loss)
