@@ -108,7 +108,7 @@ def _slots(resources: Resources, cluster: dict[str, float]) -> int:
 
 
 class _NotKept:
-    """Tune writes down all that it is given, for `Tuner.restore`: of a large sweep that takes long, and nobody reads it."""
+    """Tune writes down what it is given, for `Tuner.restore`: of a large sweep that takes long, and nobody reads it."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
