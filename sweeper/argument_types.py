@@ -21,11 +21,29 @@ def share_or_none(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be a number or auto, not {text!r}") from None
     if not 0 <= value < 10_000:
         raise argparse.ArgumentTypeError(f"must be a number from 0, not {text}")
     if value > 1 and value != int(value):
         raise argparse.ArgumentTypeError(f"above 1 it must be a whole number, not {text}")
+    return value
+
+
+def share_or_auto(text: str) -> float | str:
+    return text if text == "auto" else share(text)
+
+
+def share_none_or_auto(text: str) -> float | str:
+    return text if text == "auto" else share_or_none(text)
+
+
+def hours(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of hours, not {text!r}") from None
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"must be a number of hours from 0, not {text}")
     return value
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from sweeper.argument_types import count, days, port, seconds, share, share_or_none, status_name
+from sweeper.argument_types import count, days, hours, port, seconds, share_none_or_auto, share_or_auto, status_name
 from trainers.validation import InvalidInput, nearest
 
 # The words of a few arguments: the modules that act on them take long to import, and tests hold these equal to theirs.
@@ -203,12 +203,16 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     added = command(
-        "plan", _plan, "show what a launch would train, and what is stored already", "sweeper plan lenet_splits.yaml"
-    )
+        "plan", _plan, "show what a launch would train, what is stored already, and what it will take",
+        "sweeper plan lenet_options --calibrate --max-parallel 8",
+    )  # fmt: skip
     _add_spec(added)
+    _add_shares(added)
     added.add_argument(
-        "--json", action="store_true", help="trials, stages, epochs_alone, epochs_shared, stored as JSON"
-    )
+        "--calibrate", action="store_true",
+        help="time a few batches of whatever no stored epoch tells of, about a minute at most, and remember it",
+    )  # fmt: skip
+    added.add_argument("--json", action="store_true", help="all of it as JSON")
 
     added = command(
         "launch", _launch, "train what is not stored yet; launching again goes on",
@@ -376,15 +380,7 @@ def _add_resources(parser: argparse.ArgumentParser, again: bool = False) -> None
         "--tracking-optional", action=argparse.BooleanOptionalAction,
         help="start although the tracking server does not answer; catch up later",
     )  # fmt: skip
-    add("--cpus-per-trial", metavar="F", type=share, help=f"CPUs, and threads, of a trial {told('1')}")
-    add(
-        "--gpus-per-trial", metavar="F", type=share_or_none,
-        help=f"GPUs of a trial; 0.25 packs four on one {told('0')}",
-    )  # fmt: skip
-    add(
-        "--max-parallel", metavar="N", type=count,
-        help=f"trials at once {told('as many as the CPUs and GPUs take')}",
-    )  # fmt: skip
+    _add_shares(parser, again)
     add(
         "--ray-address", metavar="HOST:PORT", default=None if again else os.environ.get("RAY_ADDRESS"),
         help=f"join this Ray cluster {told('start Ray on this machine alone')}; the storage must be a shared folder",
@@ -395,6 +391,31 @@ def _add_resources(parser: argparse.ArgumentParser, again: bool = False) -> None
     )  # fmt: skip
     add("--local", action=argparse.BooleanOptionalAction, help="one stage after the other in this process, without Ray")
     add("--download", action=argparse.BooleanOptionalAction, help="download data that are not there (default: do)")
+    add(
+        "--ask-above", metavar="HOURS", type=hours, default=1.0,
+        help="at a terminal, ask before a launch that is estimated at more device-hours (default: %(default)g)",
+    )  # fmt: skip
+    add("--yes", action="store_true", help="never ask")
+
+
+def _add_shares(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    """How trials share what they run on."""
+
+    def told(default: str) -> str:
+        return "(default: as it was launched last)" if again else f"(default: {default})"
+
+    parser.add_argument(
+        "--cpus-per-trial", metavar="F", type=share_or_auto,
+        help=f"CPUs, and threads, of a trial; auto shares out the cores {told('1, and auto on GPUs')}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gpus-per-trial", metavar="F", type=share_none_or_auto,
+        help=f"GPUs of a trial; 0.25 packs four on one, auto as many as its memory takes {told('auto')}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-parallel", metavar="N", type=count,
+        help=f"trials at once {told('as many as the CPUs and GPUs take')}",
+    )  # fmt: skip
 
 
 def _add_tracking(parser: argparse.ArgumentParser, again: bool = False) -> None:

@@ -52,15 +52,24 @@ def describe(device: str, threads: int) -> dict[str, str | int]:
     """The machine and the libraries of this process."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     return {
         "host": platform.node(),
         "process": os.getpid(),
-        "device": f"{device.partition(':')[0]}: {name}",
+        "device": device_name(device) or device,
         "threads": threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def device_name(device: str) -> str | None:
+    """The kind of a device and what it is called, such as 'cpu: Xeon …'; None where there is none here."""
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return f"cpu: {_processor()}"
+    import torch
+
+    return f"{kind}: {torch.cuda.get_device_name(device)}" if torch.cuda.is_available() else None
 
 
 @cache

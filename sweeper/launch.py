@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from search_spaces.labels import arm_labels
+from sweeper.estimates import Estimates
 from sweeper.faults import Failure, Fault
 from sweeper.forest import Forest, Stage, Trial, grow
 from sweeper.orders import Order, Step
@@ -67,6 +68,7 @@ class Launch:
     watchers: list[Watcher] = field(default_factory=list)
     stop_requested: bool = False
     looking: bool = False  # only to be looked at: nothing is started, nothing forgotten
+    estimates: Estimates | None = None  # of how long stages take; without them epochs count
 
     def __post_init__(self) -> None:
         self.labels = arm_labels([trial.recipe for trial in self.forest.trials])
@@ -77,7 +79,8 @@ class Launch:
         self._numbers = {trial.recipe.content_hash(): n for n, trial in enumerate(self.forest.trials)}
         self._read_records(self.forest.stored)
         failed = self._failed_before(self.store.failures())
-        self.schedule = Schedule(self.forest, self.records, failed, self.rule)
+        cost = self.estimates.cost(self.forest) if self.estimates else None
+        self.schedule = Schedule(self.forest, self.records, failed, self.rule, cost)
         self._read_partials(self.forest.stages.keys() - failed.keys())
 
     def add(self, recipes: Sequence[Recipe]) -> list[int]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from search_spaces.labels import arm_labels
-from search_spaces.spec import Spec, expand
-from sweeper.forest import Forest, Stored, plant
-from trainers.recipe import Recipe
-from trainers.validation import InvalidInput
+from search_spaces.spec import Spec
+from sweeper.estimates import Estimates
+from sweeper.faults import Failure
+from sweeper.forecast import Forecast, readable_bytes
+from sweeper.forest import Forest
+from sweeper.scheduling import Schedule
+from sweeper.text_table import in_words, text_table
 
-FlopsPerEpoch = Callable[[Recipe], int]
 ARMS_SHOWN = 60
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -29,6 +31,8 @@ class PlannedArm:
     finetune_epochs: int
     flops: int | None  # of one trial run alone
     trials_stored: int
+    seconds: float | None  # of one trial run alone
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,14 @@ class Plan:
     stages: int
     epochs_alone: int  # if every trial ran by itself
     epochs_shared: int  # if nothing is trained twice
-    epochs_left: int  # not in the store yet
+    epochs_left: int  # neither stored nor failed for good
     stored: int  # stages
     trials_stored: int
     flops_alone: int | None
     flops_shared: int | None
     flops_left: int | None
+    failed: int  # stages that failed for good, and those below them
+    estimate: Forecast | None
     notes: tuple[str, ...] = ()
 
     @property
@@ -66,57 +72,61 @@ class Plan:
 
     def text(self) -> str:
         """All of it as lines for people."""
-        return "\n".join([*_heading(self), "", *_arm_table(self.arms), "", *_totals(self), *self.notes])
+        return "\n".join([*_heading(self), "", *_arm_table(self.arms), "", *_totals(self), *self.estimate_lines])
+
+    def brief(self) -> list[str]:
+        """The same in a few lines, for a launch."""
+        stored = f"{self.stored:,} stages are stored already; {self.epochs_left:,} epochs are left"
+        return [
+            f"{self.name}: {self.trials:,} trials in {len(self.arms):,} arms, {self.stages:,} stages, "
+            f"{self.epochs_shared:,} epochs ({self.epochs_alone:,} if every trial ran alone)",
+            *([stored] if self.stored else []),
+            *self.estimate_lines,
+        ]
+
+    @property
+    def estimate_lines(self) -> list[str]:
+        """What it will take on the machine at hand, and what that rests on."""
+        guessed = ["to measure it: sweeper plan --calibrate"] if self.estimate and self.estimate.is_guessed else []
+        failed = [f"{self.failed:,} stages failed for good: sweeper retry tries them again"] if self.failed else []
+        return [*failed, *(self.estimate.lines if self.estimate else []), *guessed, *self.notes]
 
 
 def make_plan(
-    spec: Spec, forest: Forest, flops_per_epoch: FlopsPerEpoch | None = None, notes: Sequence[str] = ()
+    spec: Spec,
+    forest: Forest,
+    estimates: Estimates,
+    estimate: Forecast | None = None,
+    failed: Mapping[str, Failure] = MappingProxyType({}),
+    notes: Sequence[str] = (),
 ) -> Plan:
-    """The plan of a spec whose recipes were planted as `forest`."""
-    per_epoch = _counted_once(flops_per_epoch or _training_flops_per_epoch)
+    """The plan of a spec whose recipes were planted as `forest`.
+
+    `estimate` says what it takes on some machine, `failed` what no launch but a retry will try again.
+    """
+    left = Schedule(forest, forest.stored, failed).left()
     recipes = [trial.recipe for trial in forest.trials]
-    costs = {key: per_epoch(stage.recipe) for key, stage in forest.stages.items()}
+    flops = {key: estimates.flops(stage) for key, stage in forest.stages.items()}
     in_store = [set(trial.stages) <= forest.stored for trial in forest.trials]
-
-    def flops_of(keys: Sequence[str]) -> int | None:
-        return _total((costs[key], forest.stages[key].epochs) for key in keys)
-
+    per_epoch = estimates.flops_per_epoch
     return Plan(
         name=spec.name,
         description=spec.description,
-        arms=_arms(recipes, in_store, per_epoch),
+        arms=_arms(forest, in_store, estimates),
         trials=len(recipes),
         stages=len(forest.stages),
         epochs_alone=forest.epochs_alone,
         epochs_shared=forest.epochs_shared,
-        epochs_left=forest.epochs_left,
+        epochs_left=sum(stage.epochs for stage in left),
         stored=len(forest.stored),
         trials_stored=sum(in_store),
         flops_alone=_total((per_epoch(recipe), recipe.budget_epochs) for recipe in recipes),
-        flops_shared=_shared_flops(forest, costs),
-        flops_left=flops_of([key for key in forest.stages if key not in forest.stored]),
+        flops_shared=_shared_flops(forest, flops),
+        flops_left=_total((flops[stage.key], 1) for stage in left),
+        failed=len(forest.stages) - len(forest.stored) - len(left),
+        estimate=estimate,
         notes=tuple(notes),
     )
-
-
-def plan_sweep(spec: Spec, stored: Stored | None = None, data_dir: Path | None = None) -> Plan:
-    """The plan of a spec, against a store and the data on this machine. Without the data it does without the store."""
-    recipes = expand(spec)
-    notes = []
-    try:
-        digests = digests_of(recipes, data_dir)
-    except InvalidInput as error:
-        notes.append(f"What is already stored cannot be told without the data: {str(error).splitlines()[0]}")
-        digests = {recipe.dataset: "" for recipe in recipes}
-        stored = None
-    return make_plan(spec, plant(recipes, digests, stored), notes=notes)
-
-
-def digests_of(recipes: Sequence[Recipe], data_dir: Path | None) -> dict[str, str]:
-    """The digest of every data set that the recipes train on. Raises InvalidInput for one that is not there."""
-    from trainers.data import data_digest
-
-    return {name: data_digest(name, data_dir) for name in dict.fromkeys(recipe.dataset for recipe in recipes)}
 
 
 def readable(count: float) -> str:
@@ -127,30 +137,7 @@ def readable(count: float) -> str:
     return f"{count:g} "
 
 
-def _training_flops_per_epoch(recipe: Recipe) -> int | None:
-    from trainers.flops import training_flops_per_epoch
-
-    try:
-        return training_flops_per_epoch(recipe)
-    except InvalidInput:  # a folder of images: how many, only looking tells
-        return None
-
-
-def _counted_once(flops_per_epoch: Callable[[Recipe], int | None]) -> Callable[[Recipe], int | None]:
-    """The same, asked once for all recipes that cannot differ in it."""
-    known: dict[Any, int | None] = {}
-
-    def counted(recipe: Recipe) -> int | None:
-        key = (recipe.network, recipe.padding, recipe.width, recipe.dropout, recipe.dataset, recipe.image_size,
-               recipe.validation_examples)  # fmt: skip
-        if key not in known:
-            known[key] = flops_per_epoch(recipe)
-        return known[key]
-
-    return counted
-
-
-def _total(parts: Any) -> int | None:
+def _total(parts: Iterable[tuple[int | None, int]]) -> int | None:
     total = 0
     for flops, epochs in parts:
         if flops is None:
@@ -159,27 +146,37 @@ def _total(parts: Any) -> int | None:
     return total
 
 
-def _shared_flops(forest: Forest, costs: Mapping[str, int | None]) -> int | None:
+def _shared_flops(forest: Forest, flops: Mapping[str, int | None]) -> int | None:
     """Each epoch of a lineage once, also where stored stages overlap."""
-    furthest: dict[str, tuple[int, int | None]] = {}
+    furthest: dict[str, tuple[int | None, int]] = {}
     for key, stage in forest.stages.items():
-        end, _ = furthest.get(stage.lineage, (0, None))
-        furthest[stage.lineage] = (max(end, stage.end), costs[key])
-    return _total((flops, end) for end, flops in furthest.values())
+        _, end = furthest.get(stage.lineage, (0, 0))
+        whole = flops[key]
+        furthest[stage.lineage] = (None if whole is None else whole // stage.epochs, max(end, stage.end))
+    return _total(furthest.values())
 
 
-def _arms(
-    recipes: Sequence[Recipe], in_store: Sequence[bool], per_epoch: Callable[[Recipe], int | None]
-) -> tuple[PlannedArm, ...]:
+def _arms(forest: Forest, in_store: Sequence[bool], estimates: Estimates) -> tuple[PlannedArm, ...]:
+    recipes = [trial.recipe for trial in forest.trials]
     members: dict[str, list[int]] = {}
     for number, label in enumerate(arm_labels(recipes)):
         members.setdefault(label, []).append(number)
     arms = []
     for label, numbers in members.items():
         first = recipes[numbers[0]]
-        flops = _total([(per_epoch(first), first.budget_epochs)])
-        stored = sum(in_store[number] for number in numbers)
-        arms.append(PlannedArm(label, len(numbers), first.slot_epochs, first.finetune_epochs, flops, stored))
+        memory = estimates.memory(first)
+        arms.append(
+            PlannedArm(
+                label=label,
+                trials=len(numbers),
+                slot_epochs=first.slot_epochs,
+                finetune_epochs=first.finetune_epochs,
+                flops=_total([(estimates.flops_per_epoch(first), first.budget_epochs)]),
+                trials_stored=sum(in_store[number] for number in numbers),
+                seconds=estimates.trial_seconds(first),
+                memory_bytes=memory.bytes if memory else None,
+            )
+        )
     return tuple(arms)
 
 
@@ -188,22 +185,21 @@ def _heading(plan: Plan) -> list[str]:
 
 
 def _arm_table(arms: Sequence[PlannedArm]) -> list[str]:
-    rows = [("arm", "trials", "slot + finetune epochs", "FLOPs a trial", "stored")]
-    for arm in arms[:ARMS_SHOWN]:
-        epochs = f"{arm.slot_epochs} + {arm.finetune_epochs}"
-        flops = "?" if arm.flops is None else f"{readable(arm.flops)}FLOP"
-        rows.append((arm.label, str(arm.trials), epochs, flops, f"{arm.trials_stored}" if arm.trials_stored else "–"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  "
-        + "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
+    headers = ["arm", "trials", "slot + finetune epochs", "FLOPs a trial", "time a trial", "memory", "stored"]
+    rows = [
+        [
+            arm.label,
+            str(arm.trials),
+            f"{arm.slot_epochs} + {arm.finetune_epochs}",
+            "?" if arm.flops is None else f"{readable(arm.flops)}FLOP",
+            "?" if arm.seconds is None else in_words(arm.seconds),
+            "?" if arm.memory_bytes is None else readable_bytes(arm.memory_bytes),
+            str(arm.trials_stored or "–"),
+        ]
+        for arm in arms[:ARMS_SHOWN]
     ]
-    if len(arms) > ARMS_SHOWN:
-        lines.append(f"  … and {len(arms) - ARMS_SHOWN:,} more arms")
-    return lines
+    more = [f"  … and {len(arms) - ARMS_SHOWN:,} more arms"] if len(arms) > ARMS_SHOWN else []
+    return [*textwrap.indent(text_table(headers, rows), "  ").splitlines(), *more]
 
 
 def _totals(plan: Plan) -> list[str]:

@@ -205,9 +205,13 @@ class Schedule:
     def counts(self) -> Counter[StageStatus]:
         return Counter(self._status.values())
 
+    def left(self) -> list[Stage]:
+        """The stages that are neither done, failed nor stopped."""
+        return [stage for key, stage in self.stages.items() if self._status[key] not in OVER]
+
     def epochs_left(self) -> int:
-        """Epochs of the stages that are neither done, failed nor stopped, those running counted in full."""
-        return sum(stage.epochs for key, stage in self.stages.items() if self._status[key] not in OVER)
+        """Epochs of the stages that are left, those running counted in full."""
+        return sum(stage.epochs for stage in self.left())
 
     def trial_status(self, trial: Trial) -> Status:
         """RUNNING as soon as a stage of it has run, whoever it was run for."""

@@ -8,8 +8,9 @@ import hashlib
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from sweeper.atomic import StoreError, remove_old_drafts, replace_file, storage_
 from sweeper.faults import StorageFault
 from sweeper.forest import point_key
 from sweeper.records import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
-from sweeper.storage import Damage
+from sweeper.storage import Damage, is_key
 from sweeper.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -112,6 +113,20 @@ class Store(Unfinished):
                 self._starts[folder] = found[0].start
             spans[int(folder.name.partition("-")[0])] = self._starts[folder]
         return spans
+
+    def newest(self, count: int) -> Iterator[StageRecord]:
+        """The last record of each of the lineages that were written to last, the newest first."""
+
+        def written(lineage: Path) -> int:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                return lineage.stat().st_mtime_ns
+            return 0
+
+        for lineage in nlargest(count, (self.root / "stages").glob("??/*"), key=written):
+            name = _FOLDER.fullmatch(max((folder.name for folder in lineage.glob("*")), default=""))
+            record = self.read(point_key(lineage.name, int(name[1]))) if name and is_key(lineage.name) else None
+            if record is not None:
+                yield record
 
     def epochs_stored(self, lineage: str) -> list[int]:
         """The epochs of a lineage at which a stage ends."""

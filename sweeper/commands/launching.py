@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -12,13 +13,16 @@ from typing import Any
 
 from search_spaces.spec import Limits, Spec, expand, load_spec
 from sweeper.commands.looking import SweepView, projection_of
-from sweeper.commands.running import Driver, RunningLaunch
+from sweeper.commands.planning import Wanted, foresee
+from sweeper.commands.running import INTERRUPTED, Driver, RunningLaunch
 from sweeper.environment import sources, utc_now
 from sweeper.forest import plant
 from sweeper.intervals import Estimating
 from sweeper.launch import Launch, Resources
+from sweeper.plan import Plan
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder, planting
+from sweeper.text_table import in_words
 from sweeper.tracking_address import check_reachable, check_scheme, default_address
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
@@ -38,7 +42,7 @@ def launch(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper launch SPEC`"""
     spec = load_spec(options.spec, options.overrides)
     storage = Path(options.storage).expanduser().absolute()
-    return _launch(options, spec, storage, Resources(**_given(options, RESOURCES)), estimate)
+    return _launch(options, spec, storage, _given(options, RESOURCES), estimate)
 
 
 def resume(options: argparse.Namespace, estimate: Estimating) -> int:
@@ -74,8 +78,8 @@ def _launch_again(options: argparse.Namespace, folder: SweepFolder, estimate: Es
     for name, value in file.manner.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
-    resources = Resources(**{**file.options, **_given(options, RESOURCES)})
-    return _launch(options, load_spec(str(folder.spec_path)), folder.storage, resources, estimate)
+    shares = {**file.options, **_given(options, RESOURCES)}
+    return _launch(options, load_spec(str(folder.spec_path)), folder.storage, shares, estimate)
 
 
 def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -83,8 +87,12 @@ def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def _launch(options: argparse.Namespace, spec: Spec, storage: Path, resources: Resources, estimate: Estimating) -> int:
+def _launch(
+    options: argparse.Namespace, spec: Spec, storage: Path, shares: Mapping[str, Any], estimate: Estimating
+) -> int:
     manner = MANNER | _given(options, MANNER)
+    elsewhere = manner["ray_address"] is not None and not manner["local"]
+    wanted = Wanted(**{**shares, "max_parallel": 1} if manner["local"] else shares, elsewhere=elsewhere)
     if spec.limits != Limits():
         raise InvalidInput("limits: launches do not keep to limits yet, so they must be left out")
     recipes = expand(spec)
@@ -94,26 +102,50 @@ def _launch(options: argparse.Namespace, spec: Spec, storage: Path, resources: R
     _check_tracking(tracking, manner["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
     digests = _check_data(recipes, data_dir, manner["download"])
-    driver = _driver(manner, resources)
+    wanted.given()
     folder = SweepFolder(storage, spec.name)
     with folder.lock():
         folder.forget_stop()
-        file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
-        file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
-        file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
-        file.manner = manner
-        for earlier in file.launches:
-            if earlier["outcome"] == "running":
-                earlier["outcome"] = "killed"  # or it would have said how it ended
-        file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running"})
-        with planting(storage):
-            folder.write(file, spec.to_yaml())
+        with planting(storage):  # also while it asks: what the plan counts on is not to be removed meanwhile
             forest = plant(recipes, digests, store)
+            foresight = foresee(spec, forest, store, wanted)
+            packing = foresight.packing
+            resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
+            print(*foresight.plan.brief(), sep="\n", flush=True)
+            if not _agreed(foresight.plan, options):
+                return INTERRUPTED
+            file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
+            file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
+            file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
+            file.manner = manner
+            for earlier in file.launches:
+                if earlier["outcome"] == "running":
+                    earlier["outcome"] = "killed"  # or it would have said how it ended
+            file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running"})
+            folder.write(file, spec.to_yaml())
+        driver = _driver(manner)
         run = Launch(
-            spec.name, forest, digests, store, resources, sources(), data_dir, save_seconds=manner["save_seconds"]
-        )
+            spec.name, forest, digests, store, resources, sources(), data_dir, save_seconds=manner["save_seconds"],
+            estimates=foresight.estimates,
+        )  # fmt: skip
         projection = projection_of(spec, file, storage)
-        return RunningLaunch(run, folder, file, projection, estimate).carry_out(driver)
+        forecast = foresight.plan.estimate
+        return RunningLaunch(run, folder, file, projection, estimate, forecast).carry_out(driver)
+
+
+def _agreed(plan: Plan, options: argparse.Namespace) -> bool:
+    """Asks before a long launch, where there is somebody to ask."""
+    seconds = plan.estimate.device_seconds if plan.estimate else 0.0
+    if options.yes or seconds <= 3600 * options.ask_above or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    try:
+        answer = input(f"Train for about {in_words(seconds)}? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    print("Nothing was started (--yes never asks, --ask-above HOURS asks later).")
+    return False
 
 
 def _check_tracking(tracking: str, optional: bool) -> None:
@@ -139,30 +171,14 @@ def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool
     return digests
 
 
-def _driver(manner: Mapping[str, Any], resources: Resources) -> Driver:
-    address = manner["ray_address"]
-    if manner["local"] or address is None:
-        _check_resources(resources)
+def _driver(manner: Mapping[str, Any]) -> Driver:
     if manner["local"]:
         from sweeper.local_driver import run_local
 
         return run_local
     from sweeper.ray_session import quiet
 
-    quiet(address)
+    quiet(manner["ray_address"])
     from sweeper.ray_driver import run_on_ray
 
-    return partial(run_on_ray, address=address)
-
-
-def _check_resources(resources: Resources) -> None:
-    """What one trial asks for must be on this machine. (Of a cluster, only Ray can tell.)"""
-    there = {"--cpus-per-trial": os.cpu_count() or 1, "--gpus-per-trial": 0}
-    if resources.gpus_per_trial:
-        import torch
-
-        there["--gpus-per-trial"] = torch.cuda.device_count()
-    for flag, wanted in zip(there, (resources.cpus_per_trial, resources.gpus_per_trial), strict=True):
-        if wanted > there[flag]:
-            unit = "CPU" if "cpu" in flag else "GPU"
-            raise InvalidInput(f"{flag}: {wanted:g} is more than the {there[flag]} {unit}s of this machine")
+    return partial(run_on_ray, address=manner["ray_address"])

@@ -15,6 +15,7 @@ from typing import Any
 
 from sweeper.commands.summary import print_summary, storage_flag
 from sweeper.environment import utc_now
+from sweeper.forecast import Forecast
 from sweeper.intervals import Estimating
 from sweeper.launch import Launch
 from sweeper.progress import Progress, shown
@@ -44,6 +45,7 @@ class RunningLaunch:
     file: SweepFile
     projection: Projection
     estimate: Estimating
+    forecast: Forecast | None = None
     interruptions: list[int] = field(default_factory=list)  # the signals that came
     asked_by: str = ""  # who asked it to stop, from elsewhere
     _ending: threading.Lock = field(default_factory=threading.Lock)
@@ -57,7 +59,6 @@ class RunningLaunch:
 
     def carry_out(self, driver: Driver) -> int:
         """Runs it to its end, and returns the exit code."""
-        self._print_plan()
         self.tracker.start()
         with self._signals(), self._requests():
             try:
@@ -74,7 +75,7 @@ class RunningLaunch:
             stopped = status is not Status.COMPLETED and (self.interruptions or self.asked_by)
             outcome = ("interrupted" if self.interruptions else "stopped") if stopped else lost or status
             self._close(outcome)
-            print_summary(self.run, self.tracker, self.folder, self.file, self.estimate)
+            print_summary(self.run, self.tracker, self.folder, self.file, self.estimate, self.forecast)
             again = f"What is trained is kept; to go on: sweeper resume {self.run.sweep}{storage_flag(self.folder)}"
             if stopped:
                 print(f"\nStopped. {again}", flush=True)
@@ -143,13 +144,3 @@ class RunningLaunch:
         finally:
             over.set()
             thread.join()
-
-    def _print_plan(self) -> None:
-        forest, run = self.run.forest, self.run
-        print(
-            f"{run.sweep}: {len(forest.trials)} trials in {len(set(run.labels))} arms, {len(forest.stages)} stages, "
-            f"{forest.epochs_shared:,} epochs ({forest.epochs_alone:,} if every trial ran alone)"
-        )
-        if run.records:
-            print(f"{len(run.records)} stages are stored already; {run.schedule.epochs_left():,} epochs are left")
-        sys.stdout.flush()

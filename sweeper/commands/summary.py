@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeper.forecast import Forecast, against
 from sweeper.intervals import Estimating, accuracy
 from sweeper.launch import Launch
 from sweeper.results import TrialResult, arm_results, spent
@@ -17,14 +18,21 @@ from sweeper.tracker import Tracker
 from sweeper.tracking_address import without_password
 
 
-def print_summary(run: Launch, tracker: Tracker, folder: SweepFolder, file: SweepFile, estimate: Estimating) -> None:
-    """The end of a launch."""
+def print_summary(
+    run: Launch,
+    tracker: Tracker,
+    folder: SweepFolder,
+    file: SweepFile,
+    estimate: Estimating,
+    forecast: Forecast | None = None,
+) -> None:
+    """The end of a launch, held against what it was thought to take."""
     results = run.results()
     print()
     print(arms_table(results, estimate))
     print()
     print(totals(run, results, file))
-    for line in [*failures(run, results), *damages(run)]:
+    for line in [*taken(run, file, forecast), *failures(run, results), *damages(run)]:
         print(line)
     print(*where(tracker, folder, file), sep="\n")
 
@@ -55,6 +63,17 @@ def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile) -> str:
     parts += [f"{counts[Status.FAILED]} failed"] if counts[Status.FAILED] else []
     wall = f" in {in_words(file.wall_seconds)}" if file.wall_seconds else ""
     return f"{', '.join(parts)}; {epochs:,} epochs trained, {in_words(seconds)} of training{wall}."
+
+
+def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
+    """What this launch trained, against what that was estimated to take."""
+    trained = [key for key in run.records if key not in run.forest.stored]
+    if forecast is None or run.estimates is None or not trained:
+        return []
+    expected = sum(run.estimates.seconds(run.forest.stages[key]) or 0.0 for key in trained)
+    took = sum(run.records[key].train_seconds + run.records[key].evaluation_seconds for key in trained)
+    is_whole = run.sweep_status() is Status.COMPLETED
+    return [against(forecast, expected, took, float(file.launches[-1]["seconds"]), is_whole)]
 
 
 def failures(run: Launch, results: Sequence[TrialResult]) -> list[str]:

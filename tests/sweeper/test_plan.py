@@ -8,8 +8,13 @@ import sys
 import pytest
 
 from search_spaces.spec import Spec, bundled_specs, expand, load_spec
+from sweeper.cli import main
+from sweeper.commands import planning
+from sweeper.estimates import Estimates, Machine, Sample, Work
+from sweeper.forecast import against, forecast, readable_bytes, width
 from sweeper.forest import plant
-from sweeper.plan import Plan, make_plan, plan_sweep, readable
+from sweeper.packing import Hardware
+from sweeper.plan import Plan, make_plan, readable
 
 SPLITS = {
     "name": "splits",
@@ -35,10 +40,15 @@ class HoldsAll:
         return key in self.forest.stages
 
 
-def planned(spec_fields, stored=None, flops=lambda recipe: 1000) -> Plan:
+def estimates(flops=lambda recipe: 1000, samples=()):
+    return Estimates(samples, Machine("cpu", "cpu: Xeon", 1), flops, lambda recipe: 5 * 2**20)
+
+
+def planned(spec_fields, stored=None, flops=lambda recipe: 1000, samples=()) -> Plan:
     spec = Spec.parse(spec_fields)
-    recipes = expand(spec)
-    return make_plan(spec, plant(recipes, {"digits": "d", "mnist": "m"}, stored), flops)
+    forest = plant(expand(spec), {"digits": "d", "mnist": "m"}, stored)
+    known = estimates(flops, samples)
+    return make_plan(spec, forest, known, forecast(forest, known, 2, "2 at once"))
 
 
 def test_a_plan_counts_what_the_sweep_takes_alone_and_shared():
@@ -78,7 +88,7 @@ def test_the_json_holds_at_least_what_scripts_rely_on():
 def test_the_text_shows_every_arm_and_the_totals():
     text = planned(SPLITS).text()
     assert "splits\n  Two splits of ten epochs, beside learned weights." in text
-    assert ["K=8 GS, 2+8 epochs", "2", "2 + 8", "10 kFLOP", "–"] in [
+    assert ["K=8 GS, 2+8 epochs", "2", "2 + 8", "10 kFLOP", "1 s", "5 MiB", "–"] in [
         re.split(r"  +", row.strip()) for row in text.split("\n")
     ]
     assert "6 trials of 3 arms, in 10 stages" in text
@@ -110,12 +120,6 @@ def test_flops_are_counted_once_for_recipes_that_cannot_differ():
     assert len(asked) == 3
 
 
-def test_without_the_data_a_plan_does_without_the_store_and_says_so(tmp_path):
-    plan = plan_sweep(Spec.parse({**SPLITS, "recipe": {**SPLITS["recipe"], "dataset": "mnist"}}), data_dir=tmp_path)
-    assert plan.stored == 0
-    assert "What is already stored cannot be told without the data" in plan.text()
-
-
 @pytest.mark.parametrize("count, text", [(0, "0 "), (999, "999 "), (1000, "1 k"), (1.234e12, "1.23 T"), (5e18, "5 E")])
 def test_large_counts_read_well(count, text):
     assert readable(count) == text
@@ -125,7 +129,7 @@ def test_large_counts_read_well(count, text):
 def test_every_bundled_spec_plans(name):
     spec = load_spec(name)
     recipes = expand(spec)
-    plan = make_plan(spec, plant(recipes, {recipe.dataset: "d" for recipe in recipes}), lambda recipe: 1)
+    plan = make_plan(spec, plant(recipes, {recipe.dataset: "d" for recipe in recipes}), estimates(lambda recipe: 1))
     assert plan.trials == len(recipes) > 0
     assert plan.epochs_left == plan.epochs_shared <= plan.epochs_alone == plan.flops_alone
     assert len(plan.arms) == len({recipe.arm_hash() for recipe in recipes})
@@ -134,9 +138,137 @@ def test_every_bundled_spec_plans(name):
 def test_planning_without_flops_needs_no_torch():
     code = (
         "import sys, sweeper.plan; from search_spaces.spec import *; from sweeper.forest import plant;"
-        "spec = load_spec('digits_quickstart');"
-        "sweeper.plan.make_plan(spec, plant(expand(spec), {'digits': 'd'}), lambda recipe: 1);"
+        "from sweeper.estimates import *; spec = load_spec('digits_quickstart');"
+        "known = Estimates((), Machine('cpu', None, 1), lambda recipe: 1, lambda recipe: 1);"
+        "sweeper.plan.make_plan(spec, plant(expand(spec), {'digits': 'd'}), known);"
         "print([name for name in ('torch', 'ray', 'mlflow') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+# What it takes
+
+
+def epochs(phase, seconds, **recipe) -> Sample:
+    fields = expand(Spec.parse({**SPLITS, "recipe": {**SPLITS["recipe"], **recipe}}))[0]
+    return Sample(Work.of(fields, phase), "cpu: Xeon", 1, 1000, seconds, 7 * 2**20)
+
+
+def test_a_forecast_adds_up_what_is_left_and_says_how_it_is_known():
+    plan = planned(SPLITS, samples=[epochs("slot", 30.0), epochs("finetune", 10.0)])
+    estimate = plan.estimate
+    slot, weights = 2 * 6 * 30.0, 2 * (8 + 4 + 10) * 10.0
+    assert estimate.device_seconds == slot + weights
+    assert estimate.device_seconds_alone == 2 * (2 * 30 + 8 * 10 + 6 * 30 + 4 * 10 + 10 * 10)
+    assert estimate.bound_seconds <= estimate.wall_seconds + 1e-9 <= estimate.device_seconds + 10
+    assert estimate.sources == {"measured": 1.0}
+    assert (estimate.memory_bytes, estimate.memory_source) == (7 * 2**20, "measured")
+    assert [arm.seconds for arm in plan.arms] == [140.0, 220.0, 100.0]
+    text = plan.text()
+    assert "estimate: 13 min of training, 7 min with 2 at once" in text
+    assert "known from: 100 % measured" in text
+    assert "memory: up to 7 MiB a trial (measured)" in text
+    assert "--calibrate" not in text
+    assert json.loads(json.dumps(plan.as_dict()))["estimate"]["device_seconds"] == estimate.device_seconds
+
+
+def test_a_forecast_counts_only_what_is_not_stored():
+    half = plant(expand(Spec.parse({**SPLITS, "seeds": [0]})), {"digits": "d"})
+    samples = [epochs("slot", 30.0), epochs("finetune", 10.0)]
+    assert planned(SPLITS, HoldsAll(half), samples=samples).estimate.device_seconds == 6 * 30 + 22 * 10
+    whole = planned({**SPLITS, "seeds": [0]}, HoldsAll(half), samples=samples)
+    assert whole.estimate.device_seconds == 0
+    assert "estimate" not in whole.text()
+
+
+def test_a_forecast_that_rests_on_an_assumption_says_so_and_how_to_do_better():
+    text = planned(SPLITS, samples=[epochs("slot", 30.0)], flops=lambda recipe: 2 * 10**11).text()
+    assert "known from: 55 % FLOPs at an assumed 20 GFLOP/s, 45 % measured" in text
+    assert "to measure it: sweeper plan --calibrate" in text
+
+
+def test_where_no_time_can_be_told_there_is_no_forecast():
+    plan = planned(SPLITS, flops=lambda recipe: None)
+    assert plan.estimate is None
+    assert "estimate" not in plan.text()
+
+
+def test_as_many_stages_can_run_at_the_same_time_as_there_are_ends_of_paths_left():
+    forest = plant(expand(Spec.parse(SPLITS)), {"digits": "d"})
+    assert width(forest) == 6
+    half = plant(expand(Spec.parse({**SPLITS, "seeds": [0]})), {"digits": "d"})
+    assert width(plant(expand(Spec.parse(SPLITS)), {"digits": "d"}, HoldsAll(half))) == 3
+
+
+def test_estimate_and_actual_are_told_together():
+    estimate = planned(SPLITS, samples=[epochs("slot", 30.0), epochs("finetune", 10.0)]).estimate
+    said = against(estimate, 800.0, 1000.0, 600.0, is_whole=True)
+    assert said == (
+        "Estimated at 13 min of training, and took 17 min; 7 min of wall clock, and took 10 min (measured)."
+    )
+    assert against(estimate, 400.0, 500.0, 600.0, is_whole=False) == (
+        "Estimated at 7 min of training, and took 8 min (measured)."
+    )
+
+
+@pytest.mark.parametrize("count, text", [(1, "1 MiB"), (300 * 2**20, "300 MiB"), (2**30, "1 GiB"), (2**36, "64 GiB")])
+def test_bytes_read_well(count, text):
+    assert readable_bytes(count) == text
+
+
+# The command
+
+
+def plan_command(capsys, *arguments):
+    assert main(["plan", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_plan_needs_no_data(tmp_path, capsys):
+    out = plan_command(
+        capsys, "digits_quickstart", "--set", "recipe.dataset=mnist", "--data-dir", tmp_path, "--storage", tmp_path
+    )
+    assert "Planned with mnist as it was published, without looking at it" in out
+    assert "stored already: 0 stages" in out
+    folders = plan_command(capsys, "edge_popup_imagenet", "--data-dir", tmp_path, "--storage", tmp_path)
+    assert "What is already stored cannot be told without the data" in folders
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_is_of_the_machine_that_it_is_asked_for(trained, tmp_path, capsys, monkeypatch):
+    spec, _ = trained
+    monkeypatch.setattr(planning, "hardware_here", lambda: Hardware(8))
+    out = plan_command(capsys, spec, "--storage", tmp_path, "--max-parallel", 2, "--cpus-per-trial", "auto")
+    assert "2 trials at once, each with 4 threads: 8 cores for 2 at once" in out
+    monkeypatch.setattr(planning, "hardware_here", lambda: Hardware(8, 2, 80 * 2**30))
+    out = plan_command(capsys, spec, "--storage", tmp_path)
+    assert re.search(r"8 trials at once, each with 0.25 GPUs and 1 thread: 4 on a GPU, \d+ would fit", out)
+    assert "at an assumed 2000 GFLOP/s" in out
+    out = plan_command(capsys, spec, "--storage", tmp_path, "--gpus-per-trial", 0)
+    assert "8 trials at once, each with 1 thread" in out
+
+
+def test_a_calibration_is_remembered_and_counts_until_something_is_measured(trained, tmp_path, capsys):
+    spec, storage = trained
+    before = json.loads(plan_command(capsys, spec, "--storage", tmp_path, "--json"))
+    assert all("assumed" in why for why in before["estimate"]["sources"])
+    fields = json.loads(plan_command(capsys, spec, "--storage", tmp_path, "--json", "--calibrate"))
+    assert fields["estimate"]["sources"] == {"calibrated": 1.0}
+    again = json.loads(plan_command(capsys, spec, "--storage", tmp_path, "--json"))
+    assert again["estimate"] == fields["estimate"]
+    other = json.loads(plan_command(capsys, spec, "--storage", storage, "--json", "--set", "seeds=[7, 8]"))
+    assert other["estimate"]["sources"] == {"measured": 1.0}
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--gpus-per-trial", "9"], "--gpus-per-trial: 9 is more than the 0 GPUs of this machine"),
+        (["--cpus-per-trial", "999"], "--cpus-per-trial: 999 is more than the"),
+    ],
+)
+def test_more_than_the_machine_has_is_refused(flags, message, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(planning, "hardware_here", lambda: Hardware(8))
+    assert main(["plan", str(trained[0]), "--storage", str(tmp_path), *flags]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,233 @@
+"""What the driver does for a sweep of thousands of trials: python -m benchmarks.scale --trials 1000 3000 10000
+
+Only training is left out: 64 logical workers return recorded curves and write real records to a real store. Everything
+else is real: planting, the launch with its schedule and progress, the projection to MLflow on SQLite, the report, and
+launching again what is stored. CPU seconds, so that a busy machine does not matter; each size in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import io
+import json
+import math
+import pstats
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from heapq import heappop, heappush
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+import torch
+
+from benchmarks.report import made_up_recipes
+from reports import build_report
+from sweeper.estimates import Estimates, machine_here, measured
+from sweeper.forecast import forecast
+from sweeper.forest import Forest, Stage, plant
+from sweeper.launch import Launch, Resources
+from sweeper.orders import Order, Step
+from sweeper.progress import Progress, shown
+from sweeper.store import StageRecord, Store
+from sweeper.tracked_runs import SweepFacts
+from sweeper.tracker import Tracker
+from sweeper.tracking import Projection
+from trainers.numerics import NUMERICS_VERSION
+from trainers.training import EpochRecord
+
+SWEEP = "many"
+STATE = {"state": torch.zeros(1)}
+ENVIRONMENT = {"host": "node", "device": "cpu: recorded", "threads": 1, "git_commit": "", "version": "", "sweep": SWEEP}
+
+
+class Stopwatch:
+    """CPU seconds by what they went into."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        started = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.process_time() - started
+
+
+def recorded(stage: Stage) -> list[dict[str, Any]]:
+    """A curve as it was recorded, more or less: what it says does not matter here, how long it is does."""
+    before = 0 if stage.phase == "slot" else stage.recipe.slot_epochs
+    rows = []
+    for epoch in range(stage.start + 1, stage.end + 1):
+        total = before + epoch
+        accuracy = 0.98 - 0.5 * math.exp(-total / 7) - 0.02 / (stage.recipe.options or 1)
+        loss = 1.1 - accuracy + 1e-3 * (hash((stage.key, epoch)) % 100)
+        record = EpochRecord(stage.phase, epoch, total, loss, accuracy, loss, accuracy, 0.1, 0.01, 1.31, 0.04)
+        rows.append(asdict(record))
+    return rows
+
+
+def as_trained(order: Order, stage: Stage, epochs: list[dict[str, Any]]) -> StageRecord:
+    """The record that a worker would write."""
+    return StageRecord(
+        key=stage.key, parent=stage.parent, lineage=stage.lineage, phase=stage.phase, start=stage.start, end=stage.end,
+        recipe=stage.recipe.model_dump(mode="json", exclude_none=True), data_digest=order.digest,
+        numerics_version=NUMERICS_VERSION, epochs=epochs, test_accuracy=epochs[-1]["validation_accuracy"],
+        test_loss=0.1, flops=81_000_000_000 * len(epochs), train_seconds=1.31 * len(epochs),
+        evaluation_seconds=0.04 * len(epochs), peak_memory_bytes=240_000_000, state_bytes=4_000_000,
+        stored_bits_per_weight=3.0, environment=ENVIRONMENT, started_at="2026-01-01", ended_at="2026-01-01",
+    )  # fmt: skip
+
+
+def drive(launch: Launch, workers: int, watch: Stopwatch) -> int:
+    """Runs a launch to its end as Ray's driver does, an answer an epoch; returns how many answers it took."""
+    progress = Progress(launch)
+    launch.watchers.append(progress)
+    running: list[tuple[float, int, str, Iterator[Step]]] = []
+    now, answers = 0.0, 0
+    with shown(progress, io.StringIO()) as refresh:
+        while not launch.is_over:
+            with watch("driver"):
+                order = launch.next_order() if len(running) < workers else None
+                sent = json.dumps(order.as_dict()) if order else ""
+            if sent:
+                with watch("workers"):
+                    steps = train(Order(**json.loads(sent)))
+                heappush(running, (now + 1.35, answers, order.stage["key"] if order else "", steps))
+                continue
+            now, _, key, steps = heappop(running)
+            with watch("workers"):
+                said = json.dumps(next(steps).as_dict())
+            with watch("driver"):
+                step = Step.from_dict(json.loads(said))
+                launch.take(key, step)
+                refresh()
+            answers += 1
+            if not step.done:
+                heappush(running, (now + 1.35, answers, key, steps))
+    return answers
+
+
+def train(order: Order) -> Iterator[Step]:
+    """A worker's answers, an epoch each."""
+    stage = order.read_stage()
+    epochs = recorded(stage)
+    for number, epoch in enumerate(epochs, 1):
+        if number == len(epochs):
+            Store(Path(order.storage)).write(as_trained(order, stage, epochs), STATE)
+        yield Step([epoch], stage.end if number == len(epochs) else stage.start, number == len(epochs))
+
+
+def planted(trials: int, store: Store, watch: Stopwatch, what: str) -> Forest:
+    with watch(f"recipes for {what}"):
+        recipes = list(islice(made_up_recipes(), trials))
+    with watch(what):
+        return plant(recipes, {"mnist": "d"}, store)
+
+
+def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, Any]:
+    """One size, from the first plan to the report."""
+    watch = Stopwatch()
+    profiler = cProfile.Profile() if profile else None
+    # What a disk takes for a flush is the workers' time, and they are many.
+    with TemporaryDirectory() as name, mock.patch("os.fsync"):
+        folder = Path(name)
+        store = Store(folder)
+        forest = planted(trials, store, watch, "plant")
+        with watch("estimate"):
+            estimates = Estimates(measured(store, forest), machine_here("cpu", 1))
+            forecast(forest, estimates, workers)
+        with watch("start"):
+            launch = Launch(SWEEP, forest, {"mnist": "d"}, store, Resources(), {}, estimates=estimates)
+        if profiler:
+            profiler.enable()
+        answers = drive(launch, workers, watch)
+        if profiler:
+            profiler.disable()
+            pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(25)
+        found: dict[str, Any] = {"trials": trials, "stages": len(forest.stages), "answers": answers}
+        found["driver_megabytes"] = megabytes()
+        again = planted(trials, store, watch, "plant again")
+        with watch("start again"):
+            assert Launch(SWEEP, again, {"mnist": "d"}, store, Resources(), {}, looking=True).is_over
+        with watch("summary"):
+            launch.results()
+        if tracked:
+            found |= track(launch, folder, watch)
+        return {**found, "cpu_seconds": {what: round(seconds, 2) for what, seconds in watch.seconds.items()}}
+
+
+def track(launch: Launch, folder: Path, watch: Stopwatch) -> dict[str, Any]:
+    """MLflow brought up to date once, looked through once more with nothing to do, and reported."""
+    address = f"sqlite:///{folder}/mlflow.db"
+    projection = Projection(address, str(folder / "artifacts"), SweepFacts(SWEEP, "", "name: many\n", "s" * 64, {}))
+    tracker = Tracker(projection, launch, lambda: 1.0)
+    started = time.perf_counter()
+    with watch("MLflow"):
+        tracker.start()
+        tracker.close(3600.0)
+    wall = time.perf_counter() - started
+    assert tracker.behind() == 0, tracker.problem
+    with watch("MLflow, nothing new"):
+        idle = Tracker(projection, launch, lambda: 1.0)
+        idle.start()
+        idle.close(3600.0)
+    with watch("report"):
+        build_report([SWEEP], address, folder / "report")
+    size = (folder / "mlflow.db").stat().st_size
+    return {"mlflow_wall_seconds": round(wall, 1), "mlflow_megabytes": size // 2**20, "megabytes": megabytes()}
+
+
+def megabytes() -> int:
+    """The most memory this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs="+", default=[1000, 3000, 10_000])
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--no-tracking", action="store_true", help="without MLflow and the report")
+    parser.add_argument("--profile", action="store_true", help="where the driver's time goes, on stderr")
+    parser.add_argument("--here", action="store_true", help="in this process")
+    arguments = parser.parse_args()
+    if arguments.here:
+        for trials in arguments.trials:
+            print(json.dumps(run(trials, arguments.workers, not arguments.no_tracking, arguments.profile)))
+        return
+    rows = []
+    flags = [flag for flag in ("--no-tracking", "--profile") if getattr(arguments, flag[2:].replace("-", "_"))]
+    for trials in arguments.trials:
+        command = [sys.executable, "-m", "benchmarks.scale", "--here", "--trials", str(trials), *flags]
+        done = subprocess.run(
+            [*command, "--workers", str(arguments.workers)], stdout=subprocess.PIPE, text=True, check=True
+        )
+        rows.append(json.loads(done.stdout))
+        print(json.dumps(rows[-1]), flush=True)
+    names = list(rows[0]["cpu_seconds"])
+    print("\n" + "CPU seconds".ljust(28) + "".join(f"{row['trials']:>12,}" for row in rows) + "   growth")
+    for name in names:
+        seconds = [row["cpu_seconds"][name] for row in rows]
+        print(name.ljust(28) + "".join(f"{value:>12.2f}" for value in seconds) + f"   {growth(rows, seconds)}")
+
+
+def growth(rows: list[dict[str, Any]], seconds: list[float]) -> str:
+    """The power of the number of trials that it grows with, from the first size to the last."""
+    if len(rows) < 2 or min(seconds) < 0.01:
+        return ""
+    power = math.log(seconds[-1] / seconds[0]) / math.log(rows[-1]["trials"] / rows[0]["trials"])
+    return f"n^{power:.2f}"
+
+
+if __name__ == "__main__":
+    main()
