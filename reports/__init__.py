@@ -15,9 +15,10 @@ def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path) -> Path:
     # Here, so that importing this package costs nothing until a report is wanted.
     from reports.composition import compose
     from reports.links import Links
-    from reports.runs import read_curves, read_sweeps
+    from reports.runs import read_curves, read_sweeps, read_texts
     from reports.writing import write
 
     tracked = read_sweeps(sweeps, tracking_uri)
-    document, table = compose(tracked, Links.of(tracking_uri), partial(read_curves, tracking_uri=tracking_uri))
+    readers = partial(read_curves, tracking_uri=tracking_uri), partial(read_texts, tracking_uri=tracking_uri)
+    document, table = compose(tracked, Links.of(tracking_uri), *readers)
     return write(document, table, out)

@@ -17,11 +17,12 @@ from reports.formats import counted, listed, percent, points
 from reports.links import Links
 from reports.reference import with_published
 from reports.runs import Sweep, Tracked
+from reports.selection_section import ReadTexts, selection_sections
 from reports.statistics import welch
 from reports.tables import arm_table, budget_table, choice_table, numbers, published_table, trial_table
 
 
-def compose(tracked: Tracked, links: Links, read: ReadCurves) -> tuple[Document, pd.DataFrame]:
+def compose(tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts) -> tuple[Document, pd.DataFrame]:
     """The whole report, and the arms of all sweeps as one table of numbers.
 
     Sweeps stand side by side; what compares across sweeps counts a trial that they share once.
@@ -40,6 +41,7 @@ def compose(tracked: Tracked, links: Links, read: ReadCurves) -> tuple[Document,
         its_arms = arms[arms["sweep"] == sweep.name].reset_index(drop=True)
         pictures = [*figures_of(its_arms, anchor), *curves_of(its_arms, anchor, read)]
         sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, len(names) == 1))
+    sections += selection_sections(pooled, read, read_texts)
     sections.append(provenance.section(tracked, links))
     title = names[0] if len(names) == 1 else counted(len(names), "sweep")
     return Document(title, tracked.sweeps[0].description if len(names) == 1 else listed(names), sections), numbers(arms)

@@ -35,6 +35,7 @@ class Curve:
 
 ACCURACY = Curve("validation_accuracy", "training", "Validation accuracy")
 CHANGED = Curve("changed_fraction", "changed", "Share of connections whose selection changed in an epoch", True)
+EXTREMES = Curve("extreme_fraction", "extremes", "Share of connections that use their smallest or largest value")
 
 
 def curves_of(arms: pd.DataFrame, name: str, read: ReadCurves) -> list[Figure]:
@@ -45,13 +46,12 @@ def curves_of(arms: pd.DataFrame, name: str, read: ReadCurves) -> list[Figure]:
         chosen = pd.DataFrame(
             [best_by(family, "validation_accuracy") for _, family in problem.groupby("family", sort=False)]
         )
-        found += _against_epochs(ACCURACY, chosen, f"{name}-{ACCURACY.name}{suffix}", read)
-        machines = chosen[(chosen["method"] == "slot_machine") & (chosen["options"] > 1)]
-        found += _against_epochs(CHANGED, machines, f"{name}-{CHANGED.name}{suffix}", read)
+        found += along_epochs(ACCURACY, chosen, f"{name}-{ACCURACY.name}{suffix}", read)
     return found
 
 
-def _against_epochs(curve: Curve, arms: pd.DataFrame, name: str, read: ReadCurves) -> Iterator[Figure]:
+def along_epochs(curve: Curve, arms: pd.DataFrame, name: str, read: ReadCurves) -> Iterator[Figure]:
+    """The picture of one metric, a line per arm; nothing where no two epochs have it. Accuracy against time too."""
     points = _means(curve, arms, read)
     if points.empty or points["x"].nunique() < 2:
         return

@@ -220,6 +220,36 @@ def along_training(points: pd.DataFrame, x_label: str, y_label: str, logarithmic
         return themed(_svg(figure), words.name, words.title, words.description)
 
 
+def shares_over(points: pd.DataFrame, x_label: str, y_label: str, chance: float, words: Words) -> str:
+    """A line per series over ranks or quarters, its 95 % interval as a shade; the same in the first epoch dotted.
+
+    points: series, family, style (0-3), first, x, value, half_width (fractions). chance: a line across, a fraction.
+    """
+    ends = []
+    with _axes(right=1 - room_for(points["series"])) as (figure, axes):
+        axes.axhline(100 * chance, color=FAINT, linewidth=0.8)
+        for (name, first), series in points.groupby(["series", "first"], sort=False):
+            colour = COLOURS[series["family"].iloc[0]][0]
+            value, half_width = 100 * series["value"], 100 * series["half_width"].fillna(0)
+            faint: dict[str, Any] = {"linestyle": LINES[2], "linewidth": 0.9, "alpha": 0.55}
+            style: dict[str, Any] = {"linestyle": LINES[series["style"].iloc[0]], "linewidth": 1.4}
+            axes.plot(series["x"], value, color=colour, **(faint if first else style))
+            if not first:
+                axes.fill_between(
+                    series["x"], (value - half_width).clip(lower=0), (value + half_width).clip(upper=100),
+                    color=colour, alpha=0.12, linewidth=0,
+                )  # fmt: skip
+                ends.append((float(value.iloc[-1]), str(name), colour))
+        axes.margins(x=0.01)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True))
+        axes.set_xlabel(x_label)
+        axes.text(-0.075, 1.03, y_label, transform=axes.transAxes, fontsize=9.5, color=FAINT)
+        label_ends(axes, ends)
+        return themed(_svg(figure), words.name, words.title, words.description)
+
+
 @contextmanager
 def _axes(
     left: float = 0.07, right: float = 0.98, top: float = 0.36, bottom: float = 0.52, height: float = 4.1

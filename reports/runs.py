@@ -116,6 +116,13 @@ def read_curves(run_ids: Sequence[str], metric: str, tracking_uri: str) -> pd.Da
     return frame.drop_duplicates(["run_id", "epoch"], keep="last").sort_values(["run_id", "epoch"], ignore_index=True)
 
 
+def read_texts(run_ids: Sequence[str], path: str, tracking_uri: str) -> dict[str, str]:
+    """The text of one artifact of each of a few runs, a request each; runs that lack it are left out."""
+    client = _client(tracking_uri)
+    texts = {run_id: _artifact(client, run_id, path) for run_id in run_ids}
+    return {run_id: text for run_id, text in texts.items() if text}
+
+
 def _curves(client: MlflowClient, run_ids: list[str], metric: str) -> list[tuple[str, int, float]]:
     store = client._tracking_client.store  # the public client reads curves one run at a time, 49 ms each
     if hasattr(store, "get_metric_history_bulk"):

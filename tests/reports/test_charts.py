@@ -206,8 +206,8 @@ def test_curves_are_drawn_for_the_best_arm_of_each_family_and_read_in_few_reques
         return made_up_curves(runs, metric)
 
     found = {figure.name: figure for figure in curves_of(arms(digits_sweep()), "s", read)}
-    assert set(found) == {"s-training", "s-training-time", "s-changed"}
-    assert asked == [(12, "validation_accuracy"), (9, "changed_fraction")]
+    assert set(found) == {"s-training", "s-training-time"}
+    assert asked == [(12, "validation_accuracy")]
     data = found["s-training"].data
     assert data["series"].nunique() == 4
     last = data[data["epoch"] == 40]
