@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         answer(parser)
     options = parser.parse_args(arguments)
+    options.given = _given(arguments)
     try:
         return int(options.run(options))
     except InvalidInput as error:
@@ -51,6 +52,10 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _launch(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from sweeper.commands.on_cluster import launch_on_cluster
+
+        return launch_on_cluster(options)
     from reports.statistics import estimate
     from sweeper.commands.launching import launch
 
@@ -58,12 +63,20 @@ def _launch(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from sweeper.commands.on_cluster import stop_on_cluster
+
+        return stop_on_cluster(options)
     from sweeper.commands.stopping import stop
 
     return stop(options)
 
 
 def _resume(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from sweeper.commands.on_cluster import again_on_cluster
+
+        return again_on_cluster(options)
     from reports.statistics import estimate
     from sweeper.commands.launching import resume
 
@@ -71,6 +84,10 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _retry(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from sweeper.commands.on_cluster import again_on_cluster
+
+        return again_on_cluster(options)
     from reports.statistics import estimate
     from sweeper.commands.launching import retry
 
@@ -78,10 +95,26 @@ def _retry(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from sweeper.commands.on_cluster import status_on_cluster
+
+        return status_on_cluster(options)
     from reports.statistics import estimate
     from sweeper.commands.looking import status
 
     return status(options, estimate)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from sweeper.commands.on_cluster import logs_on_cluster
+
+    return logs_on_cluster(options)
+
+
+def _data(options: argparse.Namespace) -> int:
+    from sweeper.commands.data import data
+
+    return data(options)
 
 
 def _runs(options: argparse.Namespace) -> int:
@@ -220,6 +253,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_spec(added)
     _add_resources(added)
+    _add_cluster(added, submits=True)
 
     added = command(
         "stop", _stop, "stop a launch that runs, here or on another machine: it finishes its epochs and saves",
@@ -227,21 +261,32 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_sweep(added)
     added.add_argument("--no-wait", action="store_true", help="ask, and do not wait until it has stopped")
+    _add_cluster(added)
 
     added = command(
         "resume", _resume, "go on with a sweep as it was launched last", "sweeper resume lenet_options --max-parallel 4"
     )
     _add_sweep(added)
     _add_resources(added, again=True)
+    _add_cluster(added, submits=True)
 
     added = command("retry", _retry, "launch again what failed, as it was launched last", "sweeper retry lenet_options")
     _add_sweep(added)
     _add_resources(added, again=True)
+    _add_cluster(added, submits=True)
 
     added = command("status", _status, "show how far sweeps are", "sweeper status lenet_options")
+    _add_cluster(added)
     _add_sweep(added, "one sweep in detail (default: all, a line each)", nargs="?")
     added.add_argument("--watch", action="store_true", help="again and again, as long as a launch runs")
     added.add_argument("--json", action="store_true", help="as JSON")
+
+    added = command(
+        "logs", _logs, "show what a sweep on a cluster says, until it ends",
+        "sweeper logs lenet_options --cluster http://HOST:8265", stored=False,
+    )  # fmt: skip
+    added.add_argument("sweep", metavar="SWEEP", help="a sweep that was launched there")
+    _add_cluster(added, needed=True)
 
     added = command(
         "runs", _runs, "list the trials of a sweep",
@@ -323,6 +368,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     added = command(
+        "data", _data, "download data sets, and see that every file is the published one",
+        "sweeper data fetch mnist cifar10 --data-dir /data", stored=False,
+    )  # fmt: skip
+    added.add_argument("action", metavar="fetch|check", choices=["fetch", "check"], help="what to do")
+    added.add_argument("datasets", metavar="DATASET", nargs="*", help="which (check: all, unless some are named)")
+    _add_data(added)
+    added.add_argument("--mirror", metavar="URL", help="fetch URL/DATASET/FILE instead of where it is published")
+
+    added = command(
         "schema", _schema, "write the JSON Schema of a spec, by which editors complete and check it",
         "sweeper schema -o sweep.schema.json", stored=False,
     )  # fmt: skip
@@ -334,6 +388,16 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     added.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     return parser
+
+
+def _given(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """What the command line says, without what is the default on this machine."""
+    parser = build_parser()
+    for command in _subparsers(parser):
+        for action in command._actions:
+            action.default = argparse.SUPPRESS
+    said = vars(parser.parse_args(arguments))
+    return {name: value for name, value in said.items() if name not in ("command", "run")}
 
 
 def _completed(action: argparse.Action, by: Callable[..., Iterable[str]]) -> None:
@@ -416,6 +480,21 @@ def _add_shares(parser: argparse.ArgumentParser, again: bool = False) -> None:
         "--max-parallel", metavar="N", type=count,
         help=f"trials at once {told('as many as the CPUs and GPUs take')}",
     )  # fmt: skip
+
+
+def _add_cluster(parser: argparse.ArgumentParser, submits: bool = False, needed: bool = False) -> None:
+    default = os.environ.get("SWEEPER_CLUSTER") or None
+    parser.add_argument(
+        "--cluster", metavar="URL", default=default, required=needed and default is None,
+        help="on the Ray cluster whose dashboard is there, http://HOST:8265; folders and addresses are then those of "
+        "its machines (the variable SWEEPER_CLUSTER sets it too)",
+    )  # fmt: skip
+    if submits:
+        parser.add_argument("--detach", action="store_true", help="with --cluster: do not wait for what it says")
+        parser.add_argument(
+            "--owner", metavar="NAME", default=os.environ.get("SWEEPER_OWNER", os.environ.get("USER", "unknown")),
+            help="whose sweep it is (default: %(default)s; the variable SWEEPER_OWNER sets another)",
+        )  # fmt: skip
 
 
 def _add_tracking(parser: argparse.ArgumentParser, again: bool = False) -> None:

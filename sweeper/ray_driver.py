@@ -45,6 +45,11 @@ def run_on_ray(
     """
     with ray_session(address) as folder, _watchdog(launch, give_up):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        if address is not None:
+            from sweeper.cluster_nodes import check_nodes
+
+            datasets = {stage.recipe.dataset for stage in launch.forest.stages.values()}
+            check_nodes(launch.store.root, launch.data_dir, datasets, launch.resources)
         slots = _slots(launch.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
         share = {"cpu": launch.resources.cpus_per_trial, "gpu": launch.resources.gpus_per_trial}

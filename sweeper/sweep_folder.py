@@ -34,6 +34,7 @@ class SweepFile:
     data_dir: str | None = None
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
     manner: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: with or without Ray, and such
+    owner: str = ""  # who launched it first
     launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome
 
     @property

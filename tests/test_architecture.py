@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 # The one exception: the command line brings all together.
 COMMAND_LINE = "sweeper/cli.py"
-MAY_IMPORT_THE_COMMAND_LINE = {COMMAND_LINE, "sweeper/__main__.py"}
+MAY_IMPORT_THE_COMMAND_LINE = {COMMAND_LINE, "sweeper/__main__.py", "sweeper/cluster_entry.py"}
 
 THIRD_PARTIES = {
     "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton"},
@@ -29,7 +29,7 @@ THIRD_PARTIES = {
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
 ONLY_IN = {
-    "ray": {"sweeper/ray_driver.py", "sweeper/ray_session.py"},
+    "ray": {"sweeper/ray_driver.py", "sweeper/ray_session.py", "sweeper/cluster.py", "sweeper/cluster_nodes.py"},
     "mlflow": {"sweeper/tracking.py", "reports/runs.py"},  # one writes, one reads
     "optuna": set(),
     "matplotlib": {"reports/figures.py"},
@@ -43,6 +43,7 @@ ONLY_IN = {
 READS_THE_ENVIRONMENT = {
     "sweeper/cli.py",
     "sweeper/commands/browsing.py",  # hands it on to MLflow's server
+    "sweeper/cluster_entry.py",  # a program of its own, which a cluster runs
     "sweeper/orphans.py",  # a program of its own, run beside a launch
 }
 # Where any exception at all may be caught.

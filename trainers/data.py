@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "StreamedSplit",
     "check_data",
     "data_digest",
+    "fetch_data",
     "load_splits",
     "published_digest",
 ]
@@ -118,6 +120,21 @@ def check_data(dataset: str, data_dir: Path | None, download: bool = True) -> No
         return
     name = _known(dataset)
     verify(_complete_folder(name, data_dir, download), DATA_SETS[name].files)
+
+
+def fetch_data(dataset: str, data_dir: Path, mirror: str | None = None) -> bool:
+    """Downloads what the folder lacks of a data set, and verifies all of it. Returns whether it lacked anything.
+
+    `mirror` is an address below which <data set>/<file as published> is. Raises DataError.
+    """
+    data_set = DATA_SETS[_known(dataset)]
+    lacking = missing_files(data_dir, data_set.files)
+    if lacking:
+        if data_set.download is None:
+            raise missing(dataset, data_dir, lacking)
+        fetch(dataset, data_dir, data_set.files, partial(data_set.download, mirror=mirror))
+    verify(data_dir, data_set.files)
+    return bool(lacking)
 
 
 def data_digest(dataset: str, data_dir: Path | None) -> str:

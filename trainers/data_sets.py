@@ -11,6 +11,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,12 @@ from trainers.streams import torch_generator
 
 Bytes = npt.NDArray[np.uint8]
 DIGITS_TEST_EXAMPLES = 359  # 20 % of 1,797
+
+
+class Download(Protocol):
+    """Fills an empty folder with a data set's files; `mirror` is an address to take them from instead of the usual."""
+
+    def __call__(self, folder: Path, mirror: str | None = None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class DataSet:
     brightest: int  # the value of a white pixel
     files: tuple[DataFile, ...]
     read: Callable[[Path, tuple[DataFile, ...]], tuple[Images, Images]]  # training images, test images
-    download: Callable[[Path], None] | None = None  # None: it is installed with a package
+    download: Download | None = None  # None: it is installed with a package
 
 
 def read_digits(data_dir: Path, files: tuple[DataFile, ...]) -> tuple[Images, Images]:
@@ -82,25 +89,30 @@ def read_cifar(data_dir: Path, files: tuple[DataFile, ...]) -> tuple[Images, Ima
     return train, Images(pixels[-1], labels[-1])
 
 
-def download_mnist(folder: Path) -> None:
+def download_mnist(folder: Path, mirror: str | None = None) -> None:
     """MNIST's files by torchvision."""
     from torchvision.datasets import MNIST
 
-    MNIST(folder, download=True)
+    _from(MNIST, {"mirrors": [f"{mirror}/mnist/"]} if mirror else {})(folder, download=True)
 
 
-def download_fashion_mnist(folder: Path) -> None:
+def download_fashion_mnist(folder: Path, mirror: str | None = None) -> None:
     """Fashion-MNIST's files by torchvision."""
     from torchvision.datasets import FashionMNIST
 
-    FashionMNIST(folder, download=True)
+    _from(FashionMNIST, {"mirrors": [f"{mirror}/fashion_mnist/"]} if mirror else {})(folder, download=True)
 
 
-def download_cifar10(folder: Path) -> None:
+def download_cifar10(folder: Path, mirror: str | None = None) -> None:
     """CIFAR-10's files by torchvision."""
     from torchvision.datasets import CIFAR10
 
-    CIFAR10(folder, download=True)
+    _from(CIFAR10, {"url": f"{mirror}/cifar10/{CIFAR10.filename}"} if mirror else {})(folder, download=True)
+
+
+def _from(data_set: Any, addresses: dict[str, Any]) -> Any:
+    """torchvision's class with other addresses; its files go into a folder of the class's name, so that stays."""
+    return type(data_set.__name__, (data_set,), addresses)
 
 
 def _idx_file(folder: str, name: str, gzip_md5: str, md5: str | None = None) -> DataFile:

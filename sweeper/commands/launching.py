@@ -118,6 +118,7 @@ def _launch(
             file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
             file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
             file.manner = manner
+            file.owner = file.owner or options.owner
             for earlier in file.launches:
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended

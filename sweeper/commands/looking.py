@@ -183,7 +183,8 @@ class SweepView:
 def projection_of(spec: Spec, file: SweepFile, storage: Path) -> Projection:
     """The MLflow side of a sweep."""
     local = file.tracking.startswith("sqlite:")
-    facts = SweepFacts(spec.name, spec.description, spec.to_yaml(), spec.content_hash(), sources())
+    tags = {**sources(), "owner": file.owner}
+    facts = SweepFacts(spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags)
     return Projection(file.tracking, str(storage / "artifacts" / spec.name) if local else None, facts)
 
 
