@@ -13,7 +13,17 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from sweeper.argument_types import count, days, hours, port, seconds, share_none_or_auto, share_or_auto, status_name
+from sweeper.argument_types import (
+    count,
+    count_from_zero,
+    days,
+    hours,
+    port,
+    seconds,
+    share_none_or_auto,
+    share_or_auto,
+    status_name,
+)
 from trainers.validation import InvalidInput, nearest
 
 # The words of a few arguments: the modules that act on them take long to import, and tests hold these equal to theirs.
@@ -452,6 +462,15 @@ def _add_resources(parser: argparse.ArgumentParser, again: bool = False) -> None
     add(
         "--save-seconds", metavar="S", type=seconds,
         help=f"save stages on their way that often; a killed worker loses no more {told('30')}",
+    )  # fmt: skip
+    add(
+        "--epoch-timeout", metavar="S", type=seconds,
+        help="kill a worker that has finished no epoch for so long, and go on from what it saved; 0: never "
+        + told("20 times the longest epoch of such a stage, and at least 300"),
+    )  # fmt: skip
+    add(
+        "--max-retries", metavar="N", type=count_from_zero,
+        help=f"try a stage again that often after faults that may pass, such as a lost worker {told('3')}",
     )  # fmt: skip
     add("--local", action=argparse.BooleanOptionalAction, help="one stage after the other in this process, without Ray")
     add("--download", action=argparse.BooleanOptionalAction, help="download data that are not there (default: do)")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from search_spaces.labels import arm_labels
+from sweeper.claims import Claims
 from sweeper.estimates import Estimates
 from sweeper.faults import Failure, Fault
 from sweeper.forest import Forest, Stage, Trial, grow
@@ -23,6 +24,7 @@ from trainers.recipe import Recipe
 
 # Faults that launching again tries again by itself; the others wait for `sweeper retry`.
 PASSING = (Fault.INFRASTRUCTURE, Fault.OUT_OF_MEMORY)
+LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Launch:
     estimates: Estimates | None = None  # of how long stages take; without them epochs count
 
     def __post_init__(self) -> None:
+        self.claims = Claims(self.store.root, self.clock)
+        self.elsewhere: set[str] = set()  # stages that another launch trains now
         self.labels = arm_labels([trial.recipe for trial in self.forest.trials])
         self.records: dict[str, StageRecord] = {}
         self.saved: dict[str, Sequence[Epoch]] = {}  # epochs of unfinished stages that are in the store
@@ -89,7 +93,7 @@ class Launch:
         new = {recipe_hash: recipe for recipe_hash, recipe in new.items() if recipe_hash not in self._numbers}
         forest = grow(self.forest, list(new.values()), self.digests, self.store, self._begun())
         keys = forest.stages.keys() - self.forest.stages.keys()
-        self._read_records(forest.stored & keys)
+        self._read_records(forest.stored & keys, forest)
         failures = ((key, self.store.read_failure(key)) for key in keys)
         failed = self._failed_before({key: fields for key, fields in failures if fields is not None}, forest)
         self._read_partials(keys - failed.keys(), forest)
@@ -102,11 +106,12 @@ class Launch:
 
     def _begun(self) -> set[str]:
         """Stages that must stay as they are: only what never ran may be cut anew."""
-        return self._started | self.records.keys() | self.saved.keys() | self.schedule.failures.keys()
+        return self._started | self.elsewhere | self.records.keys() | self.saved.keys() | self.schedule.failures.keys()
 
-    def _read_records(self, keys: Iterable[str]) -> None:
+    def _read_records(self, keys: Iterable[str], forest: Forest | None = None) -> None:
+        stages = (forest or self.forest).stages
         for key in keys:
-            record = self.store.read(key)
+            record = self.store.read_span(key, stages[key].start)
             if record is not None:
                 self.records[key] = record
 
@@ -139,14 +144,14 @@ class Launch:
         """The work to start now; None while there is none (or never again: see `is_over`)."""
         if self.stop_requested:
             return None
-        stage = self.schedule.next_stage(self.clock())
-        if stage is None:
-            return None
-        self._live[stage.key] = []
-        self._started.add(stage.key)
-        for watcher in self.watchers:
-            watcher.stage_started(stage)
-        return self.order(stage)
+        while (stage := self.schedule.next_stage(self.clock())) is not None:
+            if self._is_ours(stage):
+                self._live[stage.key] = []
+                self._started.add(stage.key)
+                for watcher in self.watchers:
+                    watcher.stage_started(stage)
+                return self.order(stage)
+        return None
 
     def order(self, stage: Stage) -> Order:
         """All that a worker must know to train this stage."""
@@ -176,7 +181,7 @@ class Launch:
         if step.failure is not None:
             self.fail(key, step.failure)
         elif step.done:
-            self._finish(stage)
+            self._take_in(stage)
 
     def fail(self, key: str, failure: Failure) -> None:
         """The stage ended without a result: its worker said so, or is gone."""
@@ -184,15 +189,21 @@ class Launch:
             return
         stage = self.forest.stages[key]
         again = self.schedule.fail(key, failure, self.clock())
+        self.elsewhere.discard(key)
         epochs = self._live.pop(key, [])
         if not again:
             self._keep_failure(key, failure, epochs)
+        self.claims.release(key)
         for watcher in self.watchers:
             watcher.stage_failed(stage, failure, again)
 
     @property
     def is_over(self) -> bool:
         return self.schedule.is_over or (self.stop_requested and not self.schedule.running)
+
+    def let_go(self) -> None:
+        """The driver has ended: what it left unfinished may be trained by another launch from now on."""
+        self.claims.release_all()
 
     def stop(self) -> None:
         """Start nothing any more; the driver ends what runs."""
@@ -222,19 +233,45 @@ class Launch:
 
     # How
 
-    def _finish(self, stage: Stage) -> None:
+    def _is_ours(self, stage: Stage) -> bool:
+        """Claims the stage, unless another launch trains it now, or has done so since this one was planned."""
         try:
-            record = self.store.read(stage.key)
+            if not self.claims.take(stage.key):
+                self.elsewhere.add(stage.key)
+                self.schedule.postpone(stage.key, self.clock() + LOOK_AGAIN_SECONDS)
+                return False
+            self.elsewhere.discard(stage.key)
+            record = self.store.read_span(stage.key, stage.start)
+            fields = None if record else self.store.read_failure(stage.key)
+        except StoreError as error:
+            self.fail(stage.key, Failure(Fault.INFRASTRUCTURE, str(error)))
+            return False
+        if record is not None:
+            self._finish(stage, record)
+        elif fields is not None and (failure := Failure.from_dict(fields)).fault not in PASSING:
+            self._live[stage.key] = list(fields.get("epochs", ()))
+            self.fail(stage.key, failure)  # the other launch has found out that it cannot work
+        else:
+            return True
+        return False
+
+    def _take_in(self, stage: Stage) -> None:
+        try:
+            record = self.store.read_span(stage.key, stage.start)
             problem = "its record was written, and is not in the store"
         except StoreError as error:
             record, problem = None, str(error)
         if record is None:
             self.fail(stage.key, Failure(Fault.INFRASTRUCTURE, problem))
-            return
+        else:
+            self._finish(stage, record)
+
+    def _finish(self, stage: Stage, record: StageRecord) -> None:
         self.records[stage.key] = record
         self._live.pop(stage.key, None)
         self.saved.pop(stage.key, None)
         self.schedule.finish(stage.key)
+        self.claims.release(stage.key)
         for watcher in self.watchers:
             watcher.stage_done(stage)
 

@@ -15,12 +15,19 @@ def run_local(
     launch: Launch, refresh: Callable[[], None] = lambda: None, give_up: Callable[[str], None] | None = None
 ) -> None:
     """Until the launch is over, or told to stop: then the running stage is saved after its epoch."""
+    try:
+        _run(launch, refresh)
+    finally:
+        launch.let_go()
+
+
+def _run(launch: Launch, refresh: Callable[[], None]) -> None:
     shelf = DataShelf()
     while not launch.is_over:
         order = launch.next_order()
         if order is None:
             refresh()
-            time.sleep(IDLE_SECONDS)  # a retry waits for its time
+            time.sleep(IDLE_SECONDS)  # a retry waits for its time, or another launch trains what is left
             continue
         worker = StageWorker(order, shelf)
         while True:

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -22,9 +22,11 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeper.faults import Failure, Fault, failure_of
+from sweeper.hanging import Silence
 from sweeper.launch import Launch, Resources
 from sweeper.orders import Order, Step
 from sweeper.ray_session import ray_session, servers_are_gone
+from sweeper.text_table import in_words
 from trainers.validation import InvalidInput
 
 if TYPE_CHECKING:
@@ -36,14 +38,21 @@ STOPPING_SECONDS = 60.0  # Tune gives running epochs 15 s
 
 
 def run_on_ray(
-    launch: Launch, refresh: Callable[[], None], give_up: Callable[[str], None], address: str | None = None
+    launch: Launch,
+    refresh: Callable[[], None],
+    give_up: Callable[[str], None],
+    address: str | None = None,
+    epoch_timeout: float | None = None,
 ) -> None:
     """Until the launch is over, or told to stop: then running stages are saved after their epoch.
 
     Calls `give_up` from another thread if Ray dies or does not come to an end: then this may never return.
     Raises InvalidInput where no trial could ever get what it is to have.
     """
-    with ray_session(address) as folder, _watchdog(launch, give_up):
+    silence = Silence(launch, epoch_timeout)
+    launch.watchers.append(silence)
+    with ExitStack() as last, ray_session(address) as folder, _watchdog(launch, give_up):
+        last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         if address is not None:
             from sweeper.cluster_nodes import check_nodes
@@ -68,7 +77,7 @@ def run_on_ray(
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 stop=_StopWhenAsked(launch),
-                callbacks=[_Attendant(launch, refresh)],
+                callbacks=[_Attendant(launch, refresh, silence)],
             ),
         )
         tuner.fit()
@@ -161,18 +170,36 @@ class StageSearcher(_NotKept, Searcher):
 
 
 class _Attendant(_NotKept, tune.Callback):
-    """Refreshes the display, and hears of workers that died."""
+    """Refreshes the display, hears of workers that died, and kills those that hang."""
 
-    def __init__(self, launch: Launch, refresh: Callable[[], None]) -> None:
+    def __init__(self, launch: Launch, refresh: Callable[[], None], silence: Silence) -> None:
         self.launch = launch
         self.refresh = refresh
+        self.silence = silence
+        self._workers: dict[str, Any] = {}  # Tune's trial -> the actor that runs it
+        self._killed: dict[str, Failure] = {}  # Tune's trial -> why its actor was killed
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        hanging = dict(self.silence.overdue())
+        for trial in trials if hanging else ():
+            key = _key_of(trial)
+            if key in hanging and trial.trial_id in self._workers:
+                self.silence.forget(key)
+                self._killed[trial.trial_id] = _hung(hanging[key])
+                ray.kill(self._workers[trial.trial_id])  # works on a stopped process too: its node sees to that
         self.refresh()
 
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._workers[trial.trial_id] = trial.temporary_state.ray_actor
+        self.silence.started(_key_of(trial))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._workers.pop(trial.trial_id, None)
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        key = json.loads(trial.config["order"])["stage"]["key"]
-        self.launch.fail(key, failure_of_worker(trial.get_pickled_error()))
+        self._workers.pop(trial.trial_id, None)
+        failure = self._killed.pop(trial.trial_id, None) or failure_of_worker(trial.get_pickled_error())
+        self.launch.fail(_key_of(trial), failure)
 
 
 class _StopWhenAsked(_NotKept, tune.Stopper):
@@ -214,6 +241,15 @@ class StageTrainable(tune.Trainable):
         if self._worker is not None:
             with suppress(OSError):
                 self._worker.save()
+
+
+def _key_of(trial: Trial) -> str:
+    return str(json.loads(trial.config["order"])["stage"]["key"])
+
+
+def _hung(limit_seconds: float) -> Failure:
+    limit = in_words(limit_seconds)
+    return Failure(Fault.INFRASTRUCTURE, f"its worker hung: no epoch within {limit}, so it was killed")
 
 
 def failure_of_worker(error: BaseException | None) -> Failure:

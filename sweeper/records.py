@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import reduce
 from typing import Any
 
+from sweeper.selections import with_epoch
 from trainers.recipe import Phase
 
 FORMAT = 1
@@ -61,6 +64,38 @@ class StageRecord:
             odd = ", ".join(sorted(wanted ^ values.keys()))
             raise Damaged(f"its fields are not those of a stage's record: {odd}")
         return cls(**values)
+
+
+def joined(before: StageRecord, after: StageRecord) -> StageRecord:
+    """Two stages of one lineage, the second from where the first ends, as if they had been trained as one."""
+    assert (before.lineage, before.end) == (after.lineage, after.start)
+    return replace(
+        after,
+        parent=before.parent,
+        start=before.start,
+        epochs=[*before.epochs, *after.epochs],
+        flops=before.flops + after.flops,
+        train_seconds=before.train_seconds + after.train_seconds,
+        evaluation_seconds=before.evaluation_seconds + after.evaluation_seconds,
+        peak_memory_bytes=max(before.peak_memory_bytes, after.peak_memory_bytes),
+        started_at=before.started_at,
+        selection=reduce(lambda kept, s: with_epoch(kept, s["epoch"], s["layers"]), after.selection, before.selection),
+    )
+
+
+def cut(record: StageRecord, start: int, parent: str) -> StageRecord:
+    """The later part of a stage, as if it had been trained from the point `parent` at epoch `start`."""
+    epochs = record.epochs[start - record.start :]
+    return replace(
+        record,
+        parent=parent,
+        start=start,
+        epochs=epochs,
+        flops=record.flops * len(epochs) // len(record.epochs),
+        train_seconds=math.fsum(epoch["train_seconds"] for epoch in epochs),
+        evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
+        selection=[snapshot for snapshot in record.selection if snapshot["epoch"] > start],
+    )
 
 
 @dataclass(frozen=True)

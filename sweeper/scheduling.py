@@ -191,6 +191,13 @@ class Schedule:
         self._count_bug(failure)
         return False
 
+    def postpone(self, key: str, seconds: float) -> None:
+        """The stage was handed out and not started: another launch trains it. It is ready again at `seconds`."""
+        self._leave(key)
+        self._tried_alone.discard(key)
+        self._status[key] = StageStatus.READY
+        heapq.heappush(self._delayed, (seconds, key))
+
     def status(self, key: str) -> StageStatus:
         return self._status[key]
 

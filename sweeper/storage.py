@@ -3,13 +3,17 @@
 stages/<lineage[:2]>/<lineage>/<epoch>-<key[:16]>/{record.json,state.safetensors}
 keys/<key[:2]>/<key>          which lineage and epoch a key belongs to
 partials/, failures/          stages on their way, and those that failed
+claims/                       stages that a launch trains now: see `sweeper.claims`
 incoming/, damaged/           drafts, and what did not match its hash
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import re
+import shutil
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,24 +58,58 @@ class Storage:
     def _failure(self, key: str) -> Path:
         return self.root / "failures" / f"{checked_key(key)}.json"
 
-    def _set_aside(self, path: Path, reason: str) -> None:
-        """Move something damaged out of the way, with the reason beside it, and report it; then it is absent."""
+    def _set_aside(self, path: Path, reason: str, seen: Identity) -> bool:
+        """Move something damaged out of the way, with the reason beside it, and report it; then it is absent.
+
+        Only what was `seen` is moved: others may have found the same damage, and put something good there since. Then
+        it stays, and this returns True: look again.
+        """
+        if identity(path) not in (seen, None):
+            return True
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         target = self.root / "damaged" / f"{stamp}-{uuid.uuid4().hex[:8]}-{path.name}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
+            if identity(target) != seen:  # it was replaced in the last moment
+                self._put_back(target, path)
+                return True
             Path(f"{target}.reason.txt").write_text(f"{path.relative_to(self.root)}\n{reason}\n")
         except FileNotFoundError:
-            return  # another process was quicker
+            return False  # another process was quicker
         except OSError as error:
             self._report(Damage(str(path), f"{reason} (and cannot be moved away: {error.strerror})", None))
-            return
+            return False
         self._report(Damage(str(path), reason, target))
+        return False
+
+    @staticmethod
+    def _put_back(target: Path, path: Path) -> None:
+        """Unless there is another one by now: then that is as good."""
+        if target.is_dir():
+            with contextlib.suppress(OSError):
+                target.rename(path)
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.link(target, path)
+            target.unlink(missing_ok=True)
 
     def _report(self, damage: Damage) -> None:
         self.damages.append(damage)
         log.warning("damaged: %s: %s", damage.what, damage.reason)
+
+
+Identity = tuple[int, int] | None
+
+
+def identity(path: Path) -> Identity:
+    """What tells a file or folder from another of the same name; None if there is none."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def is_key(text: str) -> bool:

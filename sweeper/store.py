@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from sweeper.atomic import StoreError, remove_old_drafts, replace_file, storage_errors, sync_folder, write_synced
 from sweeper.faults import StorageFault
 from sweeper.forest import point_key
-from sweeper.records import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
-from sweeper.storage import Damage, is_key
+from sweeper.records import Damaged, NewerFormat, StageRecord, StateFile, cut, decode, encode, joined, sha256
+from sweeper.storage import Damage, identity, is_key
 from sweeper.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -55,6 +55,19 @@ class Store(Unfinished):
         found = folder and self._read_folder(folder, key)
         return found[0] if found else None
 
+    def read_span(self, key: str, start: int) -> StageRecord | None:
+        """The epochs after `start` up to this point as one record; None if some of them are missing.
+
+        A launch that cut the lineage elsewhere may have trained them: then its records are joined, or cut.
+        """
+        record = self.read(key)
+        while record is not None and record.start > start:
+            before = self.read(str(record.parent))
+            record = joined(before, record) if before is not None and before.lineage == record.lineage else None
+        if record is None or record.start == start:
+            return record
+        return cut(record, start, point_key(record.lineage, start))
+
     def chain(self, key: str) -> list[StageRecord] | None:
         """The records from the root to this point, that together hold every epoch once; None if one is missing."""
         records: list[StageRecord] = []
@@ -72,27 +85,30 @@ class Store(Unfinished):
         from safetensors.torch import load
 
         folder = self._folder_of(key)
+        seen = identity(folder) if folder else None
         found = folder and self._read_folder(folder, key)
         if not folder or not found:
             raise StorageFault(f"no stage ends at {key[:16]} in {self.root}")
         with storage_errors("read", folder / STATE):
             content = (folder / STATE).read_bytes()
         if sha256(content) != found[1].sha256:
-            self._set_aside(folder, f"{STATE} does not match its SHA-256")
+            if self._set_aside(folder, f"{STATE} does not match its SHA-256", seen):
+                return self.read_state(key)
             raise StorageFault(f"the state at {key[:16]} was damaged; it is set aside in {self.root / 'damaged'}")
         return load(content)
 
     def has_state(self, key: str) -> bool:
         """Whether training can go on from this point: reads all of its state and checks it."""
         folder = self._folder_of(key)
+        seen = identity(folder) if folder else None
         found = folder and self._read_folder(folder, key)
         if not folder or not found:
             return False
         with storage_errors("read", folder / STATE), (folder / STATE).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != found[1].sha256:
-            self._set_aside(folder, f"{STATE} does not match its SHA-256")
-        return digest == found[1].sha256
+        if digest == found[1].sha256:
+            return True
+        return self._set_aside(folder, f"{STATE} does not match its SHA-256", seen) and self.has_state(key)
 
     def spans(self, lineage: str) -> dict[int, int]:
         """The readable records of a lineage: the epoch at the end of each, and the epoch at its start."""
@@ -105,7 +121,7 @@ class Store(Unfinished):
                 name = _FOLDER.fullmatch(folder.name)
                 key = point_key(lineage, int(name[1])) if name else ""
                 if not name or not key.startswith(name[2]):
-                    self._set_aside(folder, "its name is not that of a stage of this lineage")
+                    self._set_aside(folder, "its name is not that of a stage of this lineage", identity(folder))
                     continue
                 found = self._read_folder(folder, key)
                 if not found:
@@ -188,27 +204,29 @@ class Store(Unfinished):
             return None  # the write that ends with a whole pointer makes it whole
 
     def _read_folder(self, folder: Path, key: str) -> tuple[StageRecord, StateFile] | None:
+        """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
+        seen = identity(folder)
         try:
             record, state = decode((folder / RECORD).read_bytes())
             size = (folder / STATE).stat().st_size
         except (FileNotFoundError, NotADirectoryError) as error:
-            if folder.exists():
-                self._set_aside(folder, f"half written: {Path(error.filename).name} is missing")
-            return None
+            if seen is None:
+                return None
+            damage = f"half written: {Path(error.filename).name} is missing"
         except NewerFormat as newer:
             raise StoreError(f"storage: {folder} was written by a newer version: {newer}") from None
-        except Damaged as damage:
-            self._set_aside(folder, f"{RECORD}: {damage}")
-            return None
+        except Damaged as error:
+            damage = f"{RECORD}: {error}"
         except OSError as error:
             raise StoreError(f"storage: cannot read {folder}: {error.strerror}") from error
-        if record.key != key or key != point_key(record.lineage, record.end):
-            self._set_aside(folder, f"{RECORD} is that of another stage, {record.key[:16]}")
-            return None
-        if size != state.size:
-            self._set_aside(folder, f"{STATE} has {size} bytes, and {state.size} were written")
-            return None
-        return record, state
+        else:
+            if record.key != key or key != point_key(record.lineage, record.end):
+                damage = f"{RECORD} is that of another stage, {record.key[:16]}"
+            elif size != state.size:
+                damage = f"{STATE} has {size} bytes, and {state.size} were written"
+            else:
+                return record, state
+        return self._read_folder(folder, key) if self._set_aside(folder, damage, seen) else None
 
     def _forget(self, key: str) -> None:
         """A finished stage needs neither its partial nor its failure any more."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.atomic import replace_file, storage_errors
 from sweeper.records import Damaged, StageRecord, decode_partial, encode_partial
-from sweeper.storage import Damage, Storage, is_key
+from sweeper.storage import Damage, Storage, identity, is_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,7 @@ class Unfinished(Storage):
         from safetensors.torch import load
 
         path = self._partial(key)
+        seen = identity(path)
         try:
             record, state = decode_partial(path.read_bytes())
         except FileNotFoundError:
@@ -47,8 +48,7 @@ class Unfinished(Storage):
             self._report(Damage(str(path), f"cannot be read: {error.strerror}", None))
             return None
         except Damaged as damage:
-            self._set_aside(path, str(damage))
-            return None
+            return self.read_partial(key, start) if self._set_aside(path, str(damage), seen) else None
         if start is not None and record.start != start:
             return None
         return record, load(state)
@@ -69,13 +69,13 @@ class Unfinished(Storage):
     def read_failure(self, key: str) -> dict[str, Any] | None:
         """Why this stage failed; None if it did not."""
         path = self._failure(key)
+        seen = identity(path)
         try:
             failure = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError as error:
-            self._set_aside(path, f"not JSON: {error}")
-            return None
+            return self.read_failure(key) if self._set_aside(path, f"not JSON: {error}", seen) else None
         return failure if isinstance(failure, dict) else None
 
     def failures(self) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from sweeper.forest import plant
 from sweeper.intervals import Estimating
 from sweeper.launch import Launch, Resources
 from sweeper.plan import Plan
+from sweeper.scheduling import RetryRule
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.text_table import in_words
@@ -33,6 +34,8 @@ MANNER: dict[str, Any] = {
     "local": False,
     "ray_address": None,
     "save_seconds": 30.0,
+    "epoch_timeout": None,
+    "max_retries": 3,
     "download": True,
     "tracking_optional": False,
 }
@@ -91,6 +94,8 @@ def _launch(
     options: argparse.Namespace, spec: Spec, storage: Path, shares: Mapping[str, Any], estimate: Estimating
 ) -> int:
     manner = MANNER | _given(options, MANNER)
+    if manner["local"] and manner["epoch_timeout"]:
+        raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
     elsewhere = manner["ray_address"] is not None and not manner["local"]
     wanted = Wanted(**{**shares, "max_parallel": 1} if manner["local"] else shares, elsewhere=elsewhere)
     if spec.limits != Limits():
@@ -127,7 +132,7 @@ def _launch(
         driver = _driver(manner)
         run = Launch(
             spec.name, forest, digests, store, resources, sources(), data_dir, save_seconds=manner["save_seconds"],
-            estimates=foresight.estimates,
+            estimates=foresight.estimates, rule=RetryRule(max_retries=manner["max_retries"]),
         )  # fmt: skip
         projection = projection_of(spec, file, storage)
         forecast = foresight.plan.estimate
@@ -182,4 +187,4 @@ def _driver(manner: Mapping[str, Any]) -> Driver:
     quiet(manner["ray_address"])
     from sweeper.ray_driver import run_on_ray
 
-    return partial(run_on_ray, address=manner["ray_address"])
+    return partial(run_on_ray, address=manner["ray_address"], epoch_timeout=manner["epoch_timeout"])

@@ -97,8 +97,8 @@ def test_a_stage_that_says_done_without_a_record_in_the_store_has_failed(launch,
     def unreadable(key):
         raise StoreError("storage: cannot read")
 
-    monkeypatch.setattr(launch.store, "read", unreadable)
     other = launch.next_order().stage["key"]
+    monkeypatch.setattr(launch.store, "read", unreadable)
     launch.take(other, Step([], 0, done=True))
     assert other not in launch.schedule.running
 

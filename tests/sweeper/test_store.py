@@ -1,11 +1,13 @@
 """The store, with real files and real processes: whole or absent, whatever happens to it."""
 
+import contextlib
 import json
 import math
 import multiprocessing
 import os
 import resource
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -281,6 +283,62 @@ def test_a_record_of_a_newer_version_is_left_alone_and_named(store):
     with pytest.raises(StoreError, match="newer version"):
         store.read(a_record().key)
     assert path.exists()
+
+
+# Two that find the same damage
+
+
+def damage(store, what):
+    """Damages a stored stage, and says what reading it calls and what it gives when all is well again."""
+    store.write(a_record(), a_state())
+    if what == "partial":
+        store.write_partial(a_record().key, a_record(), a_state())
+        path = store.root / "partials" / a_record().key[:2] / a_record().key
+        path.write_bytes(path.read_bytes()[:-1])
+        return "sweeper.unfinished.decode_partial", lambda reader: reader.read_partial(a_record().key)[0]
+    path = folder_of(store, a_record().key) / {"record": RECORD, "state": STATE}[what]
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + b"x" + content[-1:])
+    if what == "record":
+        return "sweeper.store.decode", lambda reader: reader.read(a_record().key)
+    return "sweeper.store.sha256", lambda reader: reader.read_state(a_record().key) and a_record()
+
+
+@pytest.mark.parametrize("moment", ["before it is moved", "while it is moved"])
+@pytest.mark.parametrize("what", ["record", "state", "partial"])
+def test_a_good_one_written_while_another_finds_the_damage_too_is_not_set_aside(store, monkeypatch, what, moment):
+    called, read = damage(store, what)
+    quicker, slow = Store(store.root), Store(store.root)
+
+    def mend():
+        monkeypatch.undo()
+        with contextlib.suppress(StorageFault, TypeError):
+            read(quicker)
+        quicker.write(a_record(), a_state())
+        if what == "partial":
+            quicker.write_partial(a_record().key, a_record(), a_state())
+
+    if moment == "before it is moved":
+        module, _, name = called.rpartition(".")
+        original = getattr(sys.modules[module], name)
+
+        def meanwhile(content):
+            mend()
+            return original(content)
+
+        monkeypatch.setattr(called, meanwhile)
+    else:
+        rename = Path.rename
+
+        def meanwhile(path, target):
+            mend()
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", meanwhile)
+    assert read(slow) == a_record()
+    assert read(store) == a_record()
+    assert (len(quicker.damages), slow.damages) == (1, [])
+    assert len(list((store.root / "damaged").glob("*.reason.txt"))) == 1
 
 
 # Many processes at once
