@@ -209,6 +209,7 @@ class _Parser(argparse.ArgumentParser):
         if choice:
             known = [word.strip(" '") for word in choice[3].split(",")]
             message = f"{choice[1]}: {choice[2]!r} is not one of {', '.join(known)}{nearest(choice[2], known)}"
+        message = message.removeprefix("argument ")
         unknown = re.fullmatch(r"unrecognized arguments: (.*)", message)
         if unknown:
             flags = [flag for parser in (self, *_subparsers(self)) for flag in parser._option_string_actions]

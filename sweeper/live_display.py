@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.intervals import accuracy
-from sweeper.progress import Progress, Standing
+from sweeper.progress import BestArm, Progress, Standing
 from sweeper.text_table import in_words
 
 REFRESHES_PER_SECOND = 4
@@ -60,7 +60,7 @@ class _Panel:
         progress, standing = self.progress, self.progress.standing
         later = progress.clock() - standing.at
         yield from _heading(progress, standing, options.max_width)
-        yield Text(standing.speed(later))
+        yield Text(f"{in_words(progress.clock() - progress.started)} so far, {standing.speed(later)}")
         if standing.best:
             yield _best_arms(standing, options.max_width)
         for cause, count in standing.causes:
@@ -70,23 +70,35 @@ class _Panel:
 
 
 def _heading(progress: Progress, standing: Standing, width: int) -> Iterator[RenderableType]:
-    passed = in_words(progress.clock() - progress.started)
-    yield Text.assemble((progress.launch.sweep, "bold"), f": {standing.counts()}, {passed}")
+    yield Text.assemble((progress.launch.sweep, "bold"), f": {standing.counts()}")
     done = standing.epochs - standing.epochs_left
     numbers = f"{done:,}/{standing.epochs:,} epochs"
     row = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=max(1, standing.epochs), completed=done, width=min(BAR_WIDTH, width - len(numbers) - 1))
+    bar = ProgressBar(
+        total=max(1, standing.epochs), completed=done, width=max(4, min(BAR_WIDTH, width - len(numbers) - 1)),
+        complete_style="cyan", finished_style="green",
+    )  # fmt: skip
     row.add_row(bar, numbers)
     yield row
 
 
 def _best_arms(standing: Standing, width: int) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", expand=False)
-    table.add_column("best arms so far" if width >= WIDE else "best", no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column("validation accuracy" if width >= WIDE else "validation", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    for arm in standing.best:
-        n = arm.validation_accuracy.n
-        count = f"{n} of {arm.trials}" if n < arm.trials else str(n)
-        table.add_row(arm.label, accuracy(arm.validation_accuracy), count)
+    """Names are cut where there is no room for them, numbers never."""
+    wide = width >= WIDE
+    rows = [
+        (arm.label, accuracy(arm.validation_accuracy), _count(arm, " of " if wide else "/")) for arm in standing.best
+    ]
+    heads = ("best arms so far", "validation accuracy", "n") if wide else ("best so far", "validation", "n")
+    widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(3)]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(heads[0], no_wrap=True, overflow="ellipsis", width=min(widths[0], width - sum(widths[1:]) - 4))
+    for head, taken in zip(heads[1:], widths[1:], strict=True):
+        table.add_column(head, justify="right", no_wrap=True, width=taken)
+    for row in rows:
+        table.add_row(*map(Text, row))
     return Group(Text(""), table)
+
+
+def _count(arm: BestArm, of: str) -> str:
+    n = arm.validation_accuracy.n
+    return f"{n}{of}{arm.trials}" if n < arm.trials else str(n)

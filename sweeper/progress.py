@@ -55,7 +55,7 @@ class Standing:
     at: float  # the clock
     stages: Counter[StageStatus]
     epochs_left: int  # of the stages that are neither done nor failed, less those that running stages have done
-    epochs: int  # of all stages
+    epochs: int  # of the stages that have not failed
     rate: float | None  # epochs per second
     best: tuple[BestArm, ...] = ()
     causes: tuple[tuple[str, int], ...] = ()  # why stages failed for good, and how many for each
@@ -127,9 +127,10 @@ class Progress:
         self._done_epochs.pop(stage.key, None)
         if not again:
             self._causes[str(failure)] += 1
-        where = f"{stage.recipe.method} seed {stage.recipe.seed}, {stage.phase} epochs {stage.start + 1} to {stage.end}"
         what = "will be tried again" if again else "failed"
-        self.news.append(f"{where}: {what}: {failure}")
+        self.news.append(
+            f"{self._name(stage)}, {stage.phase} epochs {stage.start + 1} to {stage.end}: {what}: {failure}"
+        )
 
     # How far it is
 
@@ -137,10 +138,18 @@ class Progress:
         """Counts everything, which takes the longer the larger the sweep. In the driver's thread only."""
         schedule = self.launch.schedule
         left = max(0, schedule.epochs_left() - sum(self._done_epochs.values()))
-        total = sum(stage.epochs for stage in self.launch.forest.stages.values())
+        stages = self.launch.forest.stages
+        lost = sum(stages[key].epochs for key in schedule.failures)
+        total = sum(stage.epochs for stage in stages.values()) - lost
         causes = tuple(self._causes.most_common(CAUSES))
         self.standing = Standing(self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes)
         return self.standing
+
+    def _name(self, stage: Stage) -> str:
+        """A trial that the stage is part of."""
+        numbers = self._trials_ending.get(stage.key)
+        label = self.launch.labels[numbers[0]] if numbers else stage.recipe.method
+        return f"{label} seed {stage.recipe.seed}"
 
     @property
     def rate(self) -> float | None:

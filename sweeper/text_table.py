@@ -38,3 +38,8 @@ def in_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 stage', '1,200 stages'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

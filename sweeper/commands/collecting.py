@@ -14,7 +14,7 @@ from sweeper.commands.summary import storage_flag
 from sweeper.inventory import Inventory, StoredStage
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFolder, sweeping_up
-from sweeper.text_table import in_bytes, text_table
+from sweeper.text_table import counted, in_bytes, text_table
 from trainers.validation import InvalidInput
 
 GOOD = 0
@@ -33,8 +33,9 @@ def gc(options: argparse.Namespace) -> int:
         wanted = _Wanted(storage)
         unwanted = [stage for stage in stored if not wanted.has(stage)]
         old = [stage for stage in unwanted if _days(stage) >= options.older_than]
-        print(f"{_amount(stored)} in {storage}, for {len(wanted.sweeps)} sweeps.")
-        print(f"{_amount(unwanted)}: no sweep refers to them" + (_of_these(old, options) if unwanted else "") + ".")
+        print(f"In {storage}: {_amount(stored)}; {counted(len(wanted.sweeps), 'sweep')}.")
+        younger = f"; {_amount(old)} of them are older than {options.older_than:g} days" if options.older_than else ""
+        print(f"No sweep refers to {_amount(unwanted)}{younger}." if unwanted else "A sweep refers to each of them.")
         if old:
             print(_table(Store(storage), old))
         if options.delete:
@@ -83,12 +84,8 @@ def _table(store: Store, stages: Sequence[StoredStage]) -> str:
     return text_table(["trained for", "stages", "size", "days ago"], rows)
 
 
-def _of_these(old: Sequence[StoredStage], options: argparse.Namespace) -> str:
-    return f", of these {_amount(old)} since {options.older_than:g} days" if options.older_than else ""
-
-
 def _amount(stages: Sequence[StoredStage]) -> str:
-    return f"{len(stages):,} stages ({in_bytes(sum(stage.size for stage in stages))})"
+    return f"{counted(len(stages), 'stage')} ({in_bytes(sum(stage.size for stage in stages))})"
 
 
 def _days(stage: StoredStage) -> float:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.commands.looking import SweepView
+from sweeper.commands.looking import SweepView, arms_like
 from sweeper.intervals import Difference, Statistics, accuracy, points
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
 from sweeper.sweep_folder import SweepFolder
 from sweeper.text_table import text_table
-from trainers.validation import InvalidInput, nearest
+from trainers.recipe import Recipe
+from trainers.validation import InvalidInput
 
 GOOD = 0
+LINE = 100  # characters
 # Validation comes first: it is what one selects by.
 MEASURES: Mapping[str, Callable[[TrialResult], float | None]] = {
     "validation": lambda result: result.validation_accuracy,
@@ -37,11 +40,15 @@ class Arm:
     trials: list[TrialResult]
 
     @property
+    def recipe(self) -> Recipe:
+        return self.trials[0].trial.recipe
+
+    @property
     def recipe_hash(self) -> str:
-        return self.trials[0].trial.recipe.arm_hash()
+        return self.recipe.arm_hash()
 
     def facts(self) -> dict[str, Any]:
-        return self.trials[0].trial.recipe.model_dump(mode="json", exclude=set(NO_FACTS))
+        return self.recipe.model_dump(mode="json", exclude=set(NO_FACTS))
 
     def values(self, measure: str) -> dict[int, float]:
         """By seed; of completed trials only."""
@@ -62,19 +69,25 @@ class Pair:
         """Then they are one arm, and no difference between them means anything."""
         return self.first.recipe_hash == self.second.recipe_hash
 
-    @property
-    def name(self) -> str:
-        same = self.first.label == self.second.label
-        return self.first.label if same else f"{self.first.label} against {self.second.label}"
-
     def differs(self) -> dict[str, tuple[Any, Any]]:
         """The fields of the recipe in which they differ."""
         first, second = self.first.facts(), self.second.facts()
         return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
 
+    def differs_as_stated(self) -> dict[str, tuple[Any, Any]]:
+        """The same, but for what follows from the rest: what presets filled in."""
+        filled = self.first.recipe.filled, self.second.recipe.filled
+        return {
+            name: values
+            for name, values in self.differs().items()
+            if any(value is not None and name not in known for value, known in zip(values, filled, strict=True))
+        }
+
 
 def compare(options: argparse.Namespace, statistics: Statistics) -> int:
     """`sweeper compare A B [--paired] [--json]`"""
+    if options.first == options.second:
+        raise InvalidInput(f"compare: A and B are both {options.first!r}; name two sweeps, or arms as SWEEP:ARM")
     storage = Path(options.storage).expanduser().absolute()
     first, second = _arms(storage, options.first), _arms(storage, options.second)
     pairs, lone = _pair(first, second)
@@ -92,31 +105,47 @@ def compare(options: argparse.Namespace, statistics: Statistics) -> int:
 
 
 def _arms(storage: Path, side: str) -> list[Arm]:
-    """The arms of 'SWEEP', or the one of 'SWEEP:ARM'."""
+    """The arms of 'SWEEP', or those of 'SWEEP:ARM'."""
     sweep, colon, wanted = side.partition(":")
     view = SweepView(SweepFolder.find(storage, sweep))
     members: dict[str, list[TrialResult]] = defaultdict(list)
     for result in view.results:
         members[result.label].append(result)
     arms = [Arm(sweep, label, trials) for label, trials in members.items()]
-    if colon and wanted not in members:
-        there = nearest(wanted, members) or f"; there are {', '.join(list(members)[:8])}"
-        raise InvalidInput(f"arm: {wanted!r} is not in {sweep!r}{there}")
-    return [arm for arm in arms if arm.label == wanted or not colon]
+    chosen = arms_like(wanted, list(members)) if colon else set(members)
+    return [arm for arm in arms if arm.label in chosen]
 
 
 def _pair(first: list[Arm], second: list[Arm]) -> tuple[list[Pair], list[Arm]]:
-    """Who faces whom, and who faces nobody: the same recipe, else the same name; a single arm faces all others."""
+    """Who faces whom, and who faces nobody: arms that agree in all that varies in a sweep; a single arm faces all."""
     if len(first) == 1 or len(second) == 1:
         return [Pair(a, b) for a in first for b in second if a != b], []
-    by_recipe = {arm.recipe_hash: arm for arm in second}
-    partners = {arm.label: by_recipe.pop(arm.recipe_hash) for arm in first if arm.recipe_hash in by_recipe}
-    by_name = {arm.label: arm for arm in by_recipe.values()}
-    partners |= {
-        arm.label: by_name.pop(arm.label) for arm in first if arm.label not in partners and arm.label in by_name
+    fields = sorted(_varying(first) | _varying(second))
+    theirs = _told_apart(second, fields)
+    pairs = [Pair(arm, theirs[what]) for what, arm in _told_apart(first, fields).items() if what in theirs]
+    paired = {id(arm) for pair in pairs for arm in (pair.first, pair.second)}
+    return pairs, [arm for arm in [*first, *second] if id(arm) not in paired]
+
+
+def _varying(arms: Sequence[Arm]) -> set[str]:
+    """The fields that make the difference between these arms, without those that a preset fills accordingly."""
+    facts = [arm.facts() for arm in arms]
+    stated = {
+        name
+        for arm, known in zip(arms, facts, strict=True)
+        for name, value in known.items()
+        if value is not None and name not in arm.recipe.filled
     }
-    pairs = [Pair(arm, partners[arm.label]) for arm in first if arm.label in partners]
-    return pairs, [arm for arm in first if arm.label not in partners] + list(by_name.values())
+    return {name for name in stated if any(other[name] != facts[0][name] for other in facts)}
+
+
+def _told_apart(arms: Sequence[Arm], fields: Sequence[str]) -> dict[str, Arm]:
+    """The arms by the values of some fields; without those that these fields do not tell apart."""
+    found: dict[str, list[Arm]] = defaultdict(list)
+    for arm in arms:
+        facts = arm.facts()
+        found[json.dumps([facts[name] for name in fields])].append(arm)
+    return {what: same[0] for what, same in found.items() if len(same) == 1}
 
 
 def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str, Difference | None]:
@@ -139,13 +168,13 @@ def _text(
     lone: Sequence[Arm], statistics: Statistics,
 ) -> str:  # fmt: skip
     rows = []
-    for pair, difference in zip(pairs, differences, strict=True):
+    for name, pair, difference in zip(_names(pairs), pairs, differences, strict=True):
         for measure in MEASURES:
             values = [list(arm.values(measure).values()) for arm in (pair.first, pair.second)]
             found = difference[measure]
             rows.append(
                 [
-                    pair.name if measure == "validation" else "",
+                    name if measure == "validation" else "",
                     measure,
                     *[accuracy(statistics.estimate(numbers)) for numbers in values],
                     points(found) if found else "same recipe",
@@ -155,7 +184,7 @@ def _text(
     lines = [text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows), ""]
     lines = [f"A: {options.first}", f"B: {options.second}", *_what_differs(pairs), "", *lines]
     for sweep in dict.fromkeys(arm.sweep for arm in lone):
-        lines.append(f"Only in {sweep}: {', '.join(arm.label for arm in lone if arm.sweep == sweep)}")
+        lines.append(f"Only in {sweep}: {'; '.join(arm.label for arm in lone if arm.sweep == sweep)}")
     how = "trials of one seed are paired" if options.paired else "Welch; --paired pairs the trials of one seed"
     lines.append(f"Means with 95 % intervals over completed trials; of the difference: {how}.")
     count = sum(found["validation"] is not None for found in differences)
@@ -164,17 +193,27 @@ def _text(
     return "\n".join(lines)
 
 
+def _names(pairs: Sequence[Pair]) -> list[str]:
+    """What a row is called: the side that varies."""
+    one_against_many = len({pair.first.label for pair in pairs}) == 1
+    return [(pair.second if one_against_many else pair.first).label for pair in pairs]
+
+
 def _what_differs(pairs: Sequence[Pair]) -> list[str]:
     """The fields in which all pairs differ alike, with their values; of the others, the names."""
-    different = [pair.differs() for pair in pairs if not pair.same_recipe]
+    different = [pair.differs_as_stated() for pair in pairs if not pair.same_recipe]
     if not different:
         return []
     alike = {
         name: values for name, values in different[0].items() if all(pair.get(name) == values for pair in different)
     }
     others = list(dict.fromkeys(name for pair in different for name in pair if name not in alike))
-    lines = [f"They differ in {name}: {a} against {b}" for name, (a, b) in alike.items()]
-    return [*lines, f"Some differ in {', '.join(others)}"] if others else lines
+    lines = [f"They differ in {name}: {_said(a)} against {_said(b)}" for name, (a, b) in alike.items()]
+    return [*lines, *textwrap.wrap(f"Some differ in {', '.join(others)}", LINE)] if others else lines
+
+
+def _said(value: Any) -> str:
+    return "–" if value is None else str(value)
 
 
 def _as_dict(

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from search_spaces.schema import spec_schema
-from sweeper.atomic import storage_errors
+from trainers.validation import InvalidInput
 
 GOOD = 0
 
@@ -19,8 +19,10 @@ def schema(options: argparse.Namespace) -> int:
         print(text)
         return GOOD
     path = Path(options.out)
-    with storage_errors("write", path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"out: cannot write {path}: {error.strerror}") from None
     print(f"The schema: {path}; the first line of a spec then says: # yaml-language-server: $schema={path}")
     return GOOD

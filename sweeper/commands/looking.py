@@ -74,7 +74,7 @@ def runs(options: argparse.Namespace) -> int:
     view = SweepView(SweepFolder.find(_storage(options), options.sweep))
     results = [result for result in view.results if not options.status or result.status in options.status]
     if options.arm:
-        arms = _arms_like(options.arm, [result.label for result in view.results])
+        arms = arms_like(options.arm, [result.label for result in view.results])
         results = [result for result in results if result.label in arms]
     if options.sort:
         results.sort(key=SORTS[options.sort])
@@ -82,7 +82,7 @@ def runs(options: argparse.Namespace) -> int:
         print(json.dumps([_as_dict(result) for result in results], indent=1))
         return GOOD
     if not results:
-        print(f"No trial of {view.folder.name} is like that.")
+        print(f"{view.folder.name} has no such trial.")
         return GOOD
     rows = [
         [
@@ -99,12 +99,12 @@ def runs(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _arms_like(wanted: str, labels: Sequence[str]) -> set[str]:
+def arms_like(wanted: str, labels: Sequence[str]) -> set[str]:
     """The arm of this name, else those that have this in their names. Raises InvalidInput if there are none."""
     known = list(dict.fromkeys(labels))
     found = {wanted} if wanted in known else {label for label in known if wanted.lower() in label.lower()}
     if not found:
-        there = nearest(wanted, known) or f"; there are {', '.join(known[:8])}"
+        there = nearest(wanted, known) or f"; there are {'; '.join(known[:8])}"
         raise InvalidInput(f"arm: {wanted!r} is in no arm's name{there}")
     return found
 

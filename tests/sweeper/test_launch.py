@@ -5,12 +5,13 @@ import re
 import pytest
 
 from reports.statistics import estimate
+from search_spaces.spec import expand, load_spec
 from sweeper.faults import Failure, Fault
 from sweeper.launch import Launch
 from sweeper.orders import Step
-from sweeper.progress import Progress, shown
+from sweeper.progress import NowAndThen, Progress, shown
 from sweeper.results import arm_results, spent
-from sweeper.scheduling import RetryRule, Status
+from sweeper.scheduling import RetryRule, StageStatus, Status
 from sweeper.store import StoreError
 from tests.sweeper.conftest import a_launch, train
 
@@ -184,6 +185,58 @@ def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, cloc
     clock.now = 10.0
     launch.take(order.stage["key"], Step(epochs(3), 3))
     assert progress.rate == pytest.approx(0.1)
+
+
+def test_the_best_arms_are_those_with_the_highest_mean_of_what_is_completed(trained):
+    launch = a_launch(*trained, looking=True)
+    best = Progress(launch, estimate).standing.best
+    arms = {arm.label: estimate(arm.validation_accuracies) for arm in arm_results(launch.results())}
+    assert [arm.label for arm in best] == sorted(arms, key=lambda label: -arms[label].mean)
+    assert all(arm.validation_accuracy == arms[arm.label] and arm.trials == 2 for arm in best)
+    assert str(best[0]).endswith(" % validation (n = 2)") and " ± " in str(best[0])
+
+
+def test_trials_that_come_while_it_runs_are_seen(trained, tmp_path):
+    spec, storage = trained
+    launch = a_launch(spec, storage, looking=True)
+    progress = Progress(launch, estimate)
+    more = expand(load_spec(str(spec), ["seeds=[0, 1, 2]"]))
+    launch.add(more)
+    assert progress.stand().stages[StageStatus.READY] > 0
+    assert {arm.trials for arm in progress.standing.best} == {3}
+    assert {arm.validation_accuracy.n for arm in progress.standing.best} == {2}
+
+
+def test_a_failure_is_told_by_the_name_of_its_trial(trained, tmp_path):
+    launch = a_launch(trained[0], tmp_path / "storage")
+    progress = Progress(launch, estimate)
+    launch.watchers.append(progress)
+    last = next(stage for stage in launch.forest.stages.values() if stage.recipe.method == "learned")
+    progress.stage_failed(last, BUG, again=False)
+    progress.stage_failed(last, BUG, again=False)
+    assert progress.news[0] == "learned weights seed 0, finetune epochs 1 to 3: failed: bug: ValueError: no"
+    assert progress.stand().causes == (("bug: ValueError: no", 2),)
+
+
+def test_the_display_takes_a_small_share_of_the_time_however_long_counting_takes(launch, clock, monkeypatch):
+    progress, counted = Progress(launch, estimate, clock), []
+    monkeypatch.setattr(progress, "stand", lambda: (counted.append(clock.now), setattr(clock, "now", clock.now + 1.0)))
+    now_and_then = NowAndThen(progress, clock)
+    for _ in range(1100):
+        now_and_then()
+        clock.now += 0.1
+    assert counted == pytest.approx([0.0, 51.0, 102.0], abs=0.2)
+
+
+def test_epochs_that_take_minutes_still_have_a_speed(launch, clock):
+    progress = Progress(launch, estimate, clock)
+    launch.watchers.append(progress)
+    order = launch.next_order()
+    for number in range(1, 3):
+        clock.now = 300.0 * number
+        launch.take(order.stage["key"], Step([], 0) if number > 2 else Step(epochs(1, number), 0))
+    assert progress.rate == pytest.approx(1 / 300)
+    assert progress.stand().speed().startswith("0.2 epochs/min, ")
 
 
 def test_plain_lines_come_now_and_then_and_news_at_once(launch, clock, capsys):
