@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 
-def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path) -> Path:
+def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, missing: Sequence[str] = ()) -> Path:
     """Write the report of these sweeps under `out` and return the path of its report.html.
 
+    missing: sweeps that belong to them and were not launched; the report says so.
     Raises InvalidInput for a store that is not there, an unknown sweep, or a folder that cannot be written.
     """
     # Here, so that importing this package costs nothing until a report is wanted.
@@ -20,5 +21,5 @@ def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path) -> Path:
 
     tracked = read_sweeps(sweeps, tracking_uri)
     readers = partial(read_curves, tracking_uri=tracking_uri), partial(read_texts, tracking_uri=tracking_uri)
-    document, table = compose(tracked, Links.of(tracking_uri), *readers)
+    document, table = compose(tracked, Links.of(tracking_uri), *readers, missing)
     return write(document, table, out)

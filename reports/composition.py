@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
@@ -22,7 +23,9 @@ from reports.statistics import welch
 from reports.tables import arm_table, budget_table, choice_table, numbers, published_table, trial_table
 
 
-def compose(tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts) -> tuple[Document, pd.DataFrame]:
+def compose(
+    tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts, missing: Sequence[str] = ()
+) -> tuple[Document, pd.DataFrame]:
     """The whole report, and the arms of all sweeps as one table of numbers.
 
     Sweeps stand side by side; what compares across sweeps counts a trial that they share once.
@@ -32,7 +35,7 @@ def compose(tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTe
     pooled_trials = once_each(tracked.trials)
     pooled = told_apart(arms_table(pooled_trials, ("arm_hash",)))
     sections = [
-        Section("In short", "in-short", _in_short(pooled, pooled_trials)),
+        Section("In short", "in-short", [*provenance.not_launched(missing), *_in_short(pooled, pooled_trials)]),
         claims_section(pooled, pooled_trials, links),
         *_comparison(pooled),
     ]

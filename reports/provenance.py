@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -46,6 +47,12 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
         lines.append(f"and {counted(len(failed) - MOST_FAILURES, 'more failed trial')}: see the table of trials")
     lines.append("Only completed trials are averaged. Launching the sweep again runs what is missing.")
     return Notice(f"Incomplete: {done:,} of {counted(total, 'trial')} completed", lines)
+
+
+def not_launched(names: Sequence[str]) -> list[Notice]:
+    """What a reader must know of sweeps that belong to the report and are not in it."""
+    lines = [*names, "The same report after they are launched has them."]
+    return [Notice(f"{counted(len(names), 'sweep')} not launched", lines)] if names else []
 
 
 def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from search_spaces.budgets import rescale
 from search_spaces.expansion import expand, pruned
 from search_spaces.labels import arm_label, arm_labels
 from search_spaces.names import AXIS_FIELDS, name_faults
@@ -119,7 +120,16 @@ class Spec(BaseModel):
 
 def bundled_specs() -> list[str]:
     """The names of the specs that come with this package."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in files("search_spaces").joinpath("specs").iterdir()
+    return _bundled("specs")
+
+
+def bundled_chains() -> list[str]:
+    """The names of the chains that come with this package."""
+    return _bundled("chains")
+
+
+def _bundled(folder: str) -> list[str]:
+    return sorted(entry.name.removesuffix(".yaml") for entry in files("search_spaces").joinpath(folder).iterdir()
                   if entry.name.endswith(".yaml"))  # fmt: skip
 
 
@@ -128,19 +138,25 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
 
     An override may name a field of the spec (`seeds=[0]`), one below it (`recipe.batch_size=64`, `axes.options=[2, 8]`,
     `limits.epochs=100`) or a recipe field alone: one value goes into the base recipe and, where the field is an axis,
-    replaces the axis; a list becomes the axis. Exceptions that arms state stay. Raises InvalidInput.
+    replaces the axis; a list becomes the axis. Exceptions that arms state stay. With `budget_epochs` the splits scale
+    (`search_spaces.budgets`). Raises InvalidInput.
     """
-    text, label = _read(name_or_path)
+    text, label = read_spec_text(name_or_path)
     where = f"{label}: "
     try:
         data = read_yaml(text)
     except InvalidInput as error:
         raise InvalidInput(f"{where}{error}") from None
+    if isinstance(data, dict) and "sweeps" in data and "recipe" not in data:
+        raise InvalidInput(f"{where}it is a chain of sweeps, which plan, launch and report take, and no spec")
     touched: set[str] = set()
     if overrides:
         data = Spec.parse(data, where).model_dump(exclude_unset=True)
+        stated = data.get("budget_epochs")
         for override in overrides:
             touched |= apply_override(data, override, Spec.model_fields, Limits.model_fields)
+        if "budget_epochs" in touched:
+            rescale(data, stated, touched)
     spec = Spec.parse(data, where)
     try:
         if overrides:
@@ -151,18 +167,24 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
     return spec
 
 
-def _read(name_or_path: str) -> tuple[str, str]:
-    """The text of a spec and what to call it in messages."""
+def is_path(name_or_path: str) -> bool:
+    """Whether this names a file; otherwise it is the name of a bundled spec."""
     path = Path(name_or_path)
-    is_path = path.suffix in (".yaml", ".yml") or path.parent != Path(".")
-    if not is_path:
-        names = bundled_specs()
+    return path.suffix in (".yaml", ".yml") or path.parent != Path(".")
+
+
+def read_spec_text(name_or_path: str) -> tuple[str, str]:
+    """The text of a spec or a chain and what to call it in messages. Raises InvalidInput."""
+    path = Path(name_or_path)
+    if not is_path(name_or_path):
+        names = [*bundled_specs(), *bundled_chains()]
         if name_or_path not in names:
             raise InvalidInput(
                 f"spec: {name_or_path!r} is not a bundled spec{nearest(name_or_path, names)}; the bundled ones are "
                 f"{', '.join(names)}; a file is named by its path, such as ./{name_or_path}.yaml"
             )
-        source = files("search_spaces").joinpath("specs", f"{name_or_path}.yaml")
+        folder = "specs" if name_or_path in bundled_specs() else "chains"
+        source = files("search_spaces").joinpath(folder, f"{name_or_path}.yaml")
         return source.read_text(encoding="utf-8"), f"{name_or_path}.yaml"
     try:
         return path.read_bytes().decode("utf-8"), path.name

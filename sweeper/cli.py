@@ -56,8 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from search_spaces.chains import load_chain
     from sweeper.commands.planning import plan
 
+    if linked := load_chain(options.spec, options.overrides):
+        from sweeper.commands.chaining import plan_chain
+
+        return plan_chain(options, linked)
     return plan(options)
 
 
@@ -67,8 +72,13 @@ def _launch(options: argparse.Namespace) -> int:
 
         return launch_on_cluster(options)
     from reports.statistics import estimate
-    from sweeper.commands.launching import launch
+    from search_spaces.chains import load_chain
+    from sweeper.commands.launching import launch, launch_spec
 
+    if linked := load_chain(options.spec, options.overrides):
+        from sweeper.commands.chaining import launch_chain
+
+        return launch_chain(linked, lambda spec: launch_spec(options, spec, estimate))
     return launch(options, estimate)
 
 
@@ -157,9 +167,11 @@ def _report(options: argparse.Namespace) -> int:
 
     from reports import build_report
     from sweeper.commands.browsing import tracking_of
+    from sweeper.commands.chaining import sweeps_of
 
-    out = Path(options.out)
-    page = build_report(options.sweeps, tracking_of(options, options.sweeps), out)
+    storage = Path(options.storage).expanduser().absolute()
+    sweeps, missing = sweeps_of(storage, options.sweeps)
+    page = build_report(sweeps, tracking_of(options, sweeps), Path(options.out), missing)
     print(f"The report: {page}")
     return GOOD
 

@@ -72,7 +72,12 @@ class Plan:
 
     def text(self) -> str:
         """All of it as lines for people."""
-        return "\n".join([*_heading(self), "", *_arm_table(self.arms), "", *_totals(self), *self.estimate_lines])
+        return "\n".join([*_heading(self), "", *_arm_table(self.arms), "", *self.totals])
+
+    @property
+    def totals(self) -> list[str]:
+        """All its arms together, and what they will take."""
+        return [*_totals(self), *self.estimate_lines]
 
     def brief(self) -> list[str]:
         """The same in a few lines, for a launch."""

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from search_spaces.spec import bundled_specs, expand, load_spec
+from search_spaces.spec import bundled_chains, bundled_specs, expand, load_spec
 from sweeper.cli import build_parser
 from trainers.data_sets import DATA_SETS
 from trainers.methods import METHODS
@@ -59,7 +59,10 @@ def test_every_file_in_the_tree_exists():
     assert [name for name in files_in_tree(README) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *METHODS, *DATA_SETS, *get_args(Preset), *bundled_specs()])
+CHOICES = [*NETWORKS, *METHODS, *DATA_SETS, *get_args(Preset), *bundled_specs(), *bundled_chains()]
+
+
+@pytest.mark.parametrize("name", CHOICES)
 def test_whatever_can_be_chosen_is_in_the_readme(name):
     assert f"`{name}`" in README
 

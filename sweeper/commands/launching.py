@@ -43,7 +43,11 @@ MANNER: dict[str, Any] = {
 
 def launch(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper launch SPEC`"""
-    spec = load_spec(options.spec, options.overrides)
+    return launch_spec(options, load_spec(options.spec, options.overrides), estimate)
+
+
+def launch_spec(options: argparse.Namespace, spec: Spec, estimate: Estimating) -> int:
+    """The same for a spec that was read already."""
     storage = Path(options.storage).expanduser().absolute()
     return _launch(options, spec, storage, _given(options, RESOURCES), estimate)
 
