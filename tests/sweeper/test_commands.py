@@ -271,7 +271,7 @@ def test_bash_completes_commands_flags_specs_and_sweeps(two, tmp_path):
     assert completed("sweeper re", tmp_path) == {"resume", "retry", "report"}
     assert completed("sweeper launch digits", tmp_path) == {"digits_quickstart"}
     assert completed("sweeper launch mi", tmp_path) == {"mine.yaml"}
-    assert completed("sweeper launch x --max", tmp_path) == {"--max-parallel"}
+    assert completed("sweeper launch x --max-p", tmp_path) == {"--max-parallel"}
     assert completed(f"sweeper runs --storage {two} ti", tmp_path) == {"tiny"}
 
 
