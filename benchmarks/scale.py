@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import islice
 from pathlib import Path
@@ -31,22 +31,23 @@ import torch
 
 from benchmarks.report import made_up_recipes
 from reports import build_report
+from reports.statistics import estimate
 from sweeper.estimates import Estimates, machine_here, measured
 from sweeper.forecast import forecast
 from sweeper.forest import Forest, Stage, plant
 from sweeper.launch import Launch, Resources
+from sweeper.local_driver import run_local
 from sweeper.orders import Order, Step
 from sweeper.progress import Progress, shown
 from sweeper.store import StageRecord, Store
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
 from sweeper.tracking import Projection
-from trainers.numerics import NUMERICS_VERSION
-from trainers.training import EpochRecord
+from trainers.data import data_digest
+from trainers.recipe import Recipe
 
 SWEEP = "many"
 STATE = {"state": torch.zeros(1)}
-ENVIRONMENT = {"host": "node", "device": "cpu: recorded", "threads": 1, "git_commit": "", "version": "", "sweep": SWEEP}
 
 
 class Stopwatch:
@@ -64,34 +65,46 @@ class Stopwatch:
             self.seconds[what] = self.seconds.get(what, 0.0) + time.process_time() - started
 
 
-def recorded(stage: Stage) -> list[dict[str, Any]]:
-    """A curve as it was recorded, more or less: what it says does not matter here, how long it is does."""
-    before = 0 if stage.phase == "slot" else stage.recipe.slot_epochs
-    rows = []
-    for epoch in range(stage.start + 1, stage.end + 1):
-        total = before + epoch
-        accuracy = 0.98 - 0.5 * math.exp(-total / 7) - 0.02 / (stage.recipe.options or 1)
-        loss = 1.1 - accuracy + 1e-3 * (hash((stage.key, epoch)) % 100)
-        record = EpochRecord(stage.phase, epoch, total, loss, accuracy, loss, accuracy, 0.1, 0.01, 1.31, 0.04)
-        rows.append(asdict(record))
-    return rows
+class Recording:
+    """A trial that was really trained: its records are handed out again for every stage, its curve epoch by epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        recipe = Recipe.complete(
+            {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8, "width": 0.2,
+             "slot_epochs": 40, "finetune_epochs": 20}
+        )  # fmt: skip
+        digests, store = {"digits": data_digest("digits", None)}, Store(folder)
+        launch = Launch(SWEEP, plant([recipe], digests), digests, store, Resources(), {})
+        run_local(launch)
+        self.records = {record.phase: record for record in launch.records.values()}
+
+    def of(self, stage: Stage) -> StageRecord:
+        """What a worker would write of this stage."""
+        recorded = self.records[stage.phase]
+        before = 0 if stage.phase == "slot" else stage.recipe.slot_epochs
+        epochs = [
+            {**recorded.epochs[epoch - 1], "epoch": epoch, "total_epoch": before + epoch}
+            for epoch in range(stage.start + 1, stage.end + 1)
+        ]
+        return replace(
+            recorded, key=stage.key, parent=stage.parent, lineage=stage.lineage, start=stage.start, end=stage.end,
+            recipe=stage.recipe.model_dump(mode="json", exclude_none=True), epochs=epochs,
+        )  # fmt: skip
+
+    def train(self, order: Order) -> Iterator[Step]:
+        """A worker's answers, an epoch each."""
+        stage = order.read_stage()
+        record = self.of(stage)
+        for number, epoch in enumerate(record.epochs, 1):
+            last = number == len(record.epochs)
+            if last:
+                Store(Path(order.storage)).write(record, STATE)
+            yield Step([epoch], stage.end if last else stage.start, last)
 
 
-def as_trained(order: Order, stage: Stage, epochs: list[dict[str, Any]]) -> StageRecord:
-    """The record that a worker would write."""
-    return StageRecord(
-        key=stage.key, parent=stage.parent, lineage=stage.lineage, phase=stage.phase, start=stage.start, end=stage.end,
-        recipe=stage.recipe.model_dump(mode="json", exclude_none=True), data_digest=order.digest,
-        numerics_version=NUMERICS_VERSION, epochs=epochs, test_accuracy=epochs[-1]["validation_accuracy"],
-        test_loss=0.1, flops=81_000_000_000 * len(epochs), train_seconds=1.31 * len(epochs),
-        evaluation_seconds=0.04 * len(epochs), peak_memory_bytes=240_000_000, state_bytes=4_000_000,
-        stored_bits_per_weight=3.0, environment=ENVIRONMENT, started_at="2026-01-01", ended_at="2026-01-01",
-    )  # fmt: skip
-
-
-def drive(launch: Launch, workers: int, watch: Stopwatch) -> int:
+def drive(launch: Launch, recording: Recording, workers: int, watch: Stopwatch) -> int:
     """Runs a launch to its end as Ray's driver does, an answer an epoch; returns how many answers it took."""
-    progress = Progress(launch)
+    progress = Progress(launch, estimate)
     launch.watchers.append(progress)
     running: list[tuple[float, int, str, Iterator[Step]]] = []
     now, answers = 0.0, 0
@@ -102,7 +115,7 @@ def drive(launch: Launch, workers: int, watch: Stopwatch) -> int:
                 sent = json.dumps(order.as_dict()) if order else ""
             if sent:
                 with watch("workers"):
-                    steps = train(Order(**json.loads(sent)))
+                    steps = recording.train(Order(**json.loads(sent)))
                 heappush(running, (now + 1.35, answers, order.stage["key"] if order else "", steps))
                 continue
             now, _, key, steps = heappop(running)
@@ -116,16 +129,6 @@ def drive(launch: Launch, workers: int, watch: Stopwatch) -> int:
             if not step.done:
                 heappush(running, (now + 1.35, answers, key, steps))
     return answers
-
-
-def train(order: Order) -> Iterator[Step]:
-    """A worker's answers, an epoch each."""
-    stage = order.read_stage()
-    epochs = recorded(stage)
-    for number, epoch in enumerate(epochs, 1):
-        if number == len(epochs):
-            Store(Path(order.storage)).write(as_trained(order, stage, epochs), STATE)
-        yield Step([epoch], stage.end if number == len(epochs) else stage.start, number == len(epochs))
 
 
 def planted(trials: int, store: Store, watch: Stopwatch, what: str) -> Forest:
@@ -142,6 +145,7 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
     # What a disk takes for a flush is the workers' time, and they are many.
     with TemporaryDirectory() as name, mock.patch("os.fsync"):
         folder = Path(name)
+        recording = Recording(folder / "recorded")
         store = Store(folder)
         forest = planted(trials, store, watch, "plant")
         with watch("estimate"):
@@ -151,7 +155,7 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
             launch = Launch(SWEEP, forest, {"mnist": "d"}, store, Resources(), {}, estimates=estimates)
         if profiler:
             profiler.enable()
-        answers = drive(launch, workers, watch)
+        answers = drive(launch, recording, workers, watch)
         if profiler:
             profiler.disable()
             pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(25)

@@ -262,7 +262,7 @@ def build_parser() -> argparse.ArgumentParser:
         "plan", _plan, "show what a launch would train, what is stored already, and what it will take",
         "sweeper plan lenet_options --calibrate --max-parallel 8",
     )  # fmt: skip
-    _add_spec(added)
+    _add_spec(added, several=True)
     _add_shares(added)
     added.add_argument(
         "--calibrate", action="store_true",
@@ -428,10 +428,13 @@ def _completed(action: argparse.Action, by: Callable[..., Iterable[str]]) -> Non
     action.completer = by  # type: ignore[attr-defined]  # where argcomplete looks for it
 
 
-def _add_spec(parser: argparse.ArgumentParser) -> None:
-    _completed(
-        parser.add_argument("spec", metavar="SPEC", help="a YAML file, or the name of a bundled spec"), _complete_specs
-    )
+def _add_spec(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    what = "a YAML file, or the name of a bundled spec"
+    if several:
+        added = parser.add_argument("specs", metavar="SPEC", nargs="+", help=f"{what}; of several, what they share too")
+    else:
+        added = parser.add_argument("spec", metavar="SPEC", help=what)
+    _completed(added, _complete_specs)
     parser.add_argument(
         "--set", metavar="field=value", action="append", default=[], dest="overrides",
         help="change a field of the spec or of its recipes, for this time (again for more)",

@@ -134,6 +134,29 @@ def make_plan(
     )
 
 
+def totals(forest: Forest) -> dict[str, Any]:
+    """Trials and epochs of a forest, of several sweeps perhaps."""
+    return {
+        "trials": len(forest.trials),
+        "stages": len(forest.stages),
+        "epochs_alone": forest.epochs_alone,
+        "epochs_shared": forest.epochs_shared,
+        "epochs_left": forest.epochs_left,
+        "sharing": forest.sharing,
+    }
+
+
+def sharing_table(plans: Sequence[Plan], together: Forest) -> str:
+    """What sweeps save by themselves, and together, whenever each of them is launched."""
+    rows = [(plan.name, plan.trials, plan.epochs_alone, plan.epochs_shared, plan.sharing) for plan in plans]
+    rows.append(("together", len(together.trials), together.epochs_alone, together.epochs_shared, together.sharing))
+    cells = [
+        [name, f"{trials:,}", f"{alone:,}", f"{shared:,}", f"{times:.2f}"]
+        for name, trials, alone, shared, times in rows
+    ]
+    return text_table(["sweep", "trials", "epochs alone", "epochs shared", "times fewer"], cells)
+
+
 def readable(count: float) -> str:
     """A large count with a prefix: 1.23 T, 45.6 G, 789."""
     for size, prefix in _PREFIXES:

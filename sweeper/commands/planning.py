@@ -17,7 +17,7 @@ from sweeper.forecast import dearest, forecast, width
 from sweeper.forest import Forest, plant
 from sweeper.launch import PASSING
 from sweeper.packing import Hardware, Packing, check_shares, pack
-from sweeper.plan import Plan, make_plan
+from sweeper.plan import Plan, make_plan, sharing_table, totals
 from sweeper.store import Store
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
@@ -57,19 +57,28 @@ class Foresight:
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Prints what a launch would train, and what that takes."""
-    spec = load_spec(options.spec, options.overrides)
+    """Prints what a launch would train and what that takes, and of several sweeps what they have in common."""
     data_dir = Path(options.data_dir).expanduser() if options.data_dir else None
     store = Store(Path(options.storage).expanduser())
     wanted = Wanted(options.cpus_per_trial, options.gpus_per_trial, options.max_parallel)
     wanted.given()
-    recipes = expand(spec)
-    digests, notes = digests_to_plan_with(recipes, data_dir)
-    forest = plant(recipes, digests, store)
-    if options.calibrate:
-        calibrate_here(forest, store, wanted, data_dir)
-    foresight = foresee(spec, forest, store, wanted, notes)
-    print(json.dumps(foresight.plan.as_dict(), indent=1) if options.json else foresight.plan.text())
+    specs = [load_spec(name, options.overrides) for name in options.specs]
+    recipes = [expand(spec) for spec in specs]
+    digests, notes = digests_to_plan_with([recipe for own in recipes for recipe in own], data_dir)
+    plans = []
+    for spec, own in zip(specs, recipes, strict=True):
+        forest = plant(own, digests, store)
+        if options.calibrate:
+            calibrate_here(forest, store, wanted, data_dir)
+        plans.append(foresee(spec, forest, store, wanted, notes).plan)
+    if len(plans) == 1:
+        print(json.dumps(plans[0].as_dict(), indent=1) if options.json else plans[0].text())
+        return 0
+    together = plant([recipe for own in recipes for recipe in own], digests, store)
+    if options.json:
+        print(json.dumps({"plans": [found.as_dict() for found in plans], "together": totals(together)}, indent=1))
+    else:
+        print(*(found.text() for found in plans), sharing_table(plans, together), sep="\n\n")
     return 0
 
 
