@@ -45,7 +45,13 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
     lines += [f"{trial.name}: {trial.failure or 'no reason given'}" for trial in rows(failed.head(MOST_FAILURES))]
     if len(failed) > MOST_FAILURES:
         lines.append(f"and {counted(len(failed) - MOST_FAILURES, 'more failed trial')}: see the table of trials")
-    lines.append("Only completed trials are averaged. Launching the sweep again runs what is missing.")
+    if limits := sweep.tags.get("sweeper.limits_reached"):
+        left = sweep.tags.get("sweeper.not_run")
+        lines.append(f"The sweep came to its limits ({limits})" + (f"; not run: {left}" if left else ""))
+    lines.append("Only completed trials are averaged.")
+    if found.get("STOPPED_EARLY", 0) + done == total:
+        return Notice(f"{done:,} of {counted(total, 'trial')} completed, the others were stopped early at rungs", lines)
+    lines[-1] += " Launching the sweep again runs what is missing" + (", within its limits." if limits else ".")
     return Notice(f"Incomplete: {done:,} of {counted(total, 'trial')} completed", lines)
 
 

@@ -1,35 +1,23 @@
-"""From a spec to its recipes: every combination, completed and checked, without duplicates, in a stable order.
-
-What a recipe inherits but its method does not have is left out, so that one base serves several methods; what an arm
-states itself must fit its method.
-"""
+"""From a spec to its recipes: every combination, completed and checked, without duplicates, in a stable order."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.completion import given_fields, with_defaults
 from search_spaces.labels import arm_labels
-from trainers.presets import preset_fields
-from trainers.recipe import ALL_METHOD_FIELDS, METHOD_FIELDS, PHASES, Recipe
+from search_spaces.search import Point
+from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
 
 if TYPE_CHECKING:
     from search_spaces.spec import Spec
 
 MAX_RECIPES = 1_000_000
-WITHOUT_SLOT_PHASE = frozenset({"learned"})
-SCHEDULES_WITH_FIELDS = frozenset({"warm_restarts", "steps"})
-# Values that a field of several methods has for one of them only.
-METHOD_VALUES: dict[tuple[str, str], frozenset[str]] = {
-    ("slot_machine", "evaluation"): frozenset({"argmax", "sampled"}),
-    ("supermask", "evaluation"): frozenset({"mean_of_samples", "threshold"}),
-    ("edge_popup", "weight_init"): frozenset({"kaiming_normal", "signed_constant"}),
-    ("supermask", "weight_init"): frozenset({"glorot_normal", "signed_constant"}),
-}
 
 
 @dataclass(frozen=True)
@@ -41,8 +29,20 @@ class _Block:
     axes: Mapping[str, list[Any]]
     where: str  # "" for the grid, "arms[2]" for an arm
 
-    def origin(self, name: str) -> str:
+    def cells(self) -> Iterator[dict[str, Any]]:
+        for values in itertools.product(*self.axes.values()):
+            yield dict(zip(self.axes, values, strict=True))
+
+    def given(self, spec: Spec, cell: Mapping[str, Any], point: Point) -> dict[str, Any]:
+        """What the spec says of a recipe. In the grid, or where an arm lists methods, axes need not fit each method."""
+        own = {**self.stated, **cell, **point}
+        kept = point if not self.where or "method" in self.axes else own
+        return given_fields(spec.budget_epochs, self.base, own, kept)
+
+    def origin(self, name: str, point: Point) -> str:
         """Where the spec says what a field is; the field's own name where a preset says it."""
+        if name in point:
+            return f"search.space.{name}"
         if self.where and (name in self.stated or name in self.axes):
             return f"{self.where}.{name}"
         if name in self.axes:
@@ -55,14 +55,47 @@ class _Survey:
     """What came of a spec: its recipes (all of seed 0), and which of its parts had a use."""
 
     recipes: dict[str, Recipe] = field(default_factory=dict)
+    corners: dict[str, Recipe] = field(default_factory=dict)  # of the searches
     used: set[tuple[str, str, str]] = field(default_factory=set)  # (block, field, value) that reached a recipe
     faults: dict[str, None] = field(default_factory=dict)
     rules_matched: set[int] = field(default_factory=set)
+    searches: list[CellSearch] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CellSearch:
+    """The search of one cell of the grid."""
+
+    spec: Spec
+    cell: Mapping[str, Any]  # what the axes say here
+
+    def known(self, point: Point) -> dict[str, Any]:
+        """Every field of the recipe that a point, which may lack some fields yet, leads to."""
+        merged = {**self.spec.recipe, **self.cell, **point}
+        return {"budget_epochs": self.spec.budget_epochs, **with_defaults(merged)}
+
+    def recipe(self, point: Point) -> Recipe:
+        """The recipe of a point, with seed 0. Raises InvalidInput."""
+        given = _grid(self.spec).given(self.spec, self.cell, point)
+        given.pop("budget_epochs", None)
+        return Recipe.complete({**given, "seed": 0})
+
+    def corners(self) -> list[Recipe]:
+        """The recipes at the ends of the search's ranges, with seed 0: what it can come to at most."""
+        assert self.spec.search is not None
+        recipes = (self.recipe(point) for point in self.spec.search.corners(self.known))
+        return list({recipe.content_hash(): recipe for recipe in recipes}.values())
+
+
+def searches(spec: Spec) -> list[CellSearch]:
+    """A search for every cell of the grid; none where the spec does not search."""
+    return _survey(spec, corners=False).searches if spec.search is not None else []
 
 
 def expand(spec: Spec) -> list[Recipe]:
     """All recipes of the spec: the grid, then the arms, the seeds of an arm together; no duplicates.
 
+    Where the spec searches, the grid has no recipes of its own: each of its cells is searched (see `searches`).
     Raises InvalidInput, a line per fault, each with the path of the field in the spec.
     """
     survey = _survey(spec)
@@ -70,10 +103,18 @@ def expand(spec: Spec) -> list[Recipe]:
     if not faults:
         faults = [*_useless_fields(spec, survey), *_useless_rules(spec, survey)]
     arms = list(survey.recipes.values())
-    if not faults and not arms:
+    if not faults and not arms and not survey.searches:
         faults = ["exclude: its rules leave no trial"]
+    longest = [*arms, *survey.corners.values()]
     if not faults and not spec.budgets_differ:
-        faults = _budget_faults(arms)
+        faults = _budget_faults(longest)
+    if not faults and spec.rungs is not None:
+        budget = max(recipe.budget_epochs for recipe in longest)
+        faults = [
+            f"rungs.epochs: nothing is left to stop at {epoch} of {budget} epochs"
+            for epoch in spec.rungs.epochs
+            if epoch >= budget
+        ]
     if faults:
         raise InvalidInput("\n".join(faults))
     return [arm.model_copy(update={"seed": seed}) for arm in arms for seed in spec.seed_list()]
@@ -104,21 +145,34 @@ def pruned(spec: Spec, touched: set[str]) -> Spec:
     return type(spec).parse({**spec.model_dump(exclude_unset=True), **update})
 
 
-def _survey(spec: Spec) -> _Survey:
+def _survey(spec: Spec, corners: bool = True) -> _Survey:
+    """`corners`: also complete and check the ends of what is searched."""
     survey = _Survey()
     blocks = _blocks(spec)
-    size = sum(math.prod(len(values) for values in block.axes.values()) for block in blocks) * len(spec.seed_list())
+    sizes = [math.prod(len(values) for values in block.axes.values()) for block in blocks]
+    if spec.search is not None:
+        sizes[0] *= spec.search.trials
+    size = sum(sizes) * len(spec.seed_list())
     if size > MAX_RECIPES:
         raise InvalidInput(f"axes: at most {MAX_RECIPES:,} recipes in a sweep, and this makes {size:,}")
     for block in blocks:
-        for values in itertools.product(*block.axes.values()):
-            _add(spec, block, dict(zip(block.axes, values, strict=True)), survey)
+        for cell in block.cells():
+            if block.where or spec.search is None:
+                _add(spec, block, cell, {}, survey)
+            elif not (spec.exclude and _excluded(spec, {**block.base, **cell}, survey)):
+                survey.searches.append(CellSearch(spec, cell))
+    if corners:
+        _add_corners(spec, blocks[0], survey)
     return survey
 
 
-def _blocks(spec: Spec) -> list[_Block]:
+def _grid(spec: Spec) -> _Block:
     splits = {} if spec.slot_epochs is None else {"slot_epochs": spec.slot_epochs}
-    blocks = [_Block(spec.recipe, {}, {**spec.axes, **splits}, "")]
+    return _Block(spec.recipe, {}, {**spec.axes, **splits}, "")
+
+
+def _blocks(spec: Spec) -> list[_Block]:
+    blocks = [_grid(spec)]
     for index, arm in enumerate(spec.arms):
         axes = {name: value for name, value in arm.items() if isinstance(value, list)}
         stated = {name: value for name, value in arm.items() if name not in axes}
@@ -126,106 +180,56 @@ def _blocks(spec: Spec) -> list[_Block]:
     return blocks
 
 
-def _add(spec: Spec, block: _Block, cell: Mapping[str, Any], survey: _Survey) -> None:
-    """Complete one cell of a block and add it to the survey, or its faults."""
+def _add(spec: Spec, block: _Block, cell: Mapping[str, Any], point: Point, survey: _Survey) -> None:
+    """Complete one cell of a block, or one point of its search, and add it to the survey, or its faults."""
     try:
-        given = _given(spec, block, cell)
+        given = block.given(spec, cell, point)
         survey.used |= {(block.where, name, repr(value)) for name, value in given.items()}
-        if not block.where and _excluded(spec, given, survey):
+        if not block.where and not point and _excluded(spec, given, survey):
             return
         given.pop("budget_epochs", None)
         recipe = Recipe.complete({**given, "seed": 0})
     except InvalidInput as error:
         for line in str(error).split("\n"):
             name, colon, rest = line.partition(": ")
-            survey.faults[f"{block.origin(name)}{colon}{rest}"] = None
+            survey.faults[f"{block.origin(name, point)}{colon}{rest}"] = None
         return
-    survey.recipes.setdefault(recipe.content_hash(), recipe)
+    (survey.corners if point else survey.recipes).setdefault(recipe.content_hash(), recipe)
 
 
-def _given(spec: Spec, block: _Block, cell: Mapping[str, Any]) -> dict[str, Any]:
-    """What a cell says of its recipe: base, exceptions and axes together, less what its method does not have."""
-    own = {**block.stated, **cell}
-    merged = {**block.base, **own}
-    method = merged.get("method")
-    # In the grid, and where an arm lists methods, the axes need not fit every method: one that fits none is a fault.
-    droppable = set(merged) if not block.where or "method" in block.axes else set(merged) - set(own)
-    given = {name: value for name, value in merged.items() if name not in droppable or _applies(name, value, merged)}
-    for phase in PHASES:
-        _drop_schedule_fields(f"{phase}_schedule", given, block.base, own, droppable)
-    return _with_budget(spec, given, method)
-
-
-def _applies(name: str, value: Any, merged: Mapping[str, Any]) -> bool:
-    """Whether an inherited field has a meaning for the method."""
-    method = merged.get("method")
-    if method not in METHOD_FIELDS:
-        return True  # an unknown method is a fault that Recipe.complete explains
-    if name in ALL_METHOD_FIELDS and name not in METHOD_FIELDS[method]:
-        return False
-    if name in ("evaluation", "weight_init"):
-        other = {choice for (_, field_), choices in METHOD_VALUES.items() if field_ == name for choice in choices}
-        return value not in other - METHOD_VALUES[method, name]
-    if name == "image_size":
-        return merged.get("dataset") == "image_folder"
-    if method in WITHOUT_SLOT_PHASE and name.startswith("slot_"):
-        return False
-    from_glorot = method == "learned" and merged.get("start", "glorot") == "glorot"
-    return not (from_glorot and name in ("options", "value_bound"))
-
-
-def _drop_schedule_fields(
-    name: str, given: dict[str, Any], base: Mapping[str, Any], own: Mapping[str, Any], droppable: set[str]
-) -> None:
-    """What belongs to one schedule means nothing to a schedule without fields, nor to another that replaces it."""
-    schedule = given.get(name, _defaults(given).get(name))
-    replaced = name in base and name in own and base[name] != own[name]
-    for part in (f"{name}_epochs", f"{name}_factor"):
-        without = part in droppable and schedule not in SCHEDULES_WITH_FIELDS
-        if without or (replaced and part not in own):
-            given.pop(part, None)
-
-
-def _with_budget(spec: Spec, given: dict[str, Any], method: Any) -> dict[str, Any]:
-    """Fill slot_epochs and finetune_epochs so that they make the budget."""
-    budget = given.get("budget_epochs", spec.budget_epochs)
-    if budget is None:
-        return given
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        raise InvalidInput(f"budget_epochs: should be a whole number of at least 1, not {budget!r}")
-    slot, finetune = given.get("slot_epochs"), given.get("finetune_epochs")
-    for name, value in (("slot_epochs", slot), ("finetune_epochs", finetune)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= budget):
-            raise InvalidInput(f"{name}: a part of the budget is from 0 to {budget} epochs, not {value!r}")
-    if method in WITHOUT_SLOT_PHASE and slot is None:
-        slot = 0
-    if slot is None:
-        slot = budget - (finetune or 0)
-    if finetune is None:
-        finetune = budget - slot
-    if slot + finetune != budget:
-        raise InvalidInput(
-            f"finetune_epochs: {slot} slot epochs and {finetune} finetune epochs are not the budget of {budget} epochs"
-        )
-    return {**given, "slot_epochs": slot, "finetune_epochs": finetune}
+def _add_corners(spec: Spec, grid: _Block, survey: _Survey) -> None:
+    """The ends of what is searched: they must make recipes, every condition hold somewhere, every field matter."""
+    if spec.search is None:
+        return
+    asked: set[str] = set()
+    matters = {name for dimension in spec.search.space.values() for name in dimension.when}
+    for search in survey.searches:
+        hashes: dict[tuple[str, str], set[str]] = {}  # by a field and the rest of the point
+        for point in spec.search.corners(search.known):
+            asked |= point.keys()
+            _add(spec, grid, search.cell, point, survey)
+            if survey.faults:
+                continue
+            recipe_hash = search.recipe(point).content_hash()
+            for name in point:
+                rest = repr({other: value for other, value in point.items() if other != name})
+                hashes.setdefault((name, rest), set()).add(recipe_hash)
+        matters |= {name for (name, _), found in hashes.items() if len(found) > 1}
+    for name, dimension in spec.search.space.items():
+        if name not in asked and survey.searches:
+            survey.faults[f"search.space.{name}.when: {dimension.when!r} never holds"] = None
+        elif name not in matters and not survey.faults and len(dimension.ends()) > 1:
+            survey.faults[f"search.space.{name}: no recipe changes with it, so leave it out"] = None
 
 
 def _excluded(spec: Spec, given: Mapping[str, Any], survey: _Survey) -> bool:
     """Whether a rule leaves this cell of the grid out. What the preset would fill counts as said."""
     if not spec.exclude:
         return False
-    known = {"budget_epochs": spec.budget_epochs, **_defaults(given), **given}
+    known = {"budget_epochs": spec.budget_epochs, **with_defaults(given)}
     matched = {index for index, rule in enumerate(spec.exclude) if _matches(rule, known)}
     survey.rules_matched |= matched
     return bool(matched)
-
-
-def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: info.default for name, info in Recipe.model_fields.items() if not info.is_required()}
-    try:
-        return {**plain, **preset_fields(given)}
-    except (InvalidInput, KeyError):
-        return plain  # an impossible cell may well be what the rule leaves out
 
 
 def _matches(rule: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
@@ -241,7 +245,7 @@ def _useless(spec: Spec, survey: _Survey) -> dict[str, list[Any]]:
         for name, values in own.items():
             left = [value for value in values if (block.where, name, repr(value)) not in survey.used]
             if left:
-                useless[block.origin(name)] = left
+                useless[block.origin(name, {})] = left
     return useless
 
 

@@ -24,11 +24,28 @@ def name_faults(spec: Spec) -> list[str]:
         faults += _unknown(f"exclude[{index}]", rule, AXIS_FIELDS)
         if not rule:
             faults.append(f"exclude[{index}]: an empty rule would leave out the whole grid")
+    faults += _search_faults(spec)
     for field, value in spec.recipe.items():
         if isinstance(value, list):
             faults.append(f"recipe.{field}: one value, not the list {value!r} (lists go under axes)")
     for index, arm in enumerate(spec.arms):
         faults += [f"arms[{index}].{field}: an empty list" for field, value in arm.items() if value == []]
+    return faults
+
+
+def _search_faults(spec: Spec) -> list[str]:
+    if spec.search is None:
+        return []
+    space = spec.search.space
+    faults = _unknown("search.space", space, AXIS_FIELDS)
+    for name, dimension in space.items():
+        faults += _unknown(f"search.space.{name}.when", dimension.when, AXIS_FIELDS)
+    axes = {**spec.axes, **({"slot_epochs": spec.slot_epochs} if spec.slot_epochs is not None else {})}
+    faults += [
+        f"search.space.{name}: it is an axis of the grid, too; a field is either searched or an axis"
+        for name in space
+        if name in axes
+    ]
     return faults
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from search_spaces.names import AXIS_FIELDS, RECIPE_FIELDS
@@ -10,11 +10,13 @@ from search_spaces.yaml_text import read_yaml
 from trainers.validation import InvalidInput, nearest
 
 
-def apply_override(data: dict[str, Any], override: str, spec_fields: Iterable[str], limits: Iterable[str]) -> set[str]:
+def apply_override(
+    data: dict[str, Any], override: str, spec_fields: Iterable[str], sections: Mapping[str, Sequence[str]]
+) -> set[str]:
     """Change `data`, a spec's fields, as `field=value` says; value is YAML. Returns the paths changed.
 
-    A recipe field alone: one value goes into the base recipe, and replaces an axis of that name; a list is the axis.
-    Raises InvalidInput.
+    A recipe field alone: one value goes into the base recipe, and replaces an axis of that name or what was searched
+    of it; a list is the axis. `sections`: the spec's parts that have fields of their own. Raises InvalidInput.
     """
     path, equals, text = override.partition("=")
     path = path.strip()
@@ -24,7 +26,7 @@ def apply_override(data: dict[str, Any], override: str, spec_fields: Iterable[st
         value = read_yaml(text)
     except InvalidInput as error:
         raise InvalidInput(f"--set {override}: {error}") from None
-    below = {"recipe": RECIPE_FIELDS, "axes": AXIS_FIELDS, "limits": tuple(limits)}
+    below = {"recipe": RECIPE_FIELDS, "axes": AXIS_FIELDS, **{name: tuple(fields) for name, fields in sections.items()}}
     head, dot, field = path.partition(".")
     if dot:
         return _set_below(data, override, head, field, value, below)
@@ -37,6 +39,7 @@ def apply_override(data: dict[str, Any], override: str, spec_fields: Iterable[st
         )  # fmt: skip
         raise InvalidInput(f"--set {override}: {head} is no field of a spec or a recipe{hint}")
     axes = data.setdefault("axes", {})
+    (data.get("search") or {}).get("space", {}).pop(head, None)
     if isinstance(value, list):
         axes[head] = value
         return {f"axes.{head}"}
@@ -54,5 +57,7 @@ def _set_below(
         raise InvalidInput(f"--set {override}: {head} is not one of {', '.join(below)}{nearest(head, below)}")
     if field not in below[head]:
         raise InvalidInput(f"--set {override}: {head} has no field {field}{nearest(field, below[head])}")
-    data.setdefault(head, {})[field] = value
+    if data.get(head) is None:
+        data[head] = {}
+    data[head][field] = value
     return {f"{head}.{field}"}

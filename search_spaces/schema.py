@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search_spaces.names import AXIS_FIELDS, RECIPE_FIELDS
+from search_spaces.search import KINDS
 from search_spaces.spec import Spec
 from trainers.recipe import PHASES, Recipe
 
@@ -32,6 +33,9 @@ def spec_schema() -> dict[str, Any]:
     exceptions = {name: either[name] | _described(fields[name]) for name in AXIS_FIELDS}
     properties["arms"]["items"] = _closed(exceptions)
     properties["exclude"]["items"] = _closed(exceptions) | {"minProperties": 1}
+    properties["search"] = _optional(properties["search"])
+    properties["rungs"] = _optional(properties["rungs"])
+    _complete_space(spec["$defs"], either, fields)
     splits = properties["slot_epochs"]
     splits["anyOf"] = [{"type": "integer", "minimum": 0}, *splits["anyOf"]]
     properties["seeds"]["anyOf"] = [
@@ -62,6 +66,30 @@ def _meaning(name: str) -> str:
         if name.startswith(f"{phase}_"):
             return f"{name.removeprefix(f'{phase}_').replace('_', ' ')} of the {phase} phase"
     return name.replace("_", " ")
+
+
+def _optional(field: dict[str, Any]) -> dict[str, Any]:
+    """A section that may be left out: editors need not offer null."""
+    kept = next(kind for kind in field["anyOf"] if kind != {"type": "null"})
+    return {**kept, "description": field["description"]}
+
+
+def _complete_space(definitions: dict[str, Any], either: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Of a searched field: what it is, exactly one kind of range, and choices that the field may have."""
+    dimension = definitions["Dimension"]
+    kinds = dimension["properties"]
+    for kind in KINDS:
+        kinds[kind] = _optional(kinds[kind])
+        if kind != "choice":
+            kinds[kind] |= {"minItems": 2, "maxItems": 2}
+    kinds["step"] = _optional(kinds["step"])
+    kinds["when"] |= _closed(either)
+    dimension["oneOf"] = [{"required": [kind]} for kind in KINDS]
+    space = {}
+    for name in AXIS_FIELDS:
+        choices = {"properties": {"choice": {"type": "array", "items": fields[name], "minItems": 1}}}
+        space[name] = {"allOf": [{"$ref": "#/$defs/Dimension"}, choices]} | _described(fields[name])
+    definitions["Search"]["properties"]["space"] |= _closed(space)
 
 
 def _closed(fields: dict[str, Any]) -> dict[str, Any]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from search_spaces.budgets import rescale
 from search_spaces.expansion import expand, pruned
 from search_spaces.labels import arm_label, arm_labels
 from search_spaces.names import AXIS_FIELDS, name_faults
 from search_spaces.overrides import apply_override
+from search_spaces.search import Dimension, Search
 from search_spaces.yaml_text import read_yaml
 from trainers.recipe import content_hash
 from trainers.validation import InvalidInput, explain, nearest
 
-__all__ = ["AXIS_FIELDS", "Limits", "Spec", "arm_label", "arm_labels", "bundled_specs", "expand", "load_spec"]
+__all__ = ["AXIS_FIELDS", "Limits", "Rungs", "Spec", "arm_label", "arm_labels", "bundled_specs", "expand", "load_spec"]
 
 NotZero = Annotated[int, Field(ge=1)]
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -30,11 +31,35 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    trials: NotZero | None = Field(None, description="trials that may run")
+    trials: NotZero | None = Field(None, description="trials that this sweep trains; those stored by others are free")
     epochs: NotZero | None = Field(None, description="epochs trained, all stages together")
-    device_hours: Hours | None = Field(None, description="hours of training, summed over the devices")
-    wall_hours: Hours | None = Field(None, description="hours from launch to the end of the last stage")
+    device_hours: Hours | None = Field(None, description="hours of training and evaluation, summed over the devices")
+    wall_hours: Hours | None = Field(None, description="hours that its launches last, all together")
     flops: Hours | None = Field(None, description="multiply-add FLOPs of training (1 MAC = 2), all stages together")
+
+
+class Rungs(BaseModel):
+    """Epochs at which an arm that does badly is stopped; all its seeds go on or stop together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rule: Literal["asha", "median"] = Field(
+        description="asha: the best 1/reduction of the arms that came to the rung go on; "
+        "median: those whose best accuracy so far is not below the median of the others' running averages"
+    )
+    epochs: Annotated[list[NotZero], Field(min_length=1)] = Field(
+        description="epochs, counted over the whole trial, at which validation accuracy is judged"
+    )
+    reduction: Annotated[int, Field(ge=2)] = Field(4, description="asha: one of so many goes on")
+    min_trials: NotZero = Field(4, description="arms that a rung lets pass before it stops one")
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.epochs != sorted(set(self.epochs)):
+            raise ValueError(f"rungs.epochs: should ascend, each once, not {self.epochs!r}")
+        if self.rule != "asha" and "reduction" in self.model_fields_set:
+            raise ValueError(f"rungs.reduction: {self.rule} has no such field, so leave it out")
+        return self
 
 
 class Spec(BaseModel):
@@ -62,9 +87,15 @@ class Spec(BaseModel):
     arms: list[dict[str, Any]] = Field(
         [], description="arms beside the grid, as exceptions to the base recipe; a list makes an axis of this arm alone"
     )
+    search: Search | None = Field(
+        None,
+        description="ranges to search instead of the grid's own trials: every cell of the grid (axes and slot_epochs; "
+        "without them, the base recipe) is searched by itself; arms stay as they are, beside it",
+    )
     seeds: int | list[int] = Field(1, description="how many, counted from 0, or which")
     budgets_differ: bool = Field(False, description="say true where arms may differ in their total of epochs")
-    limits: Limits = Field(Limits(), description="what the whole sweep may spend")
+    rungs: Rungs | None = Field(None, description="where arms that do badly are stopped early")
+    limits: Limits = Field(Limits(), description="what the whole sweep may spend, over all its launches")
 
     @field_validator("slot_epochs", mode="before")
     @classmethod
@@ -97,7 +128,7 @@ class Spec(BaseModel):
         try:
             spec = cls.model_validate(data)
         except ValidationError as error:
-            known = [*cls.model_fields, *Limits.model_fields]
+            known = [name for model in (cls, Limits, Rungs, Search, Dimension) for name in model.model_fields]
             raise InvalidInput(explain(error, known, where)) from None
         faults = name_faults(spec)
         if faults:
@@ -150,11 +181,12 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
     if isinstance(data, dict) and "sweeps" in data and "recipe" not in data:
         raise InvalidInput(f"{where}it is a chain of sweeps, which plan, launch and report take, and no spec")
     touched: set[str] = set()
+    sections = {"limits": [*Limits.model_fields], "rungs": [*Rungs.model_fields], "search": [*Search.model_fields]}
     if overrides:
         data = Spec.parse(data, where).model_dump(exclude_unset=True)
         stated = data.get("budget_epochs")
         for override in overrides:
-            touched |= apply_override(data, override, Spec.model_fields, Limits.model_fields)
+            touched |= apply_override(data, override, Spec.model_fields, sections)
         if "budget_epochs" in touched:
             rescale(data, stated, touched)
     spec = Spec.parse(data, where)

@@ -1,6 +1,7 @@
 """The command line. What a command needs is imported when it runs, so that --help is quick.
 
-Exit codes: 0 all good; 1 some trial failed; 2 wrong input, told on stderr; 130 interrupted.
+Exit codes: 0 all good; 1 some trial failed; 2 wrong input, told on stderr; 3 a limit of the spec was reached; 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ A driver (Ray's or the local one) asks `next_order` for work and gives back each
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from sweeper.forest import Forest, Stage, Trial, grow
 from sweeper.orders import Order, Step
 from sweeper.results import Epoch, TrialResult, trial_result
 from sweeper.scheduling import RetryRule, Schedule, Status
+from sweeper.steering import Steering
 from sweeper.store import StageRecord, Store, StoreError
 from trainers.recipe import Recipe
 
@@ -71,38 +73,50 @@ class Launch:
     stop_requested: bool = False
     looking: bool = False  # only to be looked at: nothing is started, nothing forgotten
     estimates: Estimates | None = None  # of how long stages take; without them epochs count
+    steering: Steering = field(default_factory=Steering)
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.store.root, self.clock)
         self.elsewhere: set[str] = set()  # stages that another launch trains now
-        self.labels = arm_labels([trial.recipe for trial in self.forest.trials])
+        self.labels: list[str] = []
+        self.broken = ""  # why it stopped by itself
+        self.out_of = ""  # the limit that was reached while stages ran
         self.records: dict[str, StageRecord] = {}
+        self.partials: dict[str, StageRecord] = {}  # stages on their way when the launch began
         self.saved: dict[str, Sequence[Epoch]] = {}  # epochs of unfinished stages that are in the store
         self._live: dict[str, list[Epoch]] = {}
         self._started: set[str] = set()  # by this launch
-        self._numbers = {trial.recipe.content_hash(): n for n, trial in enumerate(self.forest.trials)}
-        self._read_records(self.forest.stored)
-        failed = self._failed_before(self.store.failures())
-        cost = self.estimates.cost(self.forest) if self.estimates else None
-        self.schedule = Schedule(self.forest, self.records, failed, self.rule, cost)
-        self._read_partials(self.forest.stages.keys() - failed.keys())
+        self._numbers: dict[str, int] = {}
+        planted, self.forest = self.forest, Forest({}, [], 0, 0)
+        cost = self.estimates.cost(planted) if self.estimates else None
+        self.schedule = Schedule(self.forest, rule=self.rule, cost=cost)
+        self._take_in(planted, self.store.failures())
 
     def add(self, recipes: Sequence[Recipe]) -> list[int]:
         """Takes in trials while it runs; returns the numbers of their trials. What is there already is there once."""
         new = {recipe.content_hash(): recipe for recipe in recipes}
-        new = {recipe_hash: recipe for recipe_hash, recipe in new.items() if recipe_hash not in self._numbers}
-        forest = grow(self.forest, list(new.values()), self.digests, self.store, self._begun())
+        unknown = [recipe for recipe_hash, recipe in new.items() if recipe_hash not in self._numbers]
+        forest = grow(self.forest, unknown, self.digests, self.store, self._begun())
+        failures = ((key, self.store.read_failure(key)) for key in forest.stages.keys() - self.forest.stages.keys())
+        self._take_in(forest, {key: fields for key, fields in failures if fields is not None})
+        return [self._numbers[recipe.content_hash()] for recipe in recipes]
+
+    def _take_in(self, forest: Forest, failures: Mapping[str, dict[str, Any]]) -> None:
+        """Goes on with a forest that has grown from the one before it."""
         keys = forest.stages.keys() - self.forest.stages.keys()
+        before = [*self.forest.trials, *[None] * (len(forest.trials) - len(self.forest.trials))]
+        changed = [n for n, (old, trial) in enumerate(zip(before, forest.trials, strict=True)) if trial is not old]
+        new = range(len(self.forest.trials), len(forest.trials))
         self._read_records(forest.stored & keys, forest)
-        failures = ((key, self.store.read_failure(key)) for key in keys)
-        failed = self._failed_before({key: fields for key, fields in failures if fields is not None}, forest)
-        self._read_partials(keys - failed.keys(), forest)
-        self.schedule.grow(forest, self.records.keys() & keys, failed)
-        self._numbers |= {recipe_hash: n for n, recipe_hash in enumerate(new, len(self.forest.trials))}
+        failed = self._failed_before({key: fields for key, fields in failures.items() if key in keys})
+        self._read_partials(forest, keys - self.records.keys() - failed.keys())
+        holds = self.steering.holds(forest, changed, self.records.__contains__)
+        self.schedule.grow(forest, self.records.keys() & keys, failed, holds)
+        self._numbers |= {forest.trials[number].recipe.content_hash(): number for number in new}
         # Others look on: what they look up by number must be there before the number is.
         self.labels = arm_labels([trial.recipe for trial in forest.trials])
         self.forest = forest
-        return [self._numbers[recipe.content_hash()] for recipe in recipes]
+        self.steering.begin(self, new)
 
     def _begun(self) -> set[str]:
         """Stages that must stay as they are: only what never ran may be cut anew."""
@@ -115,20 +129,18 @@ class Launch:
             if record is not None:
                 self.records[key] = record
 
-    def _read_partials(self, keys: Set[str], forest: Forest | None = None) -> None:
-        stages = (forest or self.forest).stages
-        for key in keys - self.records.keys():
+    def _read_partials(self, forest: Forest, keys: Iterable[str]) -> None:
+        for key in keys:
             partial = self.store.partial_record(key)
-            if partial and partial.start == stages[key].start:
+            if partial and partial.start == forest.stages[key].start:
+                self.partials[key] = partial
                 self.saved[key] = partial.epochs
 
-    def _failed_before(
-        self, failures: Mapping[str, dict[str, Any]], forest: Forest | None = None
-    ) -> dict[str, Failure]:
+    def _failed_before(self, failures: Mapping[str, dict[str, Any]]) -> dict[str, Failure]:
         """Failures that are not worth another try by themselves. The others are forgotten."""
         lasting = {}
         for key, fields in failures.items():
-            if key not in (forest or self.forest).stages or key in self.records:
+            if key in self.records:
                 continue
             failure = Failure.from_dict(fields)
             if failure.fault in PASSING and not self.looking:
@@ -144,14 +156,34 @@ class Launch:
         """The work to start now; None while there is none (or never again: see `is_over`)."""
         if self.stop_requested:
             return None
-        while (stage := self.schedule.next_stage(self.clock())) is not None:
-            if self._is_ours(stage):
-                self._live[stage.key] = []
-                self._started.add(stage.key)
-                for watcher in self.watchers:
-                    watcher.stage_started(stage)
-                return self.order(stage)
+        stage = self._next_stage()
+        if stage is None:
+            return None
+        self._live[stage.key] = []
+        self._started.add(stage.key)
+        for watcher in self.watchers:
+            watcher.stage_started(stage)
+        return self.order(stage)
+
+    def _next_stage(self) -> Stage | None:
+        try:
+            while not self.looking:
+                stage = self.schedule.next_stage(self.clock())
+                if stage is not None:
+                    if not self.steering.may_start(self, stage):
+                        self.schedule.withhold(stage.key)
+                    elif self._is_ours(stage):
+                        return stage
+                elif self.schedule.is_reserved or not self.steering.bring_more(self):
+                    break
+        except StoreError as error:
+            self._break_off(error)
         return None
+
+    def _break_off(self, error: StoreError) -> None:
+        """What it must remember cannot be written down: it stops, and can be launched again."""
+        self.broken = str(error)
+        self.stop()
 
     def order(self, stage: Stage) -> Order:
         """All that a worker must know to train this stage."""
@@ -181,7 +213,10 @@ class Launch:
         if step.failure is not None:
             self.fail(key, step.failure)
         elif step.done:
-            self._take_in(stage)
+            self._take_result(stage)
+        elif limit := self.steering.overspent(self._live):
+            self.out_of = limit
+            self.stop()
 
     def fail(self, key: str, failure: Failure) -> None:
         """The stage ended without a result: its worker said so, or is gone."""
@@ -194,12 +229,18 @@ class Launch:
         if not again:
             self._keep_failure(key, failure, epochs)
         self.claims.release(key)
+        try:
+            self.steering.stage_failed(self, stage, epochs)
+        except StoreError as error:
+            self._break_off(error)
         for watcher in self.watchers:
             watcher.stage_failed(stage, failure, again)
 
     @property
     def is_over(self) -> bool:
-        return self.schedule.is_over or (self.stop_requested and not self.schedule.running)
+        if self.stop_requested:
+            return not self.schedule.running
+        return self.schedule.is_over and (self.looking or not self.steering.may_bring_more)
 
     def let_go(self) -> None:
         """The driver has ended: what it left unfinished may be trained by another launch from now on."""
@@ -218,18 +259,33 @@ class Launch:
         """What is stored of a trial by now."""
         trial = self.forest.trials[number]
         failure = self.schedule.trial_failure(trial)
-        return trial_result(trial, self.labels[number], self.status(trial), failure, self.records, self.saved)
+        result = trial_result(trial, self.labels[number], self.status(trial), failure, self.records, self.saved)
+        search_trial = self.steering.search_trial(number)
+        return result if search_trial is None else replace(result, search_trial=search_trial)
 
     def results(self) -> list[TrialResult]:
         return [self.result(number) for number in range(len(self.forest.trials))]
 
     def sweep_status(self) -> Status:
+        """COMPLETED: every trial, as far as the rungs let it; STOPPED_EARLY: as far as the limits allow."""
         counts = {self.status(trial) for trial in self.forest.trials}
-        if counts <= {Status.COMPLETED}:
+        if counts <= {Status.COMPLETED, Status.STOPPED_EARLY} and not self.steering.wants_more:
             return Status.COMPLETED
-        if self.is_over and not self.stop_requested:
-            return Status.FAILED
+        if self.is_over and (self.out_of or not self.stop_requested):
+            return Status.STOPPED_EARLY if self.limits_reached and Status.FAILED not in counts else Status.FAILED
         return Status.RUNNING
+
+    @property
+    def limits_reached(self) -> list[str]:
+        """The limits that kept trials from being run, with their values."""
+        account = self.steering.account
+        return account.reached if account and (self.steering.wants_more or self.not_run()) else []
+
+    def not_run(self) -> Counter[str]:
+        """By arm: trials that have neither completed nor failed, nor were they stopped early."""
+        left = (Status.PENDING, Status.RUNNING)
+        trials = zip(self.forest.trials, self.labels, strict=False)
+        return Counter(label for trial, label in trials if self.status(trial) in left)
 
     # How
 
@@ -255,7 +311,7 @@ class Launch:
             return True
         return False
 
-    def _take_in(self, stage: Stage) -> None:
+    def _take_result(self, stage: Stage) -> None:
         try:
             record = self.store.read_span(stage.key, stage.start)
             problem = "its record was written, and is not in the store"
@@ -272,6 +328,10 @@ class Launch:
         self.saved.pop(stage.key, None)
         self.schedule.finish(stage.key)
         self.claims.release(stage.key)
+        try:
+            self.steering.stage_done(self, stage)
+        except StoreError as error:
+            self._break_off(error)
         for watcher in self.watchers:
             watcher.stage_done(stage)
 

@@ -30,9 +30,10 @@ class TrialResult:
     status: Status
     failure: Failure | None = None
     epochs: list[Epoch] = field(default_factory=list)
-    finals: dict[str, float] = field(default_factory=dict)  # test accuracies and costs, once it is COMPLETED
+    finals: dict[str, float] = field(default_factory=dict)  # accuracies and costs if COMPLETED, costs if STOPPED_EARLY
     environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
     snapshots: list[Snapshot] = field(default_factory=list)  # what gets selected, once it is COMPLETED
+    search_trial: int | None = None  # Optuna's number of the point that it is of; None: no search asked for it
 
     @property
     def name(self) -> str:
@@ -43,8 +44,17 @@ class TrialResult:
         return float(self.epochs[-1]["validation_accuracy"]) if self.epochs else None
 
     @property
+    def is_final(self) -> bool:
+        """Whether its results stand: a trial that was stopped early may yet go on under another spec."""
+        return self.status is Status.COMPLETED and bool(self.finals)
+
+    @property
     def test_accuracy(self) -> float | None:
         return self.finals.get("test_accuracy")
+
+    def objective(self, name: str) -> float | None:
+        """What a search is told: the validation accuracy, or one of the costs."""
+        return self.validation_accuracy if name == "validation_accuracy" else self.finals.get(name)
 
     def as_pending(self) -> TrialResult:
         """The same, as it is while no driver runs."""
@@ -53,7 +63,12 @@ class TrialResult:
     @property
     def seconds(self) -> float:
         """Training and evaluation, all its epochs."""
-        return math.fsum(epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in self.epochs)
+        return seconds_of(self.epochs)
+
+
+def seconds_of(epochs: Sequence[Epoch]) -> float:
+    """Training and evaluation."""
+    return math.fsum(epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in epochs)
 
 
 def trial_epochs(
@@ -76,16 +91,17 @@ def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, 
     last = stages[-1]
     slot = [stage for stage in stages if stage.phase == "slot"]
     turned = {"slot_test_accuracy": slot[-1].test_accuracy} if slot and last.phase != "slot" else {}
+    return {"test_accuracy": last.test_accuracy, "test_loss": last.test_loss, **turned, **_costs(stages)}
+
+
+def _costs(stages: Sequence[StageRecord]) -> dict[str, float]:
     return {
-        "test_accuracy": last.test_accuracy,
-        "test_loss": last.test_loss,
-        **turned,
         "epochs": float(sum(len(stage.epochs) for stage in stages)),
         "flops": float(sum(stage.flops for stage in stages)),
         "train_seconds": math.fsum(stage.train_seconds for stage in stages),
         "peak_memory_bytes": float(max(stage.peak_memory_bytes for stage in stages)),
         "state_bytes": float(max(stage.state_bytes for stage in stages)),
-        "stored_bits_per_weight": last.stored_bits_per_weight,
+        "stored_bits_per_weight": stages[-1].stored_bits_per_weight,
     }
 
 
@@ -99,13 +115,18 @@ def trial_result(
 ) -> TrialResult:
     """What is stored of a trial."""
     finished = [records[key] for key in trial.stages if key in records]
+    finals: dict[str, float] = {}
+    if status is Status.COMPLETED:
+        finals = trial_finals(trial, records)
+    elif status is Status.STOPPED_EARLY and finished:  # what it cost so far; how well it might have done nobody knows
+        finals = _costs(finished)
     return TrialResult(
         trial,
         label,
         status,
         failure,
         trial_epochs(trial, records, saved),
-        trial_finals(trial, records) if status is Status.COMPLETED else {},
+        finals,
         finished[-1].environment if finished else {},
         [snapshot for record in finished for snapshot in record.selection] if status is Status.COMPLETED else [],
     )

@@ -137,6 +137,11 @@ class Schedule:
         return self.stages[key]
 
     @property
+    def is_reserved(self) -> bool:
+        """Whether nothing else may be started: the sweep is given up, or a stage is to run alone."""
+        return bool(self.given_up or self._alone)
+
+    @property
     def is_over(self) -> bool:
         """Nothing runs, and nothing ever will."""
         if self._running:
@@ -172,6 +177,16 @@ class Schedule:
         for key in self._with_descendants(keys):
             if self._status[key] is StageStatus.WAITING:
                 self._status[key] = StageStatus.STOPPED
+
+    def withhold(self, key: str) -> None:
+        """The stage was given out, and is not to run now: it is held instead."""
+        self._leave(key)
+        self._status[key] = StageStatus.WAITING
+        self._holds[key] += 1
+
+    def below(self, key: str) -> list[str]:
+        """The stage and all that go on from it."""
+        return list(self._with_descendants([key]))
 
     def fail(self, key: str, failure: Failure, seconds: float) -> bool:
         """The stage ended without a result. True if it will be tried again."""

@@ -80,7 +80,7 @@ class TrackedRun:
 
     def is_ahead(self, result: TrialResult) -> bool:
         """It shows more than the store has now: epochs of an attempt whose end was lost, and is trained again."""
-        return self.epochs > len(result.epochs) or (self.has_finals and not result.finals)
+        return self.epochs > len(result.epochs) or (self.has_finals and not result.is_final)
 
     def continues(self, result: TrialResult) -> bool:
         """Whether it shows the beginning of what the store has; otherwise it is of another training of the recipe."""
@@ -92,7 +92,7 @@ class TrackedRun:
 
     def _is_level(self, result: TrialResult) -> bool:
         if self.verified:
-            return self.epochs == len(result.epochs) and self.has_finals == bool(result.finals)
+            return self.epochs == len(result.epochs) and self.has_finals == result.is_final
         self.verified = self.projected == mark(result, len(result.epochs))
         return self.verified
 
@@ -135,5 +135,5 @@ def mark(result: TrialResult, epochs: int) -> str:
     for epoch in result.epochs[:epochs]:
         shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]
         digest.update(json.dumps(shown).encode())
-    final = ":final" if result.finals and epochs == len(result.epochs) else ""
+    final = ":final" if result.is_final and epochs == len(result.epochs) else ""
     return f"{epochs}:{digest.hexdigest()[:16]}{final}"

@@ -15,6 +15,7 @@ from sweeper.tracking import Projection, TrackingDown
 FIRST_PAUSE_SECONDS = 2.0
 SHARE_OF_TIME = 0.1  # at most this share of the driver's time goes into projecting while stages run
 LONGEST_PAUSE_SECONDS = 30.0
+TAG_LENGTH = 4000  # MLflow takes a little more
 GIVE_UP_AFTER = 2  # failures in a row, once nothing else is left to do
 
 
@@ -28,6 +29,7 @@ class Tracker(threading.Thread):
         self.wall_seconds = wall_seconds
         self.problem = ""  # why MLflow is behind, while it is
         self._settled: set[int] = set()  # trials that are over and wholly projected
+        self._labels: list[str] = []  # by which they were projected
         self._projected = 0  # grows as long as something moves
         self._closing = threading.Event()
         self._abandoned = threading.Event()
@@ -73,6 +75,9 @@ class Tracker(threading.Thread):
         projection.forget_strangers(trial.recipe.content_hash() for trial in self.launch.forest.trials)
         if not last:
             projection.project_sweep(Status.RUNNING, self._totals())
+        if last and self._labels != self.launch.labels[: len(self._labels)]:
+            self._settled.clear()  # a sweep that grows tells its arms apart by more than at first
+        self._labels = list(self.launch.labels)
         for number in range(len(self.launch.forest.trials)):
             if self._abandoned.is_set():
                 return
@@ -83,13 +88,23 @@ class Tracker(threading.Thread):
                     self._settled.add(number)
         if last:
             status = self.launch.sweep_status()
-            projection.project_sweep(status if status in ENDED else Status.PENDING, self._totals())
+            shown = status if status in ENDED else Status.PENDING
+            projection.project_sweep(shown, self._totals(), self._left_out())
 
     def _as_shown(self, result: TrialResult) -> TrialResult:
         """Nothing is RUNNING once the driver ends."""
         if self._closing.is_set() and result.status is Status.RUNNING:
             return result.as_pending()
         return result
+
+    def _left_out(self) -> Mapping[str, str]:
+        """The limits that were reached, and what was not run because of them; empty tags where there is nothing."""
+        reached = self.launch.limits_reached
+        left = self.launch.not_run() if reached else {}
+        return {
+            "sweeper.limits_reached": ", ".join(reached),
+            "sweeper.not_run": "; ".join(f"{label}: {count}" for label, count in left.items())[:TAG_LENGTH],
+        }
 
     def _totals(self) -> Mapping[str, float]:
         launch = self.launch
@@ -99,6 +114,7 @@ class Tracker(threading.Thread):
             "trials": len(statuses),
             "trials_completed": statuses.count(Status.COMPLETED),
             "trials_failed": statuses.count(Status.FAILED),
+            "trials_stopped_early": statuses.count(Status.STOPPED_EARLY),
             "epochs_alone": launch.forest.epochs_alone,
             "epochs_shared": launch.forest.epochs_shared,
             "epochs_spent": epochs,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sweeper.results import TrialResult
@@ -88,8 +89,10 @@ class Projection:
         """How many of these trials MLflow does not show as they are; asks nobody."""
         return sum(not self._is_current(result) for result in results)
 
-    def project_sweep(self, status: Status, totals: Mapping[str, float]) -> None:
-        """The parent run: its status, and what the sweep has spent so far."""
+    def project_sweep(
+        self, status: Status, totals: Mapping[str, float], tags: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """The parent run: its status, what the sweep has spent so far, and what it left out and why."""
         self.connect()
         parent = self._parent
         assert parent is not None and self._client is not None
@@ -98,7 +101,7 @@ class Projection:
             if moved != self._totals or parent.status != status:
                 now = _milliseconds()
                 metrics = [_metric(name, value, now, 0) for name, value in totals.items()]
-                self._log(parent.run_id, metrics, {"sweeper.status": status})
+                self._log(parent.run_id, metrics, {"sweeper.status": status, **tags})
                 self._totals = moved
                 parent.status = status
             self._set_run_status(parent, status, _milliseconds())
@@ -198,6 +201,7 @@ class Projection:
             "sweeper.recipe_hash": recipe.content_hash(),
             "sweeper.seed": str(recipe.seed),
             "sweeper.preset": recipe.preset,
+            **({} if result.search_trial is None else {"sweeper.search_trial": str(result.search_trial)}),
         }
         run = self._client.create_run(self.experiment_id, start_time=now, run_name=result.name, tags=tags)
         return TrackedRun(run.info.run_id, now, run.info.status, "", "", name=result.name)

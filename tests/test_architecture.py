@@ -31,7 +31,7 @@ THIRD_PARTIES = {
 ONLY_IN = {
     "ray": {"sweeper/ray_driver.py", "sweeper/ray_session.py", "sweeper/cluster.py", "sweeper/cluster_nodes.py"},
     "mlflow": {"sweeper/tracking.py", "reports/runs.py"},  # one writes, one reads
-    "optuna": set(),
+    "optuna": {"sweeper/search.py"},
     "matplotlib": {"reports/figures.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_text.py"},
     "rich": {"sweeper/live_display.py"},

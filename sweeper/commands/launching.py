@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search_spaces.spec import Limits, Spec, expand, load_spec
+from search_spaces.spec import Spec, load_spec
 from sweeper.commands.looking import SweepView, projection_of
 from sweeper.commands.planning import Wanted, foresee
 from sweeper.commands.running import INTERRUPTED, Driver, RunningLaunch
-from sweeper.environment import sources, utc_now
-from sweeper.forest import plant
+from sweeper.environment import utc_now
 from sweeper.intervals import Estimating
-from sweeper.launch import Launch, Resources
+from sweeper.launch import Resources
 from sweeper.plan import Plan
+from sweeper.planted_sweep import PlantedSweep, reachable
 from sweeper.scheduling import RetryRule
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder, planting
@@ -102,11 +102,8 @@ def _launch(
         raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
     elsewhere = manner["ray_address"] is not None and not manner["local"]
     wanted = Wanted(**{**shares, "max_parallel": 1} if manner["local"] else shares, elsewhere=elsewhere)
-    if spec.limits != Limits():
-        raise InvalidInput("limits: launches do not keep to limits yet, so they must be left out")
-    recipes = expand(spec)
-    store = Store(storage)
-    store.prepare()
+    recipes = reachable(spec)
+    Store(storage).prepare()
     tracking = options.tracking or default_address(storage)
     _check_tracking(tracking, manner["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
@@ -116,8 +113,8 @@ def _launch(
     with folder.lock():
         folder.forget_stop()
         with planting(storage):  # also while it asks: what the plan counts on is not to be removed meanwhile
-            forest = plant(recipes, digests, store)
-            foresight = foresee(spec, forest, store, wanted)
+            planted = PlantedSweep(spec, folder, digests)
+            foresight = foresee(spec, planted.at_most(), planted.store, wanted)
             packing = foresight.packing
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
             print(*foresight.plan.brief(), sep="\n", flush=True)
@@ -131,12 +128,14 @@ def _launch(
             for earlier in file.launches:
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended
+                    earlier["seconds"] = planted.seconds_since(earlier["started_at"])
+            before = file.wall_seconds
             file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running"})
             folder.write(file, spec.to_yaml())
         driver = _driver(manner)
-        run = Launch(
-            spec.name, forest, digests, store, resources, sources(), data_dir, save_seconds=manner["save_seconds"],
-            estimates=foresight.estimates, rule=RetryRule(max_retries=manner["max_retries"]),
+        run = planted.launch(
+            resources, data_dir=data_dir, save_seconds=manner["save_seconds"],
+            rule=RetryRule(max_retries=manner["max_retries"]), estimates=foresight.estimates, wall_seconds=before,
         )  # fmt: skip
         projection = projection_of(spec, file, storage)
         forecast = foresight.plan.estimate

@@ -8,16 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search_spaces.spec import Spec, expand, load_spec
+from search_spaces.spec import Spec, load_spec
 from sweeper.commands.summary import arms_table, failures, storage_flag, totals
 from sweeper.commands.watching import watch
 from sweeper.environment import sources
-from sweeper.forest import plant
 from sweeper.intervals import Estimating
-from sweeper.launch import Launch, Resources
+from sweeper.launch import Resources
+from sweeper.planted_sweep import PlantedSweep
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
-from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.text_table import percent, text_table
 from sweeper.tracked_runs import SweepFacts
@@ -134,9 +133,7 @@ class SweepView:
         self.folder = folder
         self.file: SweepFile = folder.read()
         self.spec: Spec = load_spec(str(folder.spec_path))
-        store = Store(folder.storage)
-        forest = plant(expand(self.spec), self.file.digests, store)
-        self.look = Launch(folder.name, forest, self.file.digests, store, Resources(), sources(), looking=True)
+        self.look = PlantedSweep(self.spec, folder, self.file.digests, looking=True).launch(Resources())
         self.running = folder.is_running()
         results = self.look.results()
         self.results = results if self.running else [_at_rest(result) for result in results]
@@ -146,9 +143,10 @@ class SweepView:
         if self.running:
             return "running"
         done = {result.status for result in self.results}
-        if done <= {Status.COMPLETED}:
+        ended = {Status.COMPLETED, Status.STOPPED_EARLY}
+        if done <= ended and not self.look.steering.wants_more:
             return "completed"
-        return "failed" if done <= {Status.COMPLETED, Status.FAILED} else "stopped"
+        return "failed" if done <= ended | {Status.FAILED} and Status.FAILED in done else "stopped"
 
     def counts(self) -> list[str]:
         statuses = [result.status for result in self.results]

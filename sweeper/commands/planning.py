@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search_spaces.spec import Spec, expand, load_spec
+from search_spaces.spec import Spec, load_spec
 from sweeper.estimates import Estimates, Sample, machine_here, measured, read_calibrations
 from sweeper.faults import Failure
 from sweeper.forecast import dearest, forecast, width
@@ -18,7 +18,9 @@ from sweeper.forest import Forest, plant
 from sweeper.launch import PASSING
 from sweeper.packing import Hardware, Packing, check_shares, pack
 from sweeper.plan import Plan, make_plan, sharing_table, totals
+from sweeper.planted_sweep import PlantedSweep, reachable
 from sweeper.store import Store
+from sweeper.sweep_folder import SweepFolder
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
 
@@ -63,18 +65,20 @@ def plan(options: argparse.Namespace) -> int:
     wanted = Wanted(options.cpus_per_trial, options.gpus_per_trial, options.max_parallel)
     wanted.given()
     specs = [load_spec(name, options.overrides) for name in options.specs]
-    recipes = [expand(spec) for spec in specs]
-    digests, notes = digests_to_plan_with([recipe for own in recipes for recipe in own], data_dir)
-    plans = []
-    for spec, own in zip(specs, recipes, strict=True):
-        forest = plant(own, digests, store)
+    digests, notes = digests_to_plan_with([recipe for spec in specs for recipe in reachable(spec)], data_dir)
+    if any(spec.search is not None for spec in specs):
+        notes.append("Of what a search may still ask for, every trial is counted as the longest that it can be.")
+    forests, plans = [], []
+    for spec in specs:
+        forest = PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, looking=True).at_most()
         if options.calibrate:
             calibrate_here(forest, store, wanted, data_dir)
+        forests.append(forest)
         plans.append(foresee(spec, forest, store, wanted, notes).plan)
     if len(plans) == 1:
         print(json.dumps(plans[0].as_dict(), indent=1) if options.json else plans[0].text())
         return 0
-    together = plant([recipe for own in recipes for recipe in own], digests, store)
+    together = plant([trial.recipe for forest in forests for trial in forest.trials], digests, store)
     if options.json:
         print(json.dumps({"plans": [found.as_dict() for found in plans], "together": totals(together)}, indent=1))
     else:

@@ -24,7 +24,7 @@ from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.tracker import Tracker
 from sweeper.tracking import Projection
 
-GOOD, SOME_FAILED, INTERRUPTED = 0, 1, 130
+GOOD, SOME_FAILED, LIMIT_REACHED, INTERRUPTED = 0, 1, 3, 130
 PATIENCE_SECONDS = 30.0  # for MLflow, after the last stage
 PATIENCE_INTERRUPTED_SECONDS = 10.0
 TELL_AFTER_SECONDS = 3.0
@@ -71,6 +71,7 @@ class RunningLaunch:
 
     def _end(self, lost: str = "") -> int:
         with self._ending:  # the driver may come back while its watchdog gives up on it
+            lost = lost or self.run.broken
             status = self.run.sweep_status()
             stopped = status is not Status.COMPLETED and (self.interruptions or self.asked_by)
             outcome = ("interrupted" if self.interruptions else "stopped") if stopped else lost or status
@@ -83,6 +84,9 @@ class RunningLaunch:
             if lost:
                 print(f"\nBroken off: {lost}. {again}", flush=True)
                 return SOME_FAILED
+            if outcome == Status.STOPPED_EARLY:
+                print(f"\nThe limits of the spec are reached. With higher ones it goes on: {_limits_flag(self.run)}")
+                return LIMIT_REACHED
             return GOOD if outcome == Status.COMPLETED else SOME_FAILED
 
     def _close(self, outcome: str) -> None:
@@ -144,3 +148,8 @@ class RunningLaunch:
         finally:
             over.set()
             thread.join()
+
+
+def _limits_flag(run: Launch) -> str:
+    """The flags of a launch that would raise the limits."""
+    return " ".join(f"--set limits.{limit.partition(':')[0]}=…" for limit in run.limits_reached)

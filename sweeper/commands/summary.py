@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweeper.forecast import Forecast, against
@@ -32,7 +32,7 @@ def print_summary(
     print(arms_table(results, estimate))
     print()
     print(totals(run, results, file))
-    for line in [*taken(run, file, forecast), *failures(run, results), *damages(run)]:
+    for line in [*taken(run, file, forecast), *left_out(run), *failures(run, results), *damages(run)]:
         print(line)
     print(*where(tracker, folder, file), sep="\n")
 
@@ -60,6 +60,7 @@ def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile) -> str:
     counts = {status: sum(result.status is status for result in results) for status in Status}
     epochs, seconds = spent(run.forest, run.records, run.sweep)
     parts = [f"{counts[Status.COMPLETED]} of {len(results)} trials completed"]
+    parts += [f"{counts[Status.STOPPED_EARLY]} stopped early at rungs"] if counts[Status.STOPPED_EARLY] else []
     parts += [f"{counts[Status.FAILED]} failed"] if counts[Status.FAILED] else []
     wall = f" in {in_words(file.wall_seconds)}" if file.wall_seconds else ""
     return f"{', '.join(parts)}; {epochs:,} epochs trained, {in_words(seconds)} of training{wall}."
@@ -76,6 +77,24 @@ def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
     return [against(forecast, expected, took, float(file.launches[-1]["seconds"]), is_whole)]
 
 
+def left_out(run: Launch) -> list[str]:
+    """Which limits were reached, and what was not run because of them."""
+    if not run.limits_reached:
+        return []
+    account = run.steering.account
+    assert account is not None
+    spent_by_now = account.all_spent()
+    amounts = {
+        "trials": f"{account.trials} begun",
+        "epochs": f"{spent_by_now.epochs:g} spent",
+        "flops": f"{spent_by_now.flops:.3g} spent",
+        "device_hours": f"{account.device_hours(spent_by_now):.4f} spent",
+        "wall_hours": f"{account.wall_seconds() / 3600:.4f} passed",
+    }
+    lines = [f"LIMIT REACHED  {limit} ({amounts[limit.partition(':')[0]]})" for limit in run.limits_reached]
+    return [*lines, f"Not run: {_arms(run.not_run()) or 'what the search would have asked for'}"]
+
+
 def failures(run: Launch, results: Sequence[TrialResult]) -> list[str]:
     """A line per cause, with the trials that it ended."""
     causes: dict[str, list[str]] = defaultdict(list)
@@ -88,6 +107,13 @@ def failures(run: Launch, results: Sequence[TrialResult]) -> list[str]:
     if lines:
         lines.append(f"Once the cause is mended: sweeper retry {run.sweep}{_flag(run.store.root)}")
     return lines
+
+
+def _arms(trials: Mapping[str, int], shown: int = 12) -> str:
+    """'12 trials: K=8 GS (5); K=64 GS (7)'."""
+    listed = "; ".join(f"{label} ({count})" for label, count in list(trials.items())[:shown])
+    more = f"; and {len(trials) - shown} more arms" if len(trials) > shown else ""
+    return f"{sum(trials.values()):,} trials: {listed}{more}" if trials else ""
 
 
 def _some(names: Sequence[str], shown: int = 3) -> str:

@@ -153,7 +153,7 @@ def test_the_hash_of_a_spec_follows_what_it_says():
         ("recipe.optons=3", "--set recipe.optons=3: recipe has no field optons (did you mean options?)"),
         ("axes.optons=[3]", "axes has no field optons (did you mean options?)"),
         ("limits.epoch=3", "limits has no field epoch (did you mean epochs?)"),
-        ("recip.options=3", "recip is not one of recipe, axes, limits (did you mean recipe?)"),
+        ("recip.options=3", "recip is not one of recipe, axes, limits, rungs, search (did you mean recipe?)"),
         ("seeds=[0", "--set seeds=[0: line 1"),
         ("options=two", "lenet_options.yaml: axes.options: should be a valid integer"),
         ("keep_fraction=0.5", "lenet_options.yaml: recipe.keep_fraction: no recipe here can have 0.5"),

@@ -73,7 +73,6 @@ def test_help_and_plan_import_none_of_the_heavy_libraries_that_they_do_not_need(
         ),
         (["launch", "tiny.yaml", "--set", "options=two"], "should be a valid integer, not 'two'"),
         (["launch", "tiny.yaml", "--set", "slot_epochs=[9]"], "a part of the budget is from 0 to 3 epochs, not 9"),
-        (["launch", "tiny.yaml", "--set", "limits.epochs=9"], "limits: launches do not keep to limits yet"),
         (["launch", "nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory"),
         (["launch", "tiny.yaml", "--storage", "/dev/null/x"], "storage: cannot write to /dev/null/x"),
         (["launch", "tiny.yaml", "--tracking", "htp://localhost:5000"], "(did you mean http?)"),
