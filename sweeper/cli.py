@@ -60,7 +60,8 @@ def _plan(options: argparse.Namespace) -> int:
     from search_spaces.chains import load_chain
     from sweeper.commands.planning import plan
 
-    if linked := load_chain(options.spec, options.overrides):
+    # A chain stands alone: what its sweeps have in common it says itself.
+    if len(options.specs) == 1 and (linked := load_chain(options.specs[0], options.overrides)):
         from sweeper.commands.chaining import plan_chain
 
         return plan_chain(options, linked)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.chains import Chain, Linked, read_chain
-from search_spaces.spec import Spec, expand
+from search_spaces.spec import Spec
 from sweeper.commands.planning import Wanted, calibrate_here, digests_to_plan_with, foresee
 from sweeper.forest import Forest, plant
+from sweeper.planted_sweep import PlantedSweep, reachable
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFolder
 from sweeper.text_table import text_table
@@ -28,11 +29,13 @@ def plan_chain(options: argparse.Namespace, linked: Linked) -> int:
     store = Store(Path(options.storage).expanduser())
     wanted = Wanted(options.cpus_per_trial, options.gpus_per_trial, options.max_parallel)
     wanted.given()
-    recipes = {spec.name: expand(spec) for spec in linked.specs}
-    together = list({recipe.content_hash(): recipe for each in recipes.values() for recipe in each}.values())
-    digests, notes = digests_to_plan_with(together, data_dir)
-    forests = {name: plant(each, digests, store) for name, each in recipes.items()}
-    forest = plant(together, digests, store)
+    digests, notes = digests_to_plan_with([recipe for spec in linked.specs for recipe in reachable(spec)], data_dir)
+    forests = {
+        spec.name: PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, looking=True).at_most()
+        for spec in linked.specs
+    }
+    recipes = [trial.recipe for one in forests.values() for trial in one.trials]
+    forest = plant(list({recipe.content_hash(): recipe for recipe in recipes}.values()), digests, store)
     if options.calibrate:
         calibrate_here(forest, store, wanted, data_dir)
     plan = foresee(_as_one(linked), forest, store, wanted, [*linked.notes, *notes]).plan
