@@ -7,10 +7,13 @@ from functools import partial
 from pathlib import Path
 
 
-def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, missing: Sequence[str] = ()) -> Path:
+def build_report(
+    sweeps: Sequence[str], tracking_uri: str, out: Path, missing: Sequence[str] = (), again: Sequence[str] = ()
+) -> Path:
     """Write the report of these sweeps under `out` and return the path of its report.html.
 
-    missing: sweeps that belong to them and were not launched; the report says so.
+    missing: sweeps that belong to them and were not launched; the report says so. again: the command that makes this
+    report again, if it is more than the names of the sweeps.
     Raises InvalidInput for a store that is not there, an unknown sweep, or a folder that cannot be written.
     """
     # Here, so that importing this package costs nothing until a report is wanted.
@@ -21,5 +24,5 @@ def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, missing: S
 
     tracked = read_sweeps(sweeps, tracking_uri)
     readers = partial(read_curves, tracking_uri=tracking_uri), partial(read_texts, tracking_uri=tracking_uri)
-    document, table = compose(tracked, Links.of(tracking_uri), *readers, missing)
+    document, table = compose(tracked, Links.of(tracking_uri), *readers, missing, again)
     return write(document, table, out)

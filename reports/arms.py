@@ -22,6 +22,7 @@ FAMILIES = {
     "supermask": "supermask",
     "learned": "learned weights",
 }
+APART = "@"  # in the hash of an arm: what follows tells it from others of the same recipe
 ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
 
 
@@ -52,6 +53,30 @@ def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> 
     arms = arms.reset_index(drop=True).assign(place=lambda frame: frame["family"].map(order))
     order_by = ["dataset", "network", "place", "options", "slot_epochs", "arm", "arm_hash"]
     return arms.sort_values(order_by, ignore_index=True).drop(columns="place")
+
+
+def apart_by_numerics(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials, those of one arm that other code or other data gave under arms of their own: nothing averages them.
+
+    Such arms are known by NUMERICS_VERSION and the digest of the data, where a trial says them; `arm_hash` and the
+    label then end with them.
+    """
+    differing = {}
+    for what in ("numerics_version", "data_digest"):
+        said = trials[what].where(trials[what] != "")
+        differing[what] = said.groupby(trials["arm_hash"]).transform("nunique") > 1
+    differ = differing["numerics_version"] | differing["data_digest"]
+    if not differ.any():
+        return trials
+    version, data = trials["numerics_version"], trials["data_digest"].str[:8]
+    circumstances = version + " " + data.where(differing["data_digest"], "")
+    label = trials["arm"] + ", numerics " + version.replace("", "unknown")
+    label = label.where(~differing["data_digest"], label + ", data " + data.replace("", "unknown"))
+    return trials.assign(
+        arm=trials["arm"].where(~differ, label),
+        arm_hash=trials["arm_hash"].where(~differ, trials["arm_hash"] + APART + circumstances),
+        recipe_hash=trials["recipe_hash"].where(~differ, trials["recipe_hash"] + APART + circumstances),
+    )
 
 
 def once_each(trials: pd.DataFrame) -> pd.DataFrame:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
 import pandas as pd
 
 from reports import provenance
-from reports.arms import arms_of, best_by, mark_fronts, once_each, same_problem
+from reports.arms import apart_by_numerics, arms_of, best_by, mark_fronts, once_each, same_problem
 from reports.charts import figures_of, problem_name
 from reports.curves import ReadCurves, curves_of
 from reports.document import Block, Document, Figure, Paragraph, Points, Section, distinct
@@ -24,18 +25,24 @@ from reports.tables import arm_table, budget_table, choice_table, numbers, publi
 
 
 def compose(
-    tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts, missing: Sequence[str] = ()
-) -> tuple[Document, pd.DataFrame]:
-    """The whole report, and the arms of all sweeps as one table of numbers.
+    tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts, missing: Sequence[str] = (),
+    again: Sequence[str] = (),
+) -> tuple[Document, pd.DataFrame]:  # fmt: skip
+    """The whole report, and the arms of all sweeps as one table of numbers. again: the command that makes it again.
 
     Sweeps stand side by side; what compares across sweeps counts a trial that they share once.
     """
+    tracked = replace(tracked, trials=apart_by_numerics(tracked.trials))
     names = [sweep.name for sweep in tracked.sweeps]
     arms = arms_table(tracked.trials, ("sweep", "arm_hash"))
     pooled_trials = once_each(tracked.trials)
     pooled = told_apart(arms_table(pooled_trials, ("arm_hash",)))
     sections = [
-        Section("In short", "in-short", [*provenance.not_launched(missing), *_in_short(pooled, pooled_trials)]),
+        Section(
+            "In short",
+            "in-short",
+            [*provenance.not_launched(missing), *provenance.apart(tracked.trials), *_in_short(pooled, pooled_trials)],
+        ),
         claims_section(pooled, pooled_trials, links),
         *_comparison(pooled),
     ]
@@ -45,7 +52,7 @@ def compose(
         pictures = [*figures_of(its_arms, anchor), *curves_of(its_arms, anchor, read)]
         sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, len(names) == 1))
     sections += selection_sections(pooled, read, read_texts)
-    sections.append(provenance.section(tracked, links))
+    sections.append(provenance.section(tracked, links, again or ["sweeper", "report", *names, "-o", "DIR"]))
     title = names[0] if len(names) == 1 else counted(len(names), "sweep")
     return Document(title, tracked.sweeps[0].description if len(names) == 1 else listed(names), sections), numbers(arms)
 

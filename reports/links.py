@@ -30,5 +30,5 @@ class Links:
 
     def arm(self, experiment_id: str, arm_hash: str) -> str:
         """The runs of one arm, found by its tag."""
-        wanted = arm_hash.replace("'", "")
+        wanted = arm_hash.partition("@")[0].replace("'", "")  # what follows is ours: reports.arms.apart_by_numerics
         return f"{self.sweep(experiment_id)}&searchFilter={quote(f'tags.`sweeper.arm_hash` = {wanted!r}', safe='')}"

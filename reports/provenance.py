@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.arms import rows
+from reports.arms import APART, rows
 from reports.document import Block, Cell, Code, Column, Facts, Notice, Paragraph, Section, Table, slug
 from reports.formats import MISSING, counted, listed, number, seconds
 from reports.links import Links
@@ -41,7 +41,7 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
     ]
     if len(without):
         lines.append(f"{counted(len(without), 'completed trial')} whose results MLflow does not have yet")
-    failed = trials[trials["status"] == "FAILED"]
+    failed = trials[(trials["status"] == "FAILED") | ((trials["status"] != COMPLETED) & (trials["failure"] != ""))]
     lines += [f"{trial.name}: {trial.failure or 'no reason given'}" for trial in rows(failed.head(MOST_FAILURES))]
     if len(failed) > MOST_FAILURES:
         lines.append(f"and {counted(len(failed) - MOST_FAILURES, 'more failed trial')}: see the table of trials")
@@ -78,12 +78,25 @@ def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts
     return Facts(pairs, prominent=True)
 
 
-def section(tracked: Tracked, links: Links) -> Section:
+def apart(trials: pd.DataFrame) -> list[Notice]:
+    """What a reader must know of arms that were trained by code or on data that give other numbers."""
+    versions = sorted(set(trials["numerics_version"]) - {""})
+    split = int(trials["arm_hash"].str.contains(APART).sum())
+    if not split:
+        return []
+    lines = [
+        f"Of {counted(split, 'trial')} the same recipe was trained under more than one version of the numbers "
+        f"({listed(versions)}) or of the data. They are not averaged together: their arms stand apart, and their names "
+        "say which they are."
+    ]
+    return [Notice("Trials that cannot be averaged together", lines)]
+
+
+def section(tracked: Tracked, links: Links, again: Sequence[str]) -> Section:
     """Provenance of every sweep in the report, and the command that makes it again."""
-    names = [sweep.name for sweep in tracked.sweeps]
     blocks: list[Block] = [
         Paragraph("This report was made from the tracked runs by this command; the same runs give the same bytes."),
-        Code(shlex.join(["sweeper", "report", *names, "-o", "DIR"])),
+        Code(shlex.join(again)),
     ]
     subsections = []
     for sweep in tracked.sweeps:

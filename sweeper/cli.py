@@ -170,11 +170,20 @@ def _report(options: argparse.Namespace) -> int:
     from reports import build_report
     from sweeper.commands.browsing import tracking_of
     from sweeper.commands.chaining import sweeps_of
+    from sweeper.tracking import log_report
+    from sweeper.tracking_address import without_password
 
     storage = Path(options.storage).expanduser().absolute()
     sweeps, missing = sweeps_of(storage, options.sweeps)
-    page = build_report(sweeps, tracking_of(options, sweeps), Path(options.out), missing)
+    tracking = tracking_of(options, sweeps)
+    places = ["--tracking", without_password(options.tracking)] if options.tracking else ["--storage", options.storage]
+    again = ["sweeper", "report", *options.sweeps, *places, "-o", "DIR"]
+    page = build_report(sweeps, tracking, Path(options.out), missing, again)
     print(f"The report: {page}")
+    if problem := log_report(tracking, sweeps, page):
+        print(
+            f"sweeper: warning: it is not among the artifacts of the sweeps' runs in MLflow: {problem}", file=sys.stderr
+        )
     return GOOD
 
 

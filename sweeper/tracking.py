@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 METRICS_A_CALL = 900  # MLflow takes 1000 entries in one call, tags included
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST")
 PAGE = 1000
+SWEEPS_OWN = "tags.`sweeper.kind` = 'sweep'"  # the runs of sweeps, not of trials
 
 
 class TrackingDown(RuntimeError):
@@ -269,6 +271,23 @@ def experiment_id(address: str, sweep: str) -> str | None:
     with _outages():
         experiment = client(address).get_experiment_by_name(sweep)
     return experiment.experiment_id if experiment and experiment.lifecycle_stage == "active" else None
+
+
+def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
+    """Puts a report's page among the artifacts of each sweep's own run. Returns what went wrong, or nothing."""
+    try:
+        with _outages():
+            mlflow = client(address)
+            found = [mlflow.get_experiment_by_name(sweep) for sweep in sweeps]
+            for experiment in filter(None, found):
+                parents = mlflow.search_runs(
+                    [experiment.experiment_id], SWEEPS_OWN, order_by=["start_time ASC"], max_results=1
+                )
+                for run in parents:
+                    mlflow.log_artifact(run.info.run_id, str(page))
+    except TrackingDown as down:
+        return str(down)
+    return ""
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """Chains from the command line: planned together, launched in turn on one store, reported together."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from search_spaces.chains import load_chain
 from sweeper.cli import main
 from sweeper.commands.chaining import launch_chain, sweeps_of
+from sweeper.tracking import client
 from trainers.validation import InvalidInput
 
 RECIPE = "recipe: {network: lenet, dataset: digits, preset: icml, method: slot_machine, options: 2, width: 0.2}\n"
@@ -56,6 +58,26 @@ def test_a_chain_is_launched_in_turn_and_reported_together(chain, storage, tmp_p
     assert code == 0
     page = (tmp_path / "report" / "report.md").read_text()
     assert "Sweep first" in page and "Sweep second" in page and "not launched" not in page
+    mlflow = client(f"sqlite:///{storage}/mlflow.db")
+    for sweep in ("first", "second"):
+        experiment = mlflow.get_experiment_by_name(sweep)
+        (parent,) = mlflow.search_runs([experiment.experiment_id], "tags.`sweeper.kind` = 'sweep'")
+        assert {file.path for file in mlflow.list_artifacts(parent.info.run_id)} == {"report.html", "spec.yaml"}
+        logged = mlflow.download_artifacts(parent.info.run_id, "report.html", str(tmp_path))
+        assert Path(logged).read_bytes() == (tmp_path / "report" / "report.html").read_bytes()
+
+
+def test_a_report_that_mlflow_will_not_keep_is_written_all_the_same(chain, storage, tmp_path, capsys, monkeypatch):
+    def fails(self, run_id, path):
+        raise OSError("no room for artifacts")
+
+    assert said(capsys, "launch", tmp_path / "second.yaml", "--set", "budget_epochs=1", "--local",
+                "--storage", storage)[0] == 0  # fmt: skip
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", fails)
+    code, _, err = said(capsys, "report", "second", "--storage", storage, "-o", tmp_path / "report")
+    assert (code, (tmp_path / "report" / "report.html").is_file()) == (0, True)
+    assert err.splitlines()[-1].startswith("sweeper: warning: it is not among the artifacts")
+    assert f"sweeper report second --storage {storage} -o DIR" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_a_report_of_a_chain_names_what_was_not_launched(chain, storage, tmp_path, capsys):
