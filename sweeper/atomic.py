@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,14 +69,15 @@ def replace_file(path: Path, content: bytes, scratch: Path, *, durable: bool = T
         sync_folder(path.parent)
 
 
-def remove_old_drafts(scratch: Path, older_than_seconds: float) -> int:
-    """Remove what crashed writers left in a scratch folder; returns how many. Young drafts may be in use and stay."""
-    removed = 0
-    if not scratch.is_dir():
-        return removed
+def remove_old_drafts(scratch: Path, older_than_seconds: float, fresh: Path) -> int:
+    """Remove what crashed writers left in a scratch folder; returns how many. Young drafts may be in use and stay.
+
+    Their age is told by a file just written there: this machine's clock may be another than that of the disk.
+    """
+    removed, now = 0, fresh.stat().st_mtime
     for draft in scratch.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another driver cleans up too
-            if time.time() - draft.stat().st_mtime <= older_than_seconds:
+            if now - draft.stat().st_mtime <= older_than_seconds:
                 continue
             if draft.is_dir():
                 shutil.rmtree(draft)

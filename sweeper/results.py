@@ -105,6 +105,11 @@ def _costs(stages: Sequence[StageRecord]) -> dict[str, float]:
     }
 
 
+def _environment(record: StageRecord) -> dict[str, Any]:
+    """Where a stage was trained, by what and from what."""
+    return {**record.environment, "data_digest": record.data_digest, "numerics_version": record.numerics_version}
+
+
 def trial_result(
     trial: Trial,
     label: str,
@@ -127,7 +132,7 @@ def trial_result(
         failure,
         trial_epochs(trial, records, saved),
         finals,
-        finished[-1].environment if finished else {},
+        _environment(finished[-1]) if finished else {},
         [snapshot for record in finished for snapshot in record.selection] if status is Status.COMPLETED else [],
     )
 

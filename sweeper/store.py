@@ -40,8 +40,9 @@ class Store(Unfinished):
     def prepare(self) -> None:
         """Make the folders, prove that they can be written, and clear what crashed writers left long ago."""
         with storage_errors("write to", self.root):
-            replace_file(self._incoming / "probe", b"", self._incoming)
-            remove_old_drafts(self._incoming, DRAFTS_ARE_OLD_AFTER_SECONDS)
+            probe = self._incoming / "probe"
+            replace_file(probe, b"", self._incoming)
+            remove_old_drafts(self._incoming, DRAFTS_ARE_OLD_AFTER_SECONDS, probe)
 
     # Finished stages
 

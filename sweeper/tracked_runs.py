@@ -23,6 +23,8 @@ RUN_STATUS = {
     Status.FAILED: "FAILED",
 }
 PARAMETER_LENGTH = 6000  # MLflow takes no more
+# Of where a trial was trained, by what, and from what data.
+SHOWN = ("device", "host", "torch", "python", "data_digest", "numerics_version")
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
 
@@ -101,7 +103,7 @@ class TrackedRun:
         failure = str(result.failure or "")
         if (self.status, self.failure) == (result.status, failure):
             return {}
-        where = {f"sweeper.{name}": str(result.environment[name]) for name in ("device", "host") if result.environment}
+        where = {f"sweeper.{name}": str(result.environment[name]) for name in SHOWN if name in result.environment}
         why = {"sweeper.failure": failure} if failure != self.failure else {}
         return {"sweeper.status": result.status, **where, **why}
 

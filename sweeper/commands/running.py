@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from sweeper.atomic import StoreError
 from sweeper.commands.summary import print_summary, storage_flag
 from sweeper.environment import utc_now
 from sweeper.forecast import Forecast
@@ -92,7 +93,10 @@ class RunningLaunch:
     def _close(self, outcome: str) -> None:
         seconds = time.monotonic() - self.began
         self.file.launches[-1] |= {"ended_at": utc_now(), "outcome": outcome, "seconds": seconds}
-        self.folder.write(self.file)
+        try:
+            self.folder.write(self.file)
+        except StoreError as error:  # of a disk that is full, say; what became of the trials is told all the same
+            print(f"sweeper: warning: {error}", flush=True)
         telling = threading.Timer(TELL_AFTER_SECONDS, print, ["Bringing MLflow up to date."], {"flush": True})
         telling.start()
         hurried = self.interruptions or self.asked_by

@@ -1,10 +1,13 @@
 """Real launches on a real Ray, left alone, interrupted, and killed. Each test starts the command as a user does."""
 
+import contextlib
 import os
 import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from functools import partial
@@ -19,7 +22,7 @@ from sweeper.launch import Resources
 from sweeper.ray_session import PREFIX, quiet
 from sweeper.store import Store
 from sweeper.tracking import client
-from tests.sweeper.conftest import a_launch, facts, start_sweeper, table_of, trained_storage, wait_until
+from tests.sweeper.conftest import a_launch, environment, facts, start_sweeper, table_of, trained_storage, wait_until
 from trainers.validation import InvalidInput
 
 pytestmark = [
@@ -40,6 +43,14 @@ def slow(tmp_path) -> Path:
         "budget_epochs: 60\nslot_epochs: [20, 40]\narms: [{method: learned}]\n"
     )
     return path
+
+
+def parent_of(pid: int) -> int:
+    """0 for a process that has ended meanwhile."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def command_line(pid: int) -> bytes:
@@ -159,6 +170,74 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow,
     text = launch.ends_with(0)
     assert "will be tried again: infrastructure: its worker process died" in text
     assert "3 of 3 trials completed" in text
+    assert set(statuses(storage, "slow").values()) == {"FINISHED"}
+
+
+# Two nodes on this machine; the second goes without a word when a line comes, and all ends with the input.
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+cluster = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": sys.argv[1], "include_dashboard": False})
+second = cluster.add_node(**small)
+cluster.wait_for_nodes()
+print(cluster.address, second.all_processes["raylet"][0].process.pid, flush=True)
+if sys.stdin.readline():
+    cluster.remove_node(second, allow_graceful=False)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def two_nodes(tmp_path):
+    """The process that holds them, their address, and the pid of the second one's raylet."""
+    quiet()  # a token, which the cluster, the launch and this process share
+    folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # Ray's sockets need a short path
+    health = {"RAY_health_check_initial_delay_ms": "500", "RAY_health_check_period_ms": "500"}
+    with (tmp_path / "cluster").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLUSTER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            text=True, env=environment() | health, start_new_session=True,
+        )  # fmt: skip
+    try:
+        address, raylet = process.stdout.readline().split()
+        yield process, address, int(raylet)
+        process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(slow, storage, tmp_path, two_nodes):
+    cluster, address, raylet = two_nodes
+    launch = Started(
+        slow, "--storage", storage, "--ray-address", address, "--epoch-timeout", "20", "--save-seconds", "0",
+        folder=tmp_path, parallel=2,
+    )  # fmt: skip
+    store = Store(storage)
+
+    def on_their_way():
+        saved = [store.partial_record(path.name) for path in partials(storage)]
+        found = {parent_of(partial.environment["process"]): partial for partial in saved if partial}
+        return found if len(found) == 2 or launch.process.poll() is not None else {}
+
+    wait_until(on_their_way, 200)
+    saved = on_their_way()
+    lost = saved.pop(raylet)
+    (hung,) = saved.values()
+    os.kill(hung.environment["process"], signal.SIGSTOP)
+    cluster.stdin.write("go\n")
+    cluster.stdin.flush()
+    text = launch.ends_with(0)
+    assert "will be tried again: infrastructure: its worker hung: no epoch within 20 s, so it was killed" in text
+    assert re.search("will be tried again: infrastructure: (its node is gone|its worker process died)", text)
+    assert "3 of 3 trials completed" in text
+    for before in (lost, hung):
+        assert store.read(before.key).started_at == before.started_at, "it went on from what was saved"
     assert set(statuses(storage, "slow").values()) == {"FINISHED"}
 
 

@@ -529,14 +529,17 @@ def test_a_file_where_the_storage_should_be_is_a_clear_error(tmp_path):
 # Leftovers
 
 
-def test_drafts_of_crashed_writers_go_once_they_are_old(store):
+@pytest.mark.parametrize("skew", [-1e6, 0, 1e6], ids=["our clock is behind", "is right", "is ahead"])
+def test_drafts_of_crashed_writers_go_once_they_are_old(store, monkeypatch, skew):
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + skew)
     store.prepare()
     old, young = (store.root / "incoming" / name for name in ("old", "young"))
     for draft in (old, young):
         draft.mkdir()
         (draft / STATE).write_bytes(b"half")
     (store.root / "incoming" / "old-file").write_bytes(b"half")
-    long_ago = time.time() - 48 * 3600
+    long_ago = right() - 48 * 3600
     for path in (old, store.root / "incoming" / "old-file"):
         os.utime(path, (long_ago, long_ago))
     store.prepare()

@@ -73,6 +73,12 @@ def test_every_trial_has_a_run_with_its_recipe_its_whole_curve_and_its_own_costs
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["sweeper.arm_hash"] == recipe.arm_hash()
         assert run.data.tags["sweeper.device"].startswith("cpu: ")
+        assert {
+            "sweeper.torch",
+            "sweeper.python",
+            "sweeper.data_digest",
+            "sweeper.numerics_version",
+        } <= run.data.tags.keys()
         fields = recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
         assert run.data.params == {name: str(value) for name, value in fields.items()}
         for name in CURVES:
