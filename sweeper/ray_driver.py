@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 1.0
 LAST_CHANCE_SECONDS = 1.0
-STOPPING_SECONDS = 60.0  # Tune gives running epochs 15 s
+STOPPING_SECONDS = 60.0  # for Tune to come to its end, once no epoch runs any more
 
 
 def run_on_ray(
@@ -51,7 +51,8 @@ def run_on_ray(
     """
     silence = Silence(launch, epoch_timeout)
     launch.watchers.append(silence)
-    with ExitStack() as last, ray_session(address) as folder, _watchdog(launch, give_up):
+    attendant = _Attendant(launch, refresh, silence)
+    with ExitStack() as last, ray_session(address) as folder, _watchdog(launch, attendant, give_up):
         last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         if address is not None:
@@ -76,15 +77,15 @@ def run_on_ray(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                stop=_StopWhenAsked(launch),
-                callbacks=[_Attendant(launch, refresh, silence)],
+                stop=_StopWhenAsked(launch, attendant),
+                callbacks=[attendant],
             ),
         )
         tuner.fit()
 
 
 @contextmanager
-def _watchdog(launch: Launch, give_up: Callable[[str], None]) -> Iterator[None]:
+def _watchdog(launch: Launch, attendant: _Attendant, give_up: Callable[[str], None]) -> Iterator[None]:
     """Without its servers Ray waits a minute and then ends the whole process, telling nobody."""
     over = threading.Event()
 
@@ -95,7 +96,7 @@ def _watchdog(launch: Launch, give_up: Callable[[str], None]) -> Iterator[None]:
                 told_at = time.monotonic()
             if servers_are_gone() and not over.wait(LAST_CHANCE_SECONDS):  # what was said last may still be on its way
                 give_up("Ray's servers are gone (killed, or out of memory?)")
-            if told_at is not None and time.monotonic() - told_at > STOPPING_SECONDS:
+            if told_at is not None and time.monotonic() - max(told_at, attendant.busy_at) > STOPPING_SECONDS:
                 give_up("Ray does not come to an end")
 
     thread = threading.Thread(target=watch, name="watchdog", daemon=True)
@@ -176,10 +177,17 @@ class _Attendant(_NotKept, tune.Callback):
         self.launch = launch
         self.refresh = refresh
         self.silence = silence
+        self.busy_at = 0.0  # when it last saw a stage run
         self._workers: dict[str, Any] = {}  # Tune's trial -> the actor that runs it
         self._killed: dict[str, Failure] = {}  # Tune's trial -> why its actor was killed
 
+    @property
+    def runs_something(self) -> bool:
+        return bool(self._workers)
+
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._workers:
+            self.busy_at = time.monotonic()
         hanging = dict(self.silence.overdue())
         for trial in trials if hanging else ():
             key = _key_of(trial)
@@ -203,14 +211,17 @@ class _Attendant(_NotKept, tune.Callback):
 
 
 class _StopWhenAsked(_NotKept, tune.Stopper):
-    def __init__(self, launch: Launch) -> None:
+    """Each stage after the epoch that it is in, however long that takes: told to stop all, Tune kills after 15 s."""
+
+    def __init__(self, launch: Launch, attendant: _Attendant) -> None:
         self.launch = launch
+        self.attendant = attendant
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        return self.launch.stop_requested
 
     def stop_all(self) -> bool:
-        return self.launch.stop_requested
+        return self.launch.stop_requested and not self.attendant.runs_something
 
 
 class StageTrainable(tune.Trainable):

@@ -1,12 +1,14 @@
 """Launches that are stopped from elsewhere, and go on as they were launched."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from sweeper.commands.launching import MANNER
+from sweeper.ray_session import quiet
 from sweeper.sweep_folder import SweepFolder
-from tests.sweeper.conftest import start_sweeper, table_of, trained_storage, wait_until
+from tests.sweeper.conftest import a_launch, start_sweeper, table_of, trained_storage, wait_until
 from tests.sweeper.test_cli import said, wrong
 
 
@@ -118,3 +120,23 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     assert f"{before} stages are stored already" in text
     assert "3 of 3 trials completed" in text
     assert SweepFolder(storage, "slow").read().options["max_parallel"] == 1
+
+
+def test_on_ray_each_stage_ends_after_its_epoch_before_all_is_stopped(tiny, storage):
+    quiet()
+    from sweeper.hanging import Silence
+    from sweeper.ray_driver import _Attendant, _StopWhenAsked
+
+    launch = a_launch(tiny, storage)
+    order = launch.next_order()
+    attendant = _Attendant(launch, lambda: None, Silence(launch, None))
+    asked = _StopWhenAsked(launch, attendant)
+    trial = SimpleNamespace(
+        trial_id="a", config={"order": json.dumps(order.as_dict())}, temporary_state=SimpleNamespace(ray_actor=None)
+    )
+    attendant.on_trial_start(0, [trial], trial)
+    assert not asked("a", {}) and not asked.stop_all()
+    launch.stop()
+    assert asked("a", {}) and not asked.stop_all()  # all at once would kill an epoch that takes longer than 15 s
+    attendant.on_trial_complete(0, [trial], trial)
+    assert asked.stop_all()
