@@ -31,6 +31,10 @@ def gc(options: argparse.Namespace) -> int:
     with sweeping_up(storage) if options.delete else nullcontext():
         stored = list(inventory.stages())
         wanted = _Wanted(storage)
+        if options.delete and wanted.searching:
+            raise InvalidInput(
+                f"gc: nothing is removed while {wanted.searching[0]!r} searches: what it will ask for is not known"
+            )
         unwanted = [stage for stage in stored if not wanted.has(stage)]
         old = [stage for stage in unwanted if _days(stage) >= options.older_than]
         print(f"In {storage}: {_amount(stored)}; {counted(len(wanted.sweeps), 'sweep')}.")
@@ -54,6 +58,7 @@ class _Wanted:
 
     def __init__(self, storage: Path) -> None:
         self.sweeps = SweepFolder.names(storage)
+        self.searching: list[str] = []  # of these, those that run and are not planned to their end
         self._keys: set[str] = set()
         self._lineages: set[str] = set()
         for name in self.sweeps:
@@ -63,6 +68,8 @@ class _Wanted:
                 raise InvalidInput(f"gc: nothing is removed, as {name!r} cannot be read: {error}") from None
             stages = view.look.forest.stages
             self._keys |= stages.keys()
+            if view.running and view.spec.search:
+                self.searching.append(name)
             if view.running:
                 # It goes by what was stored when it began, and that may be other points of the same lineages.
                 self._lineages |= {stage.lineage for stage in stages.values()}

@@ -194,6 +194,20 @@ def test_gc_spares_whatever_a_running_launch_may_have_planned_with(capsys, own):
     assert stored(own) == everything
 
 
+def test_gc_removes_nothing_while_a_launch_may_ask_for_anything(capsys, own):
+    searching = SweepFolder(own, "searching")
+    text = (
+        TINY.replace("name: tiny", "name: searching")
+        .partition("axes:")[0]
+        .replace("slot_epochs: [1, 2]", "slot_epochs: 2")
+    )
+    text += "search: {trials: 2, sampler: random, space: {slot_learning_rate: {log_uniform: [0.1, 1.0]}}}\n"
+    searching.write(SweepFolder(own, "tiny").read(), text)
+    with searching.lock():
+        assert "while 'searching' searches" in wrong(capsys, "gc", "--delete", "--storage", own)
+        assert said(capsys, "gc", "--storage", own)[0] == 0
+
+
 def test_gc_waits_for_a_launch_that_looks_what_is_stored(own, tmp_path):
     command = [sys.executable, "-m", "sweeper", "gc", "--delete", "--storage", str(own)]
     with planting(own):
@@ -269,7 +283,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def test_bash_completes_commands_flags_specs_and_sweeps(two, tmp_path):
     (tmp_path / "mine.yaml").write_text(TINY)
     assert completed("sweeper re", tmp_path) == {"resume", "retry", "report"}
-    assert completed("sweeper launch digits", tmp_path) == {"digits_quickstart"}
+    assert completed("sweeper launch digits_q", tmp_path) == {"digits_quickstart"}
     assert completed("sweeper launch mi", tmp_path) == {"mine.yaml"}
     assert completed("sweeper launch x --max-p", tmp_path) == {"--max-parallel"}
     assert completed(f"sweeper runs --storage {two} ti", tmp_path) == {"tiny"}

@@ -274,7 +274,7 @@ def test_a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind(
     wait_until(lambda: records(storage), 200)
     os.killpg(launch.process.pid, signal.SIGTERM)  # as when a machine shuts down: the workers are told too
     text = launch.ends_with(130)
-    assert "to go on: sweeper launch " in text
+    assert "to go on: sweeper resume slow" in text
     assert records(storage) or partials(storage)
     assert "RUNNING" not in statuses(storage, "slow").values()
     wait_until(launch.left_nothing, 60)
