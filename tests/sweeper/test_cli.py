@@ -65,6 +65,12 @@ def test_help_and_plan_import_none_of_the_heavy_libraries_that_they_do_not_need(
         (["launch", "tiny.yaml", "--max-parallel", "0"], "--max-parallel: must be a whole number from 1, not '0'"),
         (["launch", "tiny.yaml", "--cpus-per-trial", "1.5"], "above 1 it must be a whole number, not 1.5"),
         (["launch", "tiny.yaml", "--gpus-per-trial", "-1"], "--gpus-per-trial: must be a number from 0, not -1"),
+        (["plan", "tiny.yaml", "--max-parallel", "x"], "--max-parallel: must be a whole number from 1, not 'x'"),
+        (["gc", "--older-than", "-1"], "--older-than: must be a number of days from 0, not -1"),
+        (["runs", "tiny", "--status", "complete"], "'complete' is not one of PENDING, "),
+        (["runs", "tiny", "--sort", "acuracy"], "--sort: 'acuracy' is not one of arm, seed,"),
+        (["completion", "tcsh"], "SHELL: 'tcsh' is not one of bash, zsh, fish"),
+        (["schema", "-o", "/dev/null/x"], "out: cannot write /dev/null/x"),
         (["ui", "--port", "99999"], "--port: must be a port from 1 to 65535, not '99999'"),
         (["launch", "digits_quickstrat"], "(did you mean digits_quickstart?)"),
         (
@@ -90,7 +96,20 @@ def test_wrong_input_is_told_before_anything_starts(capsys, tiny, monkeypatch, a
     assert not list(tiny.parent.glob("*/sweeps/*"))
 
 
-@pytest.mark.parametrize("command", [["status"], ["runs"], ["track"], ["retry"], ["ui"], ["report", "-o", "r"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["runs"],
+        ["track"],
+        ["stop"],
+        ["resume"],
+        ["retry"],
+        ["export", "-o", "r"],
+        ["ui"],
+        ["report", "-o", "r"],
+    ],
+)
 def test_an_unknown_sweep_is_told_with_the_nearest_one(capsys, trained, storage, command):
     folder = storage / "sweeps" / "tiny"
     folder.mkdir(parents=True)
