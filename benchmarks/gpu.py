@@ -3,7 +3,8 @@
     python -m benchmarks.gpu steps  --data-dir DIR --out DIR
     python -m benchmarks.gpu train  --data-dir DIR --out DIR --network lenet conv6 --preset icml --seeds 3
 
-Needs no more than `trainers`. `--device cpu --examples 256 --epochs 1` tries it without a GPU.
+Needs no more than `trainers` does; `sweeper import` takes the records of `train`. `--device cpu --examples 256
+--epochs 1` tries it without a GPU.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import Any
 
 import torch
 
+from sweeper.selections import is_kept
 from trainers.data import DataSplits, Split, load_splits
+from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe import Recipe
 from trainers.training import TrainingFailed, TrainingRun
 
@@ -113,17 +116,28 @@ def train_one(recipe: Recipe, arguments: argparse.Namespace, device: torch.devic
     """One recipe through all its epochs."""
     data = shortened(load_splits(recipe, arguments.data_dir, device, download=False), arguments.examples)
     run = TrainingRun(recipe, data, device, graphed=arguments.graphed)
-    record: dict[str, Any] = {"recipe": recipe.model_dump(mode="json", exclude_none=True), "data_digest": data.digest}
+    record: dict[str, Any] = {
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
+        "data_digest": data.digest,
+        "numerics_version": NUMERICS_VERSION,
+    }
+    if arguments.examples is not None:
+        record["examples"] = arguments.examples
     epochs = []
     try:
         for epoch in run.epochs():
-            epochs.append(asdict(epoch))
+            is_last_of_phase = epoch.epoch == getattr(recipe, f"{epoch.phase}_epochs")
+            if is_last_of_phase and epoch.phase == "slot" and recipe.finetune_epochs:
+                record["slot_test_accuracy"] = run.test().accuracy
+            kept = is_last_of_phase or is_kept(epoch.epoch)  # of what gets selected: all of it would be large
+            epochs.append(asdict(epoch if kept else replace(epoch, layers=())))
     except TrainingFailed as failure:
         record["failure"] = str(failure)
     test = run.test()
     print(f"{recipe.network} {recipe.selection} seed {recipe.seed}: test {100 * test.accuracy:.2f} %", flush=True)
     return {
-        **record, **hardware(device), "epochs": epochs, "test_accuracy": test.accuracy, "costs": asdict(run.costs()),
+        **record, **hardware(device), "epochs": epochs, "test_accuracy": test.accuracy, "test_loss": test.loss,
+        "costs": asdict(run.costs()),
     }  # fmt: skip
 
 

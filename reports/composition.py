@@ -75,6 +75,7 @@ def _sweep(
     alone: bool,
 ) -> Section:  # fmt: skip
     blocks: list[Block] = [Paragraph(sweep.description)] if sweep.description and not alone else []
+    blocks += provenance.imported(trials)
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)

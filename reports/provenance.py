@@ -55,6 +55,15 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
     return Notice(f"Incomplete: {done:,} of {counted(total, 'trial')} completed", lines)
 
 
+def imported(trials: pd.DataFrame) -> list[Paragraph]:
+    """That trials were trained elsewhere, and on what; nothing where none was."""
+    own = trials[trials["imported"] != ""]
+    if own.empty:
+        return []
+    devices = listed(sorted({device or "hardware that is not named" for device in own["device"]}))
+    return [Paragraph(f"Imported: {counted(len(own), 'trial')} of these were trained elsewhere, on {devices}.")]
+
+
 def not_launched(names: Sequence[str]) -> list[Notice]:
     """What a reader must know of sweeps that belong to the report and are not in it."""
     lines = [*names, "The same report after they are launched has them."]

@@ -73,11 +73,23 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
             Cell(status_word(trial["status"])),
             _number(trial["test_accuracy"], formats.percent), _number(trial["validation_accuracy"], formats.percent),
             _number(trial["epochs"], formats.number), _number(trial["train_seconds"], formats.seconds),
-            Cell(trial["device"]), Cell(trial["failure"]),
+            Cell(trial["device"], mark="imported" if trial["imported"] else ""), Cell(trial["failure"]),
         ]
         for trial in shown.to_dict("records")
     ]  # fmt: skip
-    identity = ["sweep", "name", "arm", "seed", "status", "failure", "run_id", "recipe_hash", "device", "host"]
+    identity = [
+        "sweep",
+        "name",
+        "arm",
+        "seed",
+        "status",
+        "failure",
+        "run_id",
+        "recipe_hash",
+        "device",
+        "host",
+        "imported",
+    ]
     metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", "epochs", *COSTS]
     data = trials[[*identity, *(metric for metric in metrics if trials[metric].notna().any())]]
     caption = f"All {formats.counted(len(trials), 'trial')}; names link to the runs in MLflow"

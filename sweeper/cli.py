@@ -193,6 +193,12 @@ def _export(options: argparse.Namespace) -> int:
     return export(options)
 
 
+def _import(options: argparse.Namespace) -> int:
+    from sweeper.commands.importing import import_records
+
+    return import_records(options)
+
+
 def _gc(options: argparse.Namespace) -> int:
     from sweeper.commands.collecting import gc
 
@@ -377,6 +383,17 @@ def build_parser() -> argparse.ArgumentParser:
         added.add_argument("sweeps", metavar="SWEEP", nargs="+", help="sweeps that were launched"), _complete_sweeps
     )
     added.add_argument("-o", "--out", metavar="DIR", required=True, help="where the report goes")
+    _add_tracking(added)
+
+    added = command(
+        "import",
+        _import,
+        "bring in trials that were trained elsewhere, as JSON records (benchmarks/gpu.py writes such)",
+        "sweeper import gpu/*.json --sweep conv_on_h200",
+    )
+    added.add_argument("files", metavar="FILE", nargs="+", help="a record, or a list of them, as JSON")
+    added.add_argument("--sweep", metavar="NAME", required=True, help="what the sweep that they become is called")
+    added.add_argument("--description", metavar="TEXT", default="", help="a sentence on it, for the report")
     _add_tracking(added)
 
     added = command(

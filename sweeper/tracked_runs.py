@@ -24,7 +24,9 @@ RUN_STATUS = {
 }
 PARAMETER_LENGTH = 6000  # MLflow takes no more
 # Of where a trial was trained, by what, and from what data.
-SHOWN = ("device", "host", "torch", "python", "data_digest", "numerics_version")
+SHOWN = (
+    "device", "host", "torch", "python", "git_commit", "version", "data_digest", "numerics_version", "imported",
+)  # fmt: skip
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
 

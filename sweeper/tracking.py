@@ -148,7 +148,8 @@ class Projection:
             "mlflow.note.content": self.sweep.description,
         }
         self._log(parent.run_id, [], tags)
-        self._log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
+        if self.sweep.spec_text:
+            self._log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
 
     def _log_text(self, run_id: str, text: str, name: str) -> None:
         assert self._client is not None
@@ -271,6 +272,15 @@ def experiment_id(address: str, sweep: str) -> str | None:
     with _outages():
         experiment = client(address).get_experiment_by_name(sweep)
     return experiment.experiment_id if experiment and experiment.lifecycle_stage == "active" else None
+
+
+def is_launched(address: str, sweep: str) -> bool:
+    """Whether MLflow has a sweep of this name that was not imported. Raises TrackingDown."""
+    with _outages():
+        mlflow = client(address)
+        experiment = mlflow.get_experiment_by_name(sweep)
+        parents = mlflow.search_runs([experiment.experiment_id], SWEEPS_OWN, max_results=1) if experiment else []
+    return any("sweeper.imported" not in run.data.tags for run in parents)
 
 
 def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:

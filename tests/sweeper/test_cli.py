@@ -14,8 +14,8 @@ from sweeper.cli import build_parser, main
 from tests.sweeper.conftest import environment, start_sweeper, table_of, trained_storage, wait_until
 
 COMMANDS = [
-    "plan", "launch", "stop", "resume", "retry", "status", "logs", "runs", "compare", "track", "ui", "report", "export",
-    "gc", "data", "schema", "completion",
+    "plan", "launch", "stop", "resume", "retry", "status", "logs", "runs", "compare", "track", "ui", "report",
+    "import", "export", "gc", "data", "schema", "completion",
 ]  # fmt: skip
 
 

@@ -1,0 +1,58 @@
+"""`sweeper import`: trials that were trained elsewhere, into MLflow as a sweep's runs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from sweeper.imports import ImportedSweep
+from sweeper.scheduling import Status
+from sweeper.store import Store
+from sweeper.sweep_folder import SweepFolder
+from sweeper.tracked_runs import SweepFacts
+from sweeper.tracking import Projection, TrackingDown, is_launched
+from sweeper.tracking_address import check_reachable, check_scheme, default_address, without_password
+from trainers.recipe import content_hash
+from trainers.validation import InvalidInput
+
+GOOD, NOT_TRACKED = 0, 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def import_records(options: argparse.Namespace) -> int:
+    """`sweeper import FILE... --sweep NAME`: importing the same again changes nothing."""
+    storage = Path(options.storage).expanduser().absolute()
+    if not NAME.fullmatch(options.sweep):
+        raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {options.sweep!r}")
+    address = options.tracking or default_address(storage)
+    check_scheme(address)
+    Store(storage).prepare()
+    check_reachable(address)
+    if options.sweep in SweepFolder.names(storage) or is_launched(address, options.sweep):
+        raise InvalidInput(f"sweep: {options.sweep!r} was launched; imported trials need a sweep of their own")
+    sweep = ImportedSweep(storage, options.sweep)
+    new = sweep.add([Path(name) for name in options.files])
+    results = sweep.results()
+    local = address.startswith("sqlite:")
+    hashes = sorted(result.trial.recipe.content_hash() for result in results)
+    facts = SweepFacts(options.sweep, options.description, "", content_hash(hashes), {"imported": "yes"})
+    projection = Projection(address, str(storage / "artifacts" / options.sweep) if local else None, facts)
+    completed = sum(result.status is Status.COMPLETED for result in results)
+    totals = {
+        "trials": len(results),
+        "trials_completed": completed,
+        "trials_failed": len(results) - completed,
+        "spent_seconds": sum(result.seconds for result in results),
+        "epochs_spent": sum(len(result.epochs) for result in results),
+    }
+    try:
+        changed = sum(projection.project(result) for result in results)
+        projection.project_sweep(Status.COMPLETED if completed == len(results) else Status.FAILED, totals)
+    except TrackingDown as down:
+        print(f"{new} new trials are kept in {sweep.folder}; MLflow does not show them yet: {down}")
+        print("The same command again brings it up to date.")
+        return NOT_TRACKED
+    print(f"{new} new trials, {len(results)} in all; {changed} changed in MLflow, {without_password(address)}")
+    print(f"Report:   sweeper report {options.sweep} --storage {options.storage} -o report")
+    return GOOD
