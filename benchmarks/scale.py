@@ -68,7 +68,8 @@ class Stopwatch:
 class Recording:
     """A trial that was really trained: its records are handed out again for every stage, its curve epoch by epoch."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, watch: Stopwatch) -> None:
+        self.watch = watch
         recipe = Recipe.complete(
             {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8, "width": 0.2,
              "slot_epochs": 40, "finetune_epochs": 20}
@@ -93,16 +94,18 @@ class Recording:
 
     def train(self, order: Order) -> Iterator[Step]:
         """A worker's answers, an epoch each."""
-        stage = order.read_stage()
-        record = self.of(stage)
+        with self.watch("workers"):
+            stage = order.read_stage()
+            record = self.of(stage)
         for number, epoch in enumerate(record.epochs, 1):
             last = number == len(record.epochs)
             if last:
-                Store(Path(order.storage)).write(record, STATE)
+                with self.watch("workers"):
+                    Store(Path(order.storage)).write(record, STATE)
             yield Step([epoch], stage.end if last else stage.start, last)
 
 
-def drive(launch: Launch, recording: Recording, workers: int, watch: Stopwatch) -> int:
+def drive(launch: Launch, recording: Recording, workers: int) -> int:
     """Runs a launch to its end as Ray's driver does, an answer an epoch; returns how many answers it took."""
     progress = Progress(launch, estimate)
     launch.watchers.append(progress)
@@ -110,21 +113,16 @@ def drive(launch: Launch, recording: Recording, workers: int, watch: Stopwatch) 
     now, answers = 0.0, 0
     with shown(progress, io.StringIO()) as refresh:
         while not launch.is_over:
-            with watch("driver"):
-                order = launch.next_order() if len(running) < workers else None
-                sent = json.dumps(order.as_dict()) if order else ""
-            if sent:
-                with watch("workers"):
-                    steps = recording.train(Order(**json.loads(sent)))
-                heappush(running, (now + 1.35, answers, order.stage["key"] if order else "", steps))
+            order = launch.next_order() if len(running) < workers else None
+            if order is not None:
+                sent = json.dumps(order.as_dict())
+                steps = recording.train(Order(**json.loads(sent)))
+                heappush(running, (now + 1.35, answers, order.stage["key"], steps))
                 continue
             now, _, key, steps = heappop(running)
-            with watch("workers"):
-                said = json.dumps(next(steps).as_dict())
-            with watch("driver"):
-                step = Step.from_dict(json.loads(said))
-                launch.take(key, step)
-                refresh()
+            step = Step.from_dict(json.loads(json.dumps(next(steps).as_dict())))
+            launch.take(key, step)
+            refresh()
             answers += 1
             if not step.done:
                 heappush(running, (now + 1.35, answers, key, steps))
@@ -145,7 +143,7 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
     # What a disk takes for a flush is the workers' time, and they are many.
     with TemporaryDirectory() as name, mock.patch("os.fsync"):
         folder = Path(name)
-        recording = Recording(folder / "recorded")
+        recording = Recording(folder / "recorded", watch)
         store = Store(folder)
         forest = planted(trials, store, watch, "plant")
         with watch("estimate"):
@@ -155,7 +153,9 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
             launch = Launch(SWEEP, forest, {"mnist": "d"}, store, Resources(), {}, estimates=estimates)
         if profiler:
             profiler.enable()
-        answers = drive(launch, recording, workers, watch)
+        with watch("driver"):
+            answers = drive(launch, recording, workers)
+        watch.seconds["driver"] -= watch.seconds["workers"]
         if profiler:
             profiler.disable()
             pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(25)

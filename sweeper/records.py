@@ -52,8 +52,8 @@ class StageRecord:
     selection: list[dict[str, Any]] = field(default_factory=list)  # of some epochs, layer by layer: sweeper.selections
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields as plain values."""
-        return asdict(self)
+        """Its fields as plain values; not copied, which would take longer than writing them."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:

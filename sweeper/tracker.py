@@ -1,26 +1,34 @@
-"""Keeps MLflow up to date beside a launch, in a thread of its own: a server that is slow or gone delays no trial."""
+"""Keeps MLflow up to date beside a launch, in a thread of its own: a server that is slow or gone delays no trial.
+
+Trials of which something was heard are looked at in every pass; all of them for a small share of the time only, however
+many they are, and at the end.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from sweeper.faults import Failure
+from sweeper.forest import Forest, Stage
 from sweeper.launch import Launch
-from sweeper.results import TrialResult, spent
+from sweeper.results import Epoch, TrialResult, spent
 from sweeper.scheduling import Status
 from sweeper.tracked_runs import ENDED
 from sweeper.tracking import Projection, TrackingDown
 
 FIRST_PAUSE_SECONDS = 2.0
 SHARE_OF_TIME = 0.1  # at most this share of the driver's time goes into projecting while stages run
+WHOLE_SHARE_OF_TIME = 0.03  # and this into looking at all trials
 LONGEST_PAUSE_SECONDS = 30.0
 TAG_LENGTH = 4000  # MLflow takes a little more
 GIVE_UP_AFTER = 2  # failures in a row, once nothing else is left to do
 
 
 class Tracker(threading.Thread):
-    """Projects what is stored, again and again, until it is closed."""
+    """Projects what is stored, again and again, until it is closed. A `Watcher`."""
 
     def __init__(self, projection: Projection, launch: Launch, wall_seconds: Callable[[], float]) -> None:
         super().__init__(name="tracker", daemon=True)
@@ -31,8 +39,29 @@ class Tracker(threading.Thread):
         self._settled: set[int] = set()  # trials that are over and wholly projected
         self._labels: list[str] = []  # by which they were projected
         self._projected = 0  # grows as long as something moves
+        self._heard: deque[str] = deque()  # the stages of which something was heard since the last pass
+        self._forest: Forest | None = None  # the one that these are of:
+        self._trials_of: dict[str, list[int]] = {}  # the trials that go through a stage
+        self._whole_at = 0.0  # when all trials are to be looked at again
         self._closing = threading.Event()
         self._abandoned = threading.Event()
+        launch.watchers.append(self)
+
+    # As a Watcher, in the driver's thread
+
+    def stage_started(self, stage: Stage) -> None:
+        self._heard.append(stage.key)
+
+    def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
+        self._heard.append(stage.key)
+
+    def stage_done(self, stage: Stage) -> None:
+        self._heard.append(stage.key)
+
+    def stage_failed(self, stage: Stage, failure: Failure, again: bool) -> None:
+        self._heard.append(stage.key)
+
+    # In a thread of its own
 
     def run(self) -> None:
         failures = 0
@@ -44,6 +73,7 @@ class Tracker(threading.Thread):
                 failures, self.problem = 0, ""
             except TrackingDown as down:
                 failures, self.problem = failures + 1, str(down)
+                self._whole_at = 0.0  # what has arrived is not known
             if (last and (not self.problem or failures >= GIVE_UP_AFTER)) or self._abandoned.is_set():
                 return
             took = time.monotonic() - began
@@ -72,24 +102,51 @@ class Tracker(threading.Thread):
     def _pass(self, last: bool) -> None:
         projection = self.projection
         projection.connect()
+        began = time.monotonic()
+        if not last and began < self._whole_at:
+            self._project_all_of(self._trials_heard_of())
+            return
+        self._heard.clear()
         projection.forget_strangers(trial.recipe.content_hash() for trial in self.launch.forest.trials)
         if not last:
             projection.project_sweep(Status.RUNNING, self._totals())
         if last and self._labels != self.launch.labels[: len(self._labels)]:
             self._settled.clear()  # a sweep that grows tells its arms apart by more than at first
         self._labels = list(self.launch.labels)
-        for number in range(len(self.launch.forest.trials)):
-            if self._abandoned.is_set():
-                return
-            if number not in self._settled:
-                result = self._as_shown(self.launch.result(number))
-                self._projected += projection.project(result)
-                if result.status in ENDED:
-                    self._settled.add(number)
-        if last:
+        projecting = self._project_all_of(range(len(self.launch.forest.trials)))
+        if last and not self._abandoned.is_set():
             status = self.launch.sweep_status()
             shown = status if status in ENDED else Status.PENDING
             projection.project_sweep(shown, self._totals(), self._left_out())
+        ended = time.monotonic()
+        self._whole_at = ended + (ended - began - projecting) / WHOLE_SHARE_OF_TIME
+
+    def _project_all_of(self, numbers: Iterable[int]) -> float:
+        """Returns the seconds that MLflow took for what had to be written."""
+        seconds = 0.0
+        for number in numbers:
+            if self._abandoned.is_set():
+                break
+            if number not in self._settled:
+                result = self._as_shown(self.launch.result(number))
+                began = time.monotonic()
+                if self.projection.project(result):
+                    self._projected += 1
+                    seconds += time.monotonic() - began
+                if result.status in ENDED:
+                    self._settled.add(number)
+        return seconds
+
+    def _trials_heard_of(self) -> list[int]:
+        keys = {self._heard.popleft() for _ in range(len(self._heard))}
+        forest = self.launch.forest
+        if forest is not self._forest:
+            trials_of = defaultdict(list)
+            for number, trial in enumerate(forest.trials):
+                for key in trial.stages:
+                    trials_of[key].append(number)
+            self._forest, self._trials_of = forest, trials_of
+        return sorted({number for key in keys for number in self._trials_of.get(key, ())})
 
     def _as_shown(self, result: TrialResult) -> TrialResult:
         """Nothing is RUNNING once the driver ends."""

@@ -1,5 +1,6 @@
 """Plans: the numbers of a sweep before it runs, held against hand counts; every bundled spec plans."""
 
+import io
 import json
 import re
 import subprocess
@@ -9,12 +10,13 @@ import pytest
 
 from search_spaces.spec import Spec, bundled_specs, expand, load_spec
 from sweeper.cli import main
-from sweeper.commands import planning
+from sweeper.commands import launching, planning
 from sweeper.estimates import Estimates, Machine, Sample, Work
 from sweeper.forecast import against, forecast, readable_bytes, width
 from sweeper.forest import plant
 from sweeper.packing import Hardware
 from sweeper.plan import Plan, make_plan, readable
+from tests.sweeper.conftest import Terminal
 
 SPLITS = {
     "name": "splits",
@@ -271,4 +273,53 @@ def test_a_calibration_is_remembered_and_counts_until_something_is_measured(trai
 def test_more_than_the_machine_has_is_refused(flags, message, trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(planning, "hardware_here", lambda: Hardware(8))
     assert main(["plan", str(trained[0]), "--storage", str(tmp_path), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+# A launch asks
+
+
+@pytest.mark.parametrize(
+    "answer, goes_on", [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False), ("", False)]
+)
+def test_at_a_terminal_a_long_launch_starts_only_after_a_yes(answer, goes_on, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    monkeypatch.setattr("sys.stdout", out := Terminal())
+    monkeypatch.setattr(launching.RunningLaunch, "carry_out", lambda self, driver: 0)
+    flags = ["--storage", str(tmp_path / "new"), "--local", "--ask-above", "0"]
+    assert main(["launch", str(tiny), *flags]) == (0 if goes_on else 130)
+    assert "tiny: 10 trials in 5 arms, 18 stages, 26 epochs (30 if every trial ran alone)" in out.getvalue()
+    assert "Train for about 1 s? [y/N]" in out.getvalue()
+    assert ("Nothing was started" in out.getvalue()) is not goes_on
+    assert (tmp_path / "new" / "sweeps" / "tiny" / "sweep.json").exists() is goes_on
+
+
+@pytest.mark.parametrize("flags, at_a_terminal", [(["--yes", "--ask-above", "0"], True), ([], True),
+                                                  (["--ask-above", "0"], False)])  # fmt: skip
+def test_nobody_is_asked_who_said_yes_or_of_a_short_launch_or_where_nobody_is(
+    flags, at_a_terminal, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", Terminal("n\n") if at_a_terminal else io.StringIO())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setattr(launching.RunningLaunch, "carry_out", lambda self, driver: 0)
+    assert main(["launch", str(tiny), "--storage", str(tmp_path / "new"), "--local", *flags]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["launch", "tiny.yaml", "--ask-above", "-1"], "--ask-above: must be a number of hours from 0, not -1"),
+        (["launch", "tiny.yaml", "--ask-above", "soon"], "must be a number of hours, not 'soon'"),
+        (["plan", "tiny.yaml", "--gpus-per-trial", "some"], "must be a number or auto, not 'some'"),
+        (["launch", "tiny.yaml", "--ray-address", "there:1", "--gpus-per-trial", "auto"],
+         "--gpus-per-trial: auto looks at this machine, and --ray-address names others; give a number"),
+    ],
+)  # fmt: skip
+def test_wrong_flags_are_told_with_their_rule(arguments, message, tiny, monkeypatch, capsys):
+    monkeypatch.chdir(tiny.parent)
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2
     assert message in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The projection to a real MLflow: complete, the same however often, and true after every interruption."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 
 from sweeper.execution import DataShelf, StageWorker
 from sweeper.faults import Failure, Fault
+from sweeper.orders import Step
 from sweeper.results import CURVES
 from sweeper.scheduling import Status
 from sweeper.selections import selection_text
 from sweeper.tracker import Tracker
 from sweeper.tracking import Refused, TrackingDown, client
-from tests.sweeper.conftest import a_launch, project, projection
+from tests.sweeper.conftest import a_launch, project, projection, train
 
 
 @pytest.fixture
@@ -193,6 +195,64 @@ def test_a_running_trial_shows_what_is_saved_of_it_and_is_pending_once_nobody_ru
     runs = all_runs(address)[1]
     assert {run.info.status for run in runs} == {"SCHEDULED"}
     assert {run.data.tags["sweeper.status"] for run in runs} == {"PENDING"}
+
+
+class Seen:
+    """Stands for a projection; remembers the trials that it was shown."""
+
+    def __init__(self):
+        self.names, self.down = [], False
+
+    def connect(self):
+        if self.down:
+            raise TrackingDown("no answer")
+
+    def forget_strangers(self, known):
+        pass
+
+    def project_sweep(self, status, totals, left_out=None):
+        pass
+
+    def project(self, result):
+        self.names.append(result.name)
+        return False
+
+    def since(self):
+        names, self.names = set(self.names), []
+        return names
+
+
+def test_between_looks_at_all_trials_only_those_are_looked_at_that_something_was_heard_of(tiny, tmp_path):
+    launch = a_launch(tiny, tmp_path / "new")
+    everything = {result.name for result in launch.results()}
+    tracker = Tracker(Seen(), launch, lambda: 1.0)
+    tracker._pass(last=False)
+    assert tracker.projection.since() == everything
+    tracker._whole_at = math.inf  # as it is for a while in a large sweep
+    tracker._pass(last=False)
+    assert tracker.projection.since() == set()
+    stage = launch.forest.stages[launch.next_order().stage["key"]]
+    numbers = range(len(launch.forest.trials))
+    through = {launch.result(n).name for n in numbers if stage.key in launch.forest.trials[n].stages}
+    tracker._pass(last=False)
+    assert tracker.projection.since() == through != everything
+    train(launch, stage.key)
+    launch.take(stage.key, Step([], stage.end, done=True))
+    tracker._pass(last=False)
+    assert tracker.projection.since() == through
+    tracker._pass(last=True)
+    assert tracker.projection.since() == everything
+
+
+def test_after_an_outage_all_trials_are_looked_at_again(tiny, tmp_path):
+    launch = a_launch(tiny, tmp_path / "new")
+    tracker = Tracker(Seen(), launch, lambda: 1.0)
+    tracker._whole_at = math.inf
+    tracker.projection.down = True
+    tracker._closing.wait = lambda seconds: tracker._abandoned.set()  # one attempt, and one after it
+    tracker.run()
+    assert tracker.problem == "no answer"
+    assert tracker._whole_at == 0
 
 
 def test_runs_that_a_killed_launch_left_running_are_set_right(launch, address, storage):
