@@ -6,6 +6,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.cluster.conftest import make_postgres as make_postgres  # MLflow's outages need it too
+
 # Set before torch is imported anywhere: the tests run side by side, and so do the workers that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # So that Ray neither phones home nor warns about what it will do one day.

@@ -161,6 +161,29 @@ def test_a_disk_that_is_full_or_read_only_loses_nothing_and_is_named(tmp_path, s
     assert {status for status, _ in shown(storage, "tiny").values()} == {"FINISHED"}
 
 
+def test_records_that_are_cut_altered_or_half_written_are_told_set_aside_and_trained_again(tmp_path, storage, trained):
+    spec, whole = trained
+    shutil.copytree(whole / "stages", storage / "stages")
+    shutil.copytree(whole / "keys", storage / "keys")
+    cut, altered, half, *others = sorted(storage.glob("stages/*/*/*"))
+    (cut / "record.json").write_bytes((cut / "record.json").read_bytes()[:-100])
+    (altered / "record.json").write_bytes(
+        (altered / "record.json").read_bytes().replace(b"validation", b"validatiom", 1)
+    )
+    (half / "state.safetensors").unlink()
+    untouched = {path: path.read_bytes() for folder in others for path in folder.iterdir()}
+    codes, text = run(["launch", spec, "--storage", storage, "--local"])
+    assert codes == [0], text
+    told = dict(re.findall(r"^Damaged, so it was set aside and trained again: (\S+) \((.*)\)$", text, re.MULTILINE))
+    assert told.pop(str(cut)).startswith("record.json: not JSON: ")
+    assert told.pop(str(altered)) == "record.json: it does not match its own SHA-256"
+    assert told == {str(half): "half written: state.safetensors is missing"}
+    assert "15 stages are stored already" in text
+    assert all(path.read_bytes() == content for path, content in untouched.items())
+    assert table_of(storage) == table_of(trained_storage(trained, tmp_path))
+    assert len(list((storage / "damaged").glob("*.reason.txt"))) == 3
+
+
 # A clock that jumps: the real one of the process, by a library that stands before the system's.
 CLOCK = r"""
 #define _GNU_SOURCE

@@ -1,4 +1,4 @@
-"""A real MLflow server that dies in the middle of a sweep and comes back."""
+"""A real MLflow server that comes late, loses its database, dies in the middle of a sweep and comes back."""
 
 import os
 import signal
@@ -22,22 +22,29 @@ from trainers.validation import InvalidInput
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]  # as heavy as these
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
     """MLflow's own, on a free port."""
 
-    def __init__(self, database):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    process = None
+
+    def __init__(self, database, files):
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.database = database
+        self.files = files
 
     def start(self):
         where = [
             "--backend-store-uri",
-            f"sqlite:///{self.database}",
+            self.database,
             "--artifacts-destination",
-            f"{self.database}.files",
+            str(self.files),
         ]
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *where]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -52,52 +59,94 @@ class Server:
             return False
 
     def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
 
 
-def test_a_server_that_dies_and_comes_back_delays_no_trial_and_shows_everything_in_the_end(tiny, storage, monkeypatch):
+@pytest.fixture
+def postgres(request):
+    """None where there is no PostgreSQL: then MLflow's server writes to SQLite, which cannot be restarted."""
+    try:
+        make = request.getfixturevalue("make_postgres")
+    except pytest.skip.Exception:
+        return None
+    return make("127.0.0.1", free_port(), "secret")
+
+
+def train_until(launch, stages):
+    """Trains until so many stages are stored."""
+    launch.stop_requested = False
+    run_local(launch, lambda: launch.stop() if len(launch.records) >= stages else None)
+
+
+def test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_no_trial_and_shows_all_in_the_end(
+    tiny, storage, monkeypatch, postgres
+):
     monkeypatch.setattr("sweeper.tracker.FIRST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr("sweeper.tracker.SHARE_OF_TIME", 1.0)
-    server = Server(storage / "mlflow.db")
-    server.start()
-    try:
-        check_reachable(server.address)
-        launch = a_launch(tiny, storage)
-        half = len(launch.forest.stages) // 2
-        facts = SweepFacts("tiny", "", "name: tiny\n", "s" * 64, {})
-        tracker = Tracker(Projection(server.address, None, facts), launch, lambda: 1.0)
-        tracker.start()
-        run_local(launch, lambda: launch.stop() if len(launch.records) >= half else None)
-        wait_until(lambda: tracker._settled, 60)  # some trials are shown
+    monkeypatch.setattr("sweeper.tracker.LONGEST_PAUSE_SECONDS", 1.0)
+    database = f"sqlite:///{storage}/mlflow.db"
+    if postgres:
+        database = f"postgresql://mlflow:{postgres.password}@{postgres.address}:{postgres.port}/mlflow"
+    server = Server(database, storage / "files")
+    launch = a_launch(tiny, storage)
+    stages = len(launch.forest.stages)
+    tracker = Tracker(Projection(server.address, None, SweepFacts("tiny", "", "name: tiny\n", "s" * 64, {})), launch,
+                      lambda: 1.0)  # fmt: skip
 
+    def comes_back():
+        wait_until(lambda: tracker.problem == "" and tracker.behind() == 0, 120)
+
+    try:
+        tracker.start()  # nobody listens yet
+        train_until(launch, stages // 4)
+        wait_until(lambda: tracker.problem != "", 120)
+        server.start()
+        check_reachable(server.address)
+        comes_back()
+
+        if postgres:
+            postgres.stop("immediate")
+            train_until(launch, stages // 2)
+            wait_until(lambda: tracker.problem != "", 120)
+            assert server.answers(), "the server runs, and has no database"
+            postgres.start()
+            comes_back()
+
+        train_until(launch, 3 * stages // 4)
+        comes_back()
         server.kill()
         with pytest.raises(InvalidInput, match="no MLflow server answers"):
             check_reachable(server.address)
-        wait_until(lambda: tracker.problem != "", 120)
-        launch.stop_requested = False
-        shown = len(tracker._settled)
-        run_local(launch)
+        train_until(launch, stages)
         assert launch.is_over
         assert {result.status for result in launch.results()} == {"COMPLETED"}
-        assert tracker.is_alive() and tracker.problem  # it still waits, and nobody waited for it
-        assert tracker.behind() >= 10 - shown > 0
+        wait_until(lambda: tracker.problem != "", 120)
+        assert tracker.is_alive() and tracker.behind() > 0  # it still waits, and nobody waited for it
 
         server.start()
         tracker.close(60)
         assert (tracker.problem, tracker.behind()) == ("", 0)
         assert not tracker.is_alive()
-        mlflow = client(server.address)
-        experiment = mlflow.get_experiment_by_name("tiny")
-        runs = {run.info.run_name: run for run in mlflow.search_runs([experiment.experiment_id])}
-        assert {run.info.status for run in runs.values()} == {"FINISHED"}
-        assert len(runs) == 11
-        for result in launch.results():
-            run = runs[result.name]
-            assert {name: run.data.metrics[name] for name in result.finals} == result.finals
-            for name in CURVES:
-                points = mlflow.get_metric_history(run.info.run_id, name)
-                shown = [epoch[name] for epoch in result.epochs if epoch[name] is not None]
-                assert [point.value for point in points] == shown
+        assert_shown(client(server.address), launch)
     finally:
         server.kill()
+    if not postgres:
+        pytest.skip("all was tested but a database that is restarted: there is no PostgreSQL")
+
+
+def assert_shown(mlflow, launch):
+    """MLflow has every trial once, with every value that the store has of it."""
+    experiment = mlflow.get_experiment_by_name("tiny")
+    runs = {run.info.run_name: run for run in mlflow.search_runs([experiment.experiment_id])}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert len(runs) == 11
+    for result in launch.results():
+        run = runs[result.name]
+        assert {name: run.data.metrics[name] for name in result.finals} == result.finals
+        for name in CURVES:
+            points = mlflow.get_metric_history(run.info.run_id, name)
+            shown = [epoch[name] for epoch in result.epochs if epoch[name] is not None]
+            assert [point.value for point in points] == shown

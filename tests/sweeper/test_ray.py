@@ -247,7 +247,7 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
     assert main(["launch", str(slow), "--storage", str(whole), "--local"]) == 0
     chance = random.Random()
     finished: dict[Path, bytes] = {}
-    for _ in range(3):
+    for _ in range(2):
         launch = Started(slow, "--storage", storage, folder=tmp_path)
         before = records(storage)
         wait_until(partial(launch.has_trained_more_than, before, storage), 200)
