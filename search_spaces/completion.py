@@ -13,8 +13,9 @@ from trainers.presets import preset_fields
 from trainers.recipe import ALL_METHOD_FIELDS, METHOD_FIELDS, PHASES, Recipe
 from trainers.validation import InvalidInput
 
-WITHOUT_SLOT_PHASE = frozenset({"learned"})
-SCHEDULES_WITH_FIELDS = frozenset({"warm_restarts", "steps"})
+# Tuples, because what is looked for in them is whatever a spec says, lists and mappings too.
+WITHOUT_SLOT_PHASE = ("learned",)
+SCHEDULES_WITH_FIELDS = ("warm_restarts", "steps")
 # Values that a field of several methods has for one of them only.
 METHOD_VALUES: dict[tuple[str, str], frozenset[str]] = {
     ("slot_machine", "evaluation"): frozenset({"argmax", "sampled"}),
@@ -42,13 +43,13 @@ def given_fields(
 def _applies(name: str, value: Any, merged: Mapping[str, Any]) -> bool:
     """Whether an inherited field has a meaning for the method."""
     method = merged.get("method")
-    if method not in METHOD_FIELDS:
+    if not isinstance(method, str) or method not in METHOD_FIELDS:
         return True  # an unknown method is a fault that Recipe.complete explains
     if name in ALL_METHOD_FIELDS and name not in METHOD_FIELDS[method]:
         return False
     if name in ("evaluation", "weight_init"):
         other = {choice for (_, field_), choices in METHOD_VALUES.items() if field_ == name for choice in choices}
-        return value not in other - METHOD_VALUES[method, name]
+        return not isinstance(value, str) or value not in other - METHOD_VALUES[method, name]
     if name == "image_size":
         return merged.get("dataset") == "image_folder"
     if method in WITHOUT_SLOT_PHASE and name.startswith("slot_"):

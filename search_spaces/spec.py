@@ -22,6 +22,7 @@ from trainers.validation import InvalidInput, explain, nearest
 
 __all__ = ["AXIS_FIELDS", "Limits", "Rungs", "Spec", "arm_label", "arm_labels", "bundled_specs", "expand", "load_spec"]
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
 Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -67,7 +68,7 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = Field(
+    name: Annotated[str, Field(pattern=NAME)] = Field(
         description="names the sweep, its folder and its MLflow experiment: letters, digits, '_', '-', '.'"
     )
     description: str = Field("", description="a sentence: recipe family, budget, seeds, and the claim that it tests")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search_spaces.spec import load_spec
+from search_spaces.spec import NAME, load_spec
 from sweeper.cluster import Cluster, Job, words
 from sweeper.submission import SPEC, write_submission
 from sweeper.text_table import text_table
@@ -34,6 +35,8 @@ def launch_on_cluster(options: argparse.Namespace) -> int:
 
 def again_on_cluster(options: argparse.Namespace) -> int:
     """`sweeper resume SWEEP --cluster URL`, and `retry`"""
+    if not re.fullmatch(NAME.strip("^$"), options.sweep):
+        raise InvalidInput(f"sweep: {options.sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
     return _submit(options, options.sweep, [options.command, options.sweep], None)
 
 

@@ -337,3 +337,13 @@ def test_every_field_of_a_recipe_can_be_an_axis_and_reaches_the_recipe(field):
 
 def test_a_sweep_can_vary_all_that_a_recipe_has():
     assert set(Recipe.model_fields) - set(AXIS_FIELDS) == {"seed", "filled"}
+
+
+@pytest.mark.parametrize(
+    "axes", [{"method": [[], "learned"]}, {"method": [{"a": 1}], "network": ["conv2"]}, {"weight_init": [["x"]]}]
+)
+def test_a_list_where_a_word_belongs_is_a_fault_like_others(axes):
+    recipe = {"network": "lenet", "dataset": "mnist", "method": "edge_popup", "weight_init": "signed_constant"}
+    spec = Spec.parse({"name": "nested", "recipe": recipe, "budget_epochs": 2, "slot_epochs": [1], "axes": axes})
+    with pytest.raises(InvalidInput, match=r"(method|weight_init): "):
+        expand(spec)
