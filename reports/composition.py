@@ -19,6 +19,7 @@ from reports.formats import counted, listed, percent, points
 from reports.links import Links
 from reports.reference import with_published
 from reports.runs import Sweep, Tracked
+from reports.searched import search_table
 from reports.selection_section import ReadTexts, selection_sections
 from reports.statistics import welch
 from reports.tables import arm_table, budget_table, choice_table, numbers, published_table, trial_table
@@ -80,6 +81,8 @@ def _sweep(
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)
     if len(arms):
+        if found := search_table(sweep, trials, arms, f"searched-{anchor}"):
+            blocks.append(found)
         blocks.append(arm_table(arms, f"arms-{anchor}", "Accuracy and cost per arm", links))
         blocks += pictures
         blocks.append(trial_table(trials, f"trials-{anchor}", links))

@@ -34,7 +34,7 @@ STATUSES = (COMPLETED, "FAILED", "STOPPED_EARLY", "RUNNING", "PENDING")
 STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": "STOPPED_EARLY", "SCHEDULED": "PENDING"}
 TAGS = (
     "arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version", "torch", "python",
-    "data_digest", "numerics_version", "imported",
+    "data_digest", "numerics_version", "imported", "search_trial",
 )  # fmt: skip
 TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
 METRICS = (

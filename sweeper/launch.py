@@ -17,6 +17,7 @@ from sweeper.claims import Claims
 from sweeper.estimates import Estimates
 from sweeper.faults import Failure, Fault
 from sweeper.forest import Forest, Stage, Trial, grow
+from sweeper.limits import Amount
 from sweeper.orders import Order, Step
 from sweeper.results import Epoch, TrialResult, trial_result
 from sweeper.scheduling import RetryRule, Schedule, Status
@@ -271,7 +272,7 @@ class Launch:
         counts = {self.status(trial) for trial in self.forest.trials}
         if counts <= {Status.COMPLETED, Status.STOPPED_EARLY} and not self.steering.wants_more:
             return Status.COMPLETED
-        if self.is_over and (self.out_of or not self.stop_requested):
+        if self.out_of or (self.is_over and not self.stop_requested):
             return Status.STOPPED_EARLY if self.limits_reached and Status.FAILED not in counts else Status.FAILED
         return Status.RUNNING
 
@@ -280,6 +281,10 @@ class Launch:
         """The limits that kept trials from being run, with their values."""
         account = self.steering.account
         return account.reached if account and (self.steering.wants_more or self.not_run()) else []
+
+    def spent(self) -> Amount:
+        """What counts against the limits by now."""
+        return self.steering.spent(self._live)
 
     def not_run(self) -> Counter[str]:
         """By arm: trials that have neither completed nor failed, nor were they stopped early."""

@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Protocol
 
 from search_spaces.spec import Limits
+from sweeper.estimates import Work
 from sweeper.forest import Stage
 from sweeper.records import StageRecord
 
@@ -66,16 +67,22 @@ class Account:
     lost: Amount = Amount()  # in attempts of which nothing came
     reached: list[str] = field(default_factory=list)  # limits that kept something from starting, with their values
     _promised: dict[str, Stage] = field(default_factory=dict)  # stages that are still to be trained
-    _estimated: float = 0.0  # seconds of stages that were finished, as they had been estimated,
-    _measured: float = 0.0  # and as they were
+    _measured: dict[Work, Amount] = field(default_factory=dict)  # of stages that were finished
+    _estimated: float = 0.0  # seconds that all those had been estimated at
 
     def price(self, stage: Stage) -> Amount:
         """What is still to be spent on a stage: of one that is on its way, the rest."""
-        seconds = self.estimates.seconds(stage)
         left = max(0.0, 1 - self.spent.get(stage.key, Amount()).epochs / stage.epochs)
-        scale = MARGIN * (self._measured / self._estimated if self._estimated else 1.0)
         flops = self.estimates.flops(stage) or 0
-        return Amount(left * stage.epochs, left * flops, left * (seconds or 0.0) * scale)
+        return Amount(left * stage.epochs, left * flops, left * self._seconds(stage) * MARGIN)
+
+    def _seconds(self, stage: Stage) -> float:
+        """As long as epochs of the same work took in this launch; else as estimated, and as wrong as others were."""
+        known = self._measured.get(Work.of(stage.recipe, stage.phase))
+        if known is not None:
+            return known.seconds / known.epochs * stage.epochs
+        took = total(self._measured.values()).seconds
+        return (self.estimates.seconds(stage) or 0.0) * (took / self._estimated if self._estimated else 1.0)
 
     @property
     def may_begin_another(self) -> bool:
@@ -107,9 +114,9 @@ class Account:
 
     def finished(self, stage: Stage, actual: Amount) -> None:
         """A stage is in the store, and this is what it took."""
-        estimated = self.estimates.seconds(stage)
-        if estimated:
-            self._estimated, self._measured = self._estimated + estimated, self._measured + actual.seconds
+        work = Work.of(stage.recipe, stage.phase)
+        self._measured[work] = self._measured.get(work, Amount()) + actual
+        self._estimated += self.estimates.seconds(stage) or 0.0
         self._promised.pop(stage.key, None)
         self.spent[stage.key] = actual
 

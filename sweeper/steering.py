@@ -184,8 +184,17 @@ class Steering:
         """The limit that is reached although stages still run, whose epochs so far are these."""
         if self.account is None:
             return None
-        before = (self.account.spent.get(key, Amount()).seconds for key in running)
-        return self.account.exceeded(sum(map(seconds_of, running.values())) - sum(before))
+        return self.account.exceeded(self._live_seconds(self.account, running))
+
+    def spent(self, running: Mapping[str, Sequence[Epoch]]) -> Amount:
+        """All of this sweep by now, with what stages that run, or ran when it was stopped, have taken so far."""
+        assert self.account is not None
+        return self.account.all_spent() + Amount(seconds=self._live_seconds(self.account, running))
+
+    @staticmethod
+    def _live_seconds(account: Account, running: Mapping[str, Sequence[Epoch]]) -> float:
+        before = (account.spent.get(key, Amount()).seconds for key in running)
+        return sum(map(seconds_of, running.values())) - sum(before)
 
     def _ended(self, launch: Launch, keys: Iterable[str]) -> None:
         self._is_dry = False

@@ -83,7 +83,7 @@ def left_out(run: Launch) -> list[str]:
         return []
     account = run.steering.account
     assert account is not None
-    spent_by_now = account.all_spent()
+    spent_by_now = run.spent()
     amounts = {
         "trials": f"{account.trials} begun",
         "epochs": f"{spent_by_now.epochs:g} spent",
@@ -92,6 +92,10 @@ def left_out(run: Launch) -> list[str]:
         "wall_hours": f"{account.wall_seconds() / 3600:.4f} passed",
     }
     lines = [f"LIMIT REACHED  {limit} ({amounts[limit.partition(':')[0]]})" for limit in run.limits_reached]
+    if run.out_of:
+        lines.append(
+            "It was reached while stages ran, which took longer than estimated: they are saved where they are."
+        )
     return [*lines, f"Not run: {_arms(run.not_run()) or 'what the search would have asked for'}"]
 
 
