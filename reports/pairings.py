@@ -15,6 +15,7 @@ TEXT = ("method", "selection", "sharing", "preset", "device")
 NUMBERS = ("options", "slot_epochs", "finetune_epochs", "validation_accuracy")
 
 SPLIT = frozenset({"slot_epochs", "finetune_epochs"})
+NOTHING_TO_CHOOSE = frozenset({"options", "slot_epochs"})  # with one option, epochs change nothing
 SOME, MANY = 8, 16  # options: accuracy saturates at 8 to 16
 ALL_BUT_PROBLEM = frozenset(FIELDS) - frozenset(PROBLEM) - {"precision"}
 FINETUNING = frozenset(field for field in FIELDS if field.startswith("finetune_") and field != "finetune_epochs")
@@ -78,9 +79,9 @@ def beyond_saturation(arena: Arena) -> Pairs:
 
 
 def two_against_one(arena: Arena) -> Pairs:
-    """Two options per connection against one, which is an untrained network."""
+    """Two options per connection against one, which is an untrained network whatever its epochs."""
     options = arena.of["options"]
-    for group in arena.groups(arena.is_slot_machine() & ~arena.is_finetuned() & (options <= 2), {"options"}):
+    for group in arena.groups(arena.is_slot_machine() & ~arena.is_finetuned() & (options <= 2), NOTHING_TO_CHOOSE):
         ones = group[options[group] == 1]
         yield from ((int(two), int(one)) for two in group[options[group] == 2] for one in ones)
 
