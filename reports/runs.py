@@ -40,6 +40,7 @@ TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended
 METRICS = (
     "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
     "epochs", "flops", "train_seconds", "energy_joules", "peak_memory_bytes", "state_bytes", "stored_bits_per_weight",
+    "extreme_fraction", "selected_magnitude",
 )  # fmt: skip
 
 

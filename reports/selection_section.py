@@ -57,6 +57,7 @@ def selection_sections(arms: pd.DataFrame, read: ReadCurves, read_texts: ReadTex
         if len(chosen):
             name = problem_name(problem.iloc[0])
             blocks = _problem(chosen, f"selected-{place + 1}", name, read, read_texts)
+            blocks += [table] if (table := _machines_table(problem, f"selected-{place + 1}")) else []
             inner += [Section(name, f"selected-{slug(name)}-{place + 1}", blocks)] if blocks else []
     return [Section("What gets selected", "what-gets-selected", [Paragraph(INTRODUCTION)], inner)] if inner else []
 
@@ -134,6 +135,31 @@ def _signed_constants(layers: pd.DataFrame, arms: pd.DataFrame) -> Iterator[str]
 
 def _accuracy(arm: pd.Series[Any]) -> str:
     return f"{percent(arm['test_accuracy'], arm['test_accuracy_half_width'])} %"
+
+
+def _machines_table(arms: pd.DataFrame, name: str) -> Table | None:
+    """A row per slot machine: the extremes and the mean |value| of all its layers together."""
+    machines = arms[(arms["method"] == "slot_machine") & (arms["options"] > 1) & arms["extreme_fraction"].notna()]
+    if len(machines) < 2:
+        return None
+    columns = [
+        Column("Arm", numeric=False), Column("n"), Column("K"), Column("Extremes", "%"),
+        Column("Extremes by chance", "%"), Column("Mean |value| in use"),
+    ]  # fmt: skip
+    cells = [
+        [
+            Cell(arm["arm"], family=arm["family"]), Cell(f"{arm['n']}", int(arm["n"])),
+            Cell(f"{arm['options']}", int(arm["options"])),
+            Cell(percent(arm["extreme_fraction"], arm["extreme_fraction_half_width"]), arm["extreme_fraction"]),
+            Cell(percent(2 / arm["options"]), 2 / arm["options"]),
+            Cell(f"{arm['selected_magnitude']:.3f}", arm["selected_magnitude"]),
+        ]
+        for arm in machines.to_dict("records")
+    ]  # fmt: skip
+    shown = [f"{metric}{end}" for metric in ("extreme_fraction", "selected_magnitude") for end in ("", "_half_width")]
+    data = machines[["arm", "n", "options", *shown]]
+    caption = "Extremes in every slot machine, all layers together, after the last slot epoch"
+    return Table(f"{name}-machines", caption, columns, cells, [], data)
 
 
 def _options_table(layers: pd.DataFrame, arms: pd.DataFrame, name: str) -> Table | None:

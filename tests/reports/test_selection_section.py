@@ -96,6 +96,19 @@ def test_the_numbers_are_those_of_the_stored_records(report, trained):
             assert row["selected_magnitude"] == pytest.approx(np.mean([each["selected_magnitude"] for each in layers]))
 
 
+def test_every_slot_machine_has_its_extremes_in_a_table(report, trained):
+    table = pd.read_csv(report / "tables" / "selected-1-machines.csv").set_index("arm")
+    results = [result for result in trained[1].results() if result.trial.recipe.method == "slot_machine"]
+    assert set(table.index) == {result.label for result in results}
+    for label, row in table.iterrows():
+        own = [
+            [epoch["extreme_fraction"] for epoch in result.epochs if epoch["phase"] == "slot"][-1]
+            for result in results
+            if result.label == label
+        ]
+        assert (row["n"], row["extreme_fraction"]) == (3, pytest.approx(np.mean(own)))
+
+
 def test_only_the_runs_of_arms_that_are_shown_are_asked_for_their_files(trained):
     address, _ = trained
     asked = []
