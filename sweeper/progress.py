@@ -70,8 +70,9 @@ class Standing:
             f"{self.stages[StageStatus.DONE]:,}/{self.stages.total():,} stages done",
             f"{self.stages[StageStatus.RUNNING]:,} running",
         ]
-        failed = self.stages[StageStatus.FAILED]
-        return ", ".join([*parts, f"{failed:,} failed"] if failed else parts)
+        for status in (StageStatus.STOPPED, StageStatus.FAILED):  # what rungs stopped, and what went wrong
+            parts += [f"{self.stages[status]:,} {status}"] if self.stages[status] else []
+        return ", ".join(parts)
 
     def speed(self, seconds_later: float = 0.0) -> str:
         """'12.3 epochs/s, 4 min left'."""

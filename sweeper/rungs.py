@@ -152,9 +152,12 @@ class RungBook:
         except FileNotFoundError:
             return
         for line in lines[:-1]:  # what follows the last line's end was never wholly written
-            fields: dict[str, Any] = json.loads(line)
-            if fields.pop("rungs") == self._digest:
-                judgement = Judgement(**fields)
+            try:
+                fields: dict[str, Any] = json.loads(line)
+                judgement = Judgement(**{name: value for name, value in fields.items() if name != "rungs"})
+            except (ValueError, TypeError):
+                continue  # damaged: what it said is decided again
+            if fields.get("rungs") == self._digest:
                 self.judgements.setdefault(judgement.place, judgement)
 
     def _keep(self, judgement: Judgement) -> None:

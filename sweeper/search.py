@@ -37,7 +37,9 @@ from search_spaces.spec import Spec
 from sweeper.atomic import storage_errors
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
+from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe import Recipe, content_hash
+from trainers.validation import InvalidInput
 
 JOURNAL = "search.log"
 EXHAUSTED = "exhausted"  # of a study: after so many points there is none left
@@ -64,13 +66,12 @@ class StudySearch:
             if not looking:
                 folder.mkdir(parents=True, exist_ok=True)
                 _mend(path)
-            storage = JournalStorage(JournalFileBackend(str(path)))
-            known = optuna.get_all_study_names(storage)
+            storage, known = _opened(path)
             for cell in searches(spec):
                 name = _study_name(spec, cell)
                 if name in known or not looking:
                     study = _study(spec.search, storage, name, is_new=name not in known)
-                    self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, storage, study))
+                    self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, path, storage, study))
 
     def recipes(self) -> list[Recipe]:
         """All that was asked for by now, in that order."""
@@ -132,6 +133,7 @@ class _CellStudy:
     search: Search
     seeds: Sequence[int]
     cell: CellSearch
+    path: Path
     storage: BaseStorage
     study: optuna.Study
     asked: dict[str, _Asked] = field(default_factory=dict)  # by the arm's hash
@@ -148,7 +150,7 @@ class _CellStudy:
     def ask(self) -> list[Recipe]:
         """One more point; none where there is none left."""
         proposal = self._propose()
-        with storage_errors("write to", Path(JOURNAL)):
+        with storage_errors("write to", self.path):
             if proposal is None:
                 self.study.set_user_attr(EXHAUSTED, len(self.asked))
                 return []
@@ -168,7 +170,7 @@ class _CellStudy:
         state, values = _outcome(self.search.objectives, results)
         if not asked.is_open or asked.state is state:
             return
-        with storage_errors("write to", Path(JOURNAL)):
+        with storage_errors("write to", self.path):
             if asked.state is TrialState.FAIL:  # what a study was told stays: the mended result stands beside it
                 self.study.add_trial(
                     create_trial(
@@ -257,6 +259,17 @@ class _CellStudy:
             return TPESampler(seed=seed, multivariate=True, constant_liar=True, group=conditional)
 
 
+def _opened(path: Path) -> tuple[BaseStorage, list[str]]:
+    """A journal, and the names of its studies. Raises InvalidInput for one that cannot be read."""
+    try:
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        return storage, optuna.get_all_study_names(storage)
+    except ValueError as error:
+        raise InvalidInput(
+            f"search: cannot read {path}: {error}; without it the search begins anew, and nothing is trained twice"
+        ) from None
+
+
 def _study(search: Search, storage: BaseStorage, name: str, is_new: bool) -> optuna.Study:
     if not is_new:
         return optuna.load_study(study_name=name, storage=storage)
@@ -275,7 +288,7 @@ def _study_name(spec: Spec, cell: CellSearch) -> str:
     told = spec.model_dump(mode="json", include={"recipe", "budget_epochs", "seeds"})
     search = spec.search.model_dump(mode="json", exclude={"trials"}, exclude_defaults=True)
     where = ", ".join(f"{name}={value}" for name, value in cell.cell.items())
-    digest = content_hash([told, search, dict(cell.cell)])[:12]
+    digest = content_hash([NUMERICS_VERSION, told, search, dict(cell.cell)])[:12]
     return " ".join(part for part in (spec.name, where, digest) if part)
 
 

@@ -100,9 +100,11 @@ class Steering:
                 account.spent.setdefault(key, Amount.of(record))
         if not self._taken_on:
             own = account.spent.keys()
+            ended = [(trial, launch.status(trial)) for trial in launch.forest.trials]
             account.trials = sum(
-                trial.stages[-1] in own or (launch.status(trial) in ENDED[1:] and not own.isdisjoint(trial.stages))
-                for trial in launch.forest.trials
+                trial.stages[-1] in own if status is Status.COMPLETED else not own.isdisjoint(trial.stages)
+                for trial, status in ended
+                if status in ENDED
             )
 
     def search_trial(self, number: int) -> int | None:

@@ -19,7 +19,7 @@ from sweeper.submission import SPEC, write_submission
 from sweeper.text_table import text_table
 from trainers.validation import InvalidInput
 
-GOOD, SOME_FAILED, INTERRUPTED = 0, 1, 130
+GOOD, SOME_FAILED, LIMIT_REACHED, INTERRUPTED = 0, 1, 3, 130
 HERE_ONLY = ("local", "ray_address")  # what makes no sense together with a cluster
 NOT_HANDED_ON = ("cluster", "spec", "sweep", "overrides", "detach", "owner")
 FOLDERS = ("storage", "data_dir")
@@ -163,7 +163,9 @@ def _follow(cluster: Cluster, job: Job) -> int:
 
 def _state(job: Job) -> str:
     if job.state == "FAILED":
-        return {REFUSED: "refused", INTERRUPTED: "stopped"}.get(job.exit_code or 0, "failed")
+        return {REFUSED: "refused", LIMIT_REACHED: "at its limits", INTERRUPTED: "stopped"}.get(
+            job.exit_code or 0, "failed"
+        )
     return STATES.get(job.state, job.state)
 
 

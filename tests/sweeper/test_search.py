@@ -14,6 +14,7 @@ from sweeper.faults import Failure, Fault
 from sweeper.scheduling import Status
 from sweeper.search import JOURNAL, StudySearch
 from tests.sweeper.fake_launch import FakeLaunch, FakeStore
+from trainers.validation import InvalidInput
 
 SPACE = {
     "selection": {"choice": ["greedy", "probabilistic"]},
@@ -159,6 +160,15 @@ def test_half_a_line_and_a_lock_that_a_killed_driver_left_are_cleared_away(tmp_p
     (tmp_path / f"{JOURNAL}.lock").symlink_to(journal)
     searching(spec(trials=4), tmp_path).run()
     assert len(trials_of(tmp_path)) == 4
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_nothing_is_made_of_it(tmp_path):
+    searching(spec(trials=2), tmp_path).run()
+    journal = tmp_path / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], b"{{{\n", *lines[2:]]))
+    with pytest.raises(InvalidInput, match=r"search: cannot read .*search\.log.*begins anew"):
+        StudySearch(spec(trials=2), tmp_path)
 
 
 def test_to_look_at_a_search_writes_nothing(tmp_path):
