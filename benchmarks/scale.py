@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from heapq import heappop, heappush
@@ -39,6 +39,7 @@ from sweeper.launch import Launch, Resources
 from sweeper.local_driver import run_local
 from sweeper.orders import Order, Step
 from sweeper.progress import Progress, shown
+from sweeper.results import TrialResult
 from sweeper.store import StageRecord, Store
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
@@ -47,6 +48,7 @@ from trainers.data import data_digest
 from trainers.recipe import Recipe
 
 SWEEP = "many"
+FACTS = SweepFacts(SWEEP, "", "name: many\n", "s" * 64, {})
 STATE = {"state": torch.zeros(1)}
 
 
@@ -166,15 +168,45 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
             assert Launch(SWEEP, again, {"mnist": "d"}, store, Resources(), {}, looking=True).is_over
         with watch("summary"):
             launch.results()
+        cycles(planted(trials, Store(folder / "empty"), Stopwatch(), ""), folder / "empty", workers, watch)
         if tracked:
             found |= track(launch, folder, watch)
         return {**found, "cpu_seconds": {what: round(seconds, 2) for what, seconds in watch.seconds.items()}}
 
 
+class Unheard(Projection):
+    """Looks at trials as a projection does, and tells nobody."""
+
+    def connect(self) -> None:
+        pass
+
+    def project_sweep(self, *arguments: Any) -> None:
+        pass
+
+    def forget_strangers(self, known: Iterable[str]) -> None:
+        set(known)
+
+    def _project_trial(self, result: TrialResult) -> None:
+        pass
+
+
+def cycles(forest: Forest, folder: Path, workers: int, watch: Stopwatch) -> None:
+    """The tracker's passes beside a launch: over all trials, and over those that something was heard of."""
+    launch = Launch(SWEEP, forest, {"mnist": "d"}, Store(folder), Resources(), {})
+    tracker = Tracker(Unheard("", None, FACTS), launch, lambda: 1.0)
+    with watch("tracking, a look at all"):
+        tracker._pass(last=False)
+    for _ in range(workers):
+        launch.next_order()
+    tracker._whole_at = math.inf
+    with watch("tracking, what changed"):
+        tracker._pass(last=False)
+
+
 def track(launch: Launch, folder: Path, watch: Stopwatch) -> dict[str, Any]:
     """MLflow brought up to date once, looked through once more with nothing to do, and reported."""
     address = f"sqlite:///{folder}/mlflow.db"
-    projection = Projection(address, str(folder / "artifacts"), SweepFacts(SWEEP, "", "name: many\n", "s" * 64, {}))
+    projection = Projection(address, str(folder / "artifacts"), FACTS)
     tracker = Tracker(projection, launch, lambda: 1.0)
     started = time.perf_counter()
     with watch("MLflow"):

@@ -14,7 +14,8 @@ from sweeper.scheduling import Schedule
 from sweeper.simulation import lower_bound, makespan
 from sweeper.text_table import in_words
 
-STAGE_SECONDS = 0.2  # beside training: to hand it out, load, test and store it (benchmarks/overhead.py)
+STAGE_SECONDS = 0.25  # beside training: to hand it out, load, test and store it (benchmarks/overhead.py)
+START_SECONDS = 8.0  # of Ray and its first workers
 MEBIBYTE, GIBIBYTE = 2**20, 2**30
 
 
@@ -62,6 +63,7 @@ def forecast(
     estimates: Estimates,
     at_once: int,
     packing: str = "",
+    start_seconds: float = 0.0,
     failed: Mapping[str, Failure] = MappingProxyType({}),
 ) -> Forecast | None:
     """What is left of a forest but for what `failed` for good; None where the time of some stage cannot be told."""
@@ -79,12 +81,15 @@ def forecast(
     def takes(stage: Stage) -> float:
         return (estimates.seconds(stage) or 0.0) + STAGE_SECONDS
 
+    def schedule() -> Schedule:
+        return Schedule(forest, forest.stored, failed, cost=takes)
+
     return Forecast(
         at_once=at_once,
         device=estimates.machine.device or estimates.machine.kind,
         device_seconds=total,
-        wall_seconds=makespan(Schedule(forest, forest.stored, failed, cost=takes), takes, at_once),
-        bound_seconds=lower_bound(Schedule(forest, forest.stored, failed, cost=takes), takes, at_once),
+        wall_seconds=start_seconds + makespan(schedule(), takes, at_once),
+        bound_seconds=start_seconds + lower_bound(schedule(), takes, at_once),
         device_seconds_alone=sum(value or 0.0 for value in alone),
         sources={why: shares[why] / total for why in sorted(shares, key=lambda why: -shares[why]) if total},
         memory_bytes=memory.bytes if memory else None,

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,9 @@ def _launch(
     if manner["local"] and manner["epoch_timeout"]:
         raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
     elsewhere = manner["ray_address"] is not None and not manner["local"]
-    wanted = Wanted(**{**shares, "max_parallel": 1} if manner["local"] else shares, elsewhere=elsewhere)
+    wanted = Wanted(**shares, elsewhere=elsewhere)
+    if manner["local"]:
+        wanted = replace(wanted, max_parallel=1, start_seconds=0.0)
     recipes = reachable(spec)
     Store(storage).prepare()
     tracking = options.tracking or default_address(storage)

@@ -13,7 +13,7 @@ from pathlib import Path
 from search_spaces.spec import Spec, load_spec
 from sweeper.estimates import Estimates, Sample, machine_here, measured, read_calibrations
 from sweeper.faults import Failure
-from sweeper.forecast import dearest, forecast, width
+from sweeper.forecast import START_SECONDS, dearest, forecast, width
 from sweeper.forest import Forest, plant
 from sweeper.launch import PASSING
 from sweeper.packing import Hardware, Packing, check_shares, pack
@@ -36,6 +36,7 @@ class Wanted:
     gpus_per_trial: float | str | None = None
     max_parallel: int | None = None
     elsewhere: bool = False  # in a Ray cluster, whose machines cannot be looked at from here
+    start_seconds: float = START_SECONDS
 
     def given(self) -> tuple[float | None, float | None]:
         """The CPUs and GPUs of a trial, None where they are to be chosen. Raises InvalidInput for too many."""
@@ -90,7 +91,7 @@ def foresee(spec: Spec, forest: Forest, store: Store, wanted: Wanted, notes: Seq
     """The plan of a planted sweep on this machine, packed as it is wanted."""
     packing, estimates = _look_ahead(forest, store, wanted)
     failed = lasting_failures(store, forest)
-    estimate = forecast(forest, estimates, packing.at_once, packing.why, failed)
+    estimate = forecast(forest, estimates, packing.at_once, packing.why, wanted.start_seconds, failed)
     return Foresight(make_plan(spec, forest, estimates, estimate, failed, notes), estimates, packing)
 
 
