@@ -58,8 +58,7 @@ def run_on_ray(
         if address is not None:
             from sweeper.cluster_nodes import check_nodes
 
-            datasets = {stage.recipe.dataset for stage in launch.forest.stages.values()}
-            check_nodes(launch.store.root, launch.data_dir, datasets, launch.resources)
+            check_nodes(launch.store.root, launch.data_dir, launch.digests, launch.resources)
         slots = _slots(launch.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
         share = {"cpu": launch.resources.cpus_per_trial, "gpu": launch.resources.gpus_per_trial}
