@@ -59,17 +59,19 @@ class Standing:
     rate: float | None  # epochs per second
     best: tuple[BestArm, ...] = ()
     causes: tuple[tuple[str, int], ...] = ()  # why stages failed for good, and how many for each
+    elsewhere: int = 0  # stages that another launch trains now
 
     @property
     def seconds_left(self) -> float | None:
         return self.epochs_left / self.rate if self.rate else None
 
     def counts(self) -> str:
-        """'3/18 stages done, 2 running, 1 failed'."""
+        """'3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
         parts = [
             f"{self.stages[StageStatus.DONE]:,}/{self.stages.total():,} stages done",
             f"{self.stages[StageStatus.RUNNING]:,} running",
         ]
+        parts += [f"{self.elsewhere:,} elsewhere"] if self.elsewhere else []
         for status in (StageStatus.STOPPED, StageStatus.FAILED):  # what rungs stopped, and what went wrong
             parts += [f"{self.stages[status]:,} {status}"] if self.stages[status] else []
         return ", ".join(parts)
@@ -143,7 +145,10 @@ class Progress:
         lost = sum(stages[key].epochs for key in schedule.failures)
         total = sum(stage.epochs for stage in stages.values()) - lost
         causes = tuple(self._causes.most_common(CAUSES))
-        self.standing = Standing(self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes)
+        elsewhere = len(self.launch.elsewhere)
+        self.standing = Standing(
+            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere
+        )
         return self.standing
 
     def _name(self, stage: Stage) -> str:

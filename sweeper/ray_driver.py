@@ -230,6 +230,10 @@ class StageTrainable(tune.Trainable):
     _shelf: DataShelf | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
+        # Imports torch, which may take long on a busy machine: before the worker has started, not in its first epoch.
+        from sweeper.execution import DataShelf
+
+        self._shelf = self._shelf or DataShelf()
         self._order = Order(**json.loads(config["order"]))
         self._worker = None
 
@@ -238,10 +242,10 @@ class StageTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        from sweeper.execution import DataShelf, StageWorker
+        from sweeper.execution import StageWorker
 
+        assert self._shelf is not None
         if self._worker is None:
-            self._shelf = self._shelf or DataShelf()
             self._worker = StageWorker(self._order, self._shelf)
         step = self._worker.step()
         return {"step": json.dumps(step.as_dict()), "done": step.done}

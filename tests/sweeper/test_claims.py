@@ -20,6 +20,7 @@ from sweeper.faults import Failure, Fault
 from sweeper.forest import point_key
 from sweeper.local_driver import run_local
 from sweeper.orders import Step
+from sweeper.progress import Progress
 from sweeper.store import Store
 from tests.sweeper.conftest import TINY, a_launch, environment, facts, table_of, train, trained_storage, wait_until
 
@@ -144,6 +145,7 @@ def test_a_stage_that_another_launch_trains_is_waited_for_and_then_used(tiny, tm
         orders.append(order.stage["key"])
     assert other.next_order() is None  # all that could start is being trained
     assert other.elsewhere == set(orders) and not other.is_over
+    assert f", 0 running, {len(orders)} elsewhere" in Progress(other).stand().counts()
     train(one, orders[0])
     one.take(orders[0], Step([], one.forest.stages[orders[0]].end, done=True))
     one.fail(orders[1], Failure(Fault.BUG, "ValueError: no", "a.py:1"))

@@ -207,7 +207,9 @@ def two_nodes(tmp_path):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -215,7 +217,8 @@ def two_nodes(tmp_path):
 def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(slow, storage, tmp_path, two_nodes):
     cluster, address, raylet = two_nodes
     launch = Started(
-        slow, "--storage", storage, "--ray-address", address, "--epoch-timeout", "20", "--save-seconds", "0",
+        slow, "--storage", storage, "--ray-address", address, "--epoch-timeout", "20", "--max-retries", "20",
+        "--save-seconds", "0",
         folder=tmp_path, parallel=2,
     )  # fmt: skip
     store = Store(storage)
