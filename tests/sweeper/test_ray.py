@@ -217,7 +217,7 @@ def two_nodes(tmp_path):
 def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(slow, storage, tmp_path, two_nodes):
     cluster, address, raylet = two_nodes
     launch = Started(
-        slow, "--storage", storage, "--ray-address", address, "--epoch-timeout", "20", "--max-retries", "20",
+        slow, "--storage", storage, "--ray-address", address, "--epoch-timeout", "30", "--max-retries", "20",
         "--save-seconds", "0",
         folder=tmp_path, parallel=2,
     )  # fmt: skip
@@ -236,7 +236,7 @@ def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(s
     cluster.stdin.write("go\n")
     cluster.stdin.flush()
     text = launch.ends_with(0)
-    assert "will be tried again: infrastructure: its worker hung: no epoch within 20 s, so it was killed" in text
+    assert "will be tried again: infrastructure: its worker hung: no epoch within 30 s, so it was killed" in text
     assert re.search("will be tried again: infrastructure: (its node is gone|its worker process died)", text)
     assert "3 of 3 trials completed" in text
     for before in (lost, hung):
