@@ -35,7 +35,7 @@ def compose(
     """
     tracked = replace(tracked, trials=apart_by_numerics(tracked.trials))
     names = [sweep.name for sweep in tracked.sweeps]
-    arms = arms_table(tracked.trials, ("sweep", "arm_hash"))
+    arms = fronts_of_each_sweep(arms_table(tracked.trials, ("sweep", "arm_hash")))
     pooled_trials = once_each(tracked.trials)
     pooled = told_apart(arms_table(pooled_trials, ("arm_hash",)))
     sections = [
@@ -61,6 +61,11 @@ def compose(
 def arms_table(trials: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
     """Arms with their published counterparts and their places on the Pareto fronts."""
     return mark_fronts(with_published(arms_of(trials, by)))
+
+
+def fronts_of_each_sweep(arms: pd.DataFrame) -> pd.DataFrame:
+    """The arms, on the Pareto fronts of their own sweep: its tables and figures show no better arm of another sweep."""
+    return pd.concat([mark_fronts(own) for _, own in arms.groupby("sweep", sort=False)], ignore_index=True)
 
 
 def told_apart(arms: pd.DataFrame) -> pd.DataFrame:

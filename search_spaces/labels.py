@@ -29,7 +29,7 @@ _SHARING = {"none": "", "layer": "layer-shared", "network": "network-shared"}
 _WEIGHTS = {"kaiming_normal": "Kaiming-normal", "glorot_normal": "Glorot-normal", "signed_constant": "signed constant"}
 _AUGMENTATION = {"none": "no augmentation", "flip": "flipped", "crop_flip": "cropped and flipped"}
 _PHRASES: dict[str, Callable[[Any], str]] = {
-    "preset": lambda value: {"icml": "paper's recipe", "authors_code": "authors' code"}.get(value, value),
+    "preset": lambda value: {"icml": "paper's recipe", "authors_code": "authors' code", "tuned": "tuned recipe"}[value],
     "sharing": lambda value: _SHARING[value],
     "weight_init": lambda value: _WEIGHTS[value],
     "value_bound": lambda value: f"{value.replace('_', ' ')} values",

@@ -24,6 +24,10 @@ OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray ta
 PREFIX = "sweeper-ray-"
 
 
+class NoRay(RuntimeError):
+    """Ray's servers did not come up, on a machine that is too busy, say. Trying again later may do."""
+
+
 def quiet(address: str | None = None) -> None:
     """Ray's settings that are read when it is imported; call it before that."""
     if address is None and "ray" not in sys.modules:
@@ -72,6 +76,11 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
     except ConnectionError as error:
         raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
+    except Exception as error:  # Ray raises no class of its own where its servers do not come up in time
+        if address is not None:
+            raise
+        ray.shutdown()
+        raise NoRay(f"Ray did not start on this machine ({error}); --local does without it") from error
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray has put its own there, which dump a stack and abort

@@ -25,7 +25,7 @@ Network = Literal[
 DataSet = Literal["digits", "mnist", "fashion_mnist", "cifar10", "image_folder"]
 Method = Literal["slot_machine", "learned", "edge_popup", "supermask"]
 Schedule = Literal["constant", "warm_restarts", "steps", "cosine"]
-Preset = Literal["icml", "authors_code"]
+Preset = Literal["icml", "authors_code", "tuned"]
 
 # A schedule that looks at the length of its phase makes phases of different lengths differ from their first step.
 LENGTH_DEPENDENT_SCHEDULES: frozenset[Schedule] = frozenset({"cosine"})
@@ -54,7 +54,10 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     # Where it came from
-    preset: Preset = Field("icml", description="the family of published recipes that filled what was left out")
+    preset: Preset = Field(
+        "icml",
+        description="the family of recipes that filled what was left out: the paper's, its authors' code's, or ours",
+    )
     filled: tuple[str, ...] = Field((), strict=False, description="the fields that the preset filled")
 
     # What is trained, on what

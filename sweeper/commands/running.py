@@ -20,6 +20,7 @@ from sweeper.forecast import Forecast
 from sweeper.intervals import Estimating
 from sweeper.launch import Launch
 from sweeper.progress import Progress, shown
+from sweeper.ray_session import NoRay
 from sweeper.scheduling import Status
 from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.tracker import Tracker
@@ -65,6 +66,8 @@ class RunningLaunch:
             try:
                 with shown(self.progress) as refresh:
                     driver(self.run, refresh, self._give_up)
+            except NoRay as error:
+                return self._end(str(error))
             except BaseException:
                 self._close("broken off")
                 raise

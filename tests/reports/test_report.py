@@ -128,6 +128,17 @@ def test_several_sweeps_make_one_report_and_a_shared_trial_counts_once(tracking_
     }
 
 
+def test_each_sweep_has_its_own_pareto_front_although_another_one_is_better(tracking_uri, tmp_path):
+    slot = {"method": "slot_machine", "slot_epochs": 40}
+    dear = [{**slot, "options": options, "seed": seed} for options in (2, 4) for seed in range(3)]
+    track(tracking_uri, "dear", [trial(each, sweep="dear", train_seconds=90.0 + each["options"]) for each in dear])
+    cheap = [{**slot, "options": 8, "seed": seed} for seed in range(3)]
+    track(tracking_uri, "cheap", [trial(each, sweep="cheap", train_seconds=9.0) for each in cheap])
+    page = build_report(["dear", "cheap"], tracking_uri, tmp_path / "out")
+    marked = {row["sweep"] for row in table(page.parent) if row["front_train_seconds"] == "True"}
+    assert marked == {"dear", "cheap"}
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_for_people(tracked_digits, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InvalidInput, match="out: cannot write to"):

@@ -168,6 +168,20 @@ def test_a_local_launch_from_start_to_end(capsys, tiny, storage):
     assert "18 stages are stored already; 0 epochs are left" in out
 
 
+def test_a_ray_that_does_not_start_breaks_the_launch_off_in_a_line(capsys, tiny, storage, monkeypatch):
+    import ray
+
+    def too_busy(*arguments, **settings):
+        raise Exception("The current node timed out during startup.")  # the class that Ray raises
+
+    monkeypatch.setattr(ray, "init", too_busy)
+    monkeypatch.setattr("sweeper.ray_session.quiet", lambda address: None)
+    code, out, message = said(capsys, "launch", tiny, "--storage", storage)
+    assert (code, message) == (1, "")
+    assert "Broken off: Ray did not start on this machine (The current node timed out during startup.)" in out
+    assert f"to go on: sweeper resume tiny --storage {storage}" in out
+
+
 def test_a_launch_with_a_failing_arm_exits_with_1_and_retry_runs_just_that(capsys, tmp_path, storage):
     spec = tmp_path / "half.yaml"
     spec.write_text(

@@ -143,3 +143,16 @@ def test_each_schedule_changes_the_learning_rate_and_the_result(method, phase):
     assert found["steps"] == pytest.approx([1, 1, 0.1])
     assert found["warm_restarts"] == pytest.approx([1, 0.5, 1])
     assert len({result(tiny_recipe(method=method, **fields)) for fields in schedules(phase).values()}) == 4
+
+
+def test_greedy_selection_depends_on_score_range_and_rate_by_their_ratio_alone():
+    """Twice the initial scores and twice the rate is the same race in other units, exact in binary; decay breaks it."""
+
+    def trained(score_range: float, rate: float, decay: float) -> list[dict[str, Any]]:
+        fields = {"score_range_linear": score_range, "slot_learning_rate": rate, "slot_weight_decay": decay}
+        records = reported(tiny_recipe(method="slot_machine", **fields))
+        own = {"learning_rate", "layers"}  # what is told of the layers holds |B|, in its units
+        return [{name: value for name, value in record.items() if name not in own} for record in records]
+
+    assert trained(0.5, 0.125, 0.0) == trained(1.0, 0.25, 0.0)
+    assert trained(1.0, 0.25, 0.1) != trained(1.0, 0.25, 0.0)

@@ -105,7 +105,7 @@ def test_networks_and_data(preset, network, fields):
     assert {name: getattr(recipe, name) for name in fields} == fields
 
 
-@pytest.mark.parametrize(("preset", "linear"), [("icml", 0.1), ("authors_code", 1.0)])
+@pytest.mark.parametrize(("preset", "linear"), [("icml", 0.1), ("authors_code", 1.0), ("tuned", 0.1)])
 def test_values_and_initial_scores(preset, linear):
     recipe = filled(preset, "conv2", "slot_machine")
     assert (recipe.score_range_conv, recipe.score_range_linear) == (1.0, linear)
@@ -127,6 +127,16 @@ def test_supermask_trains_as_published(preset, network, rate, batch_size):
     recipe = filled(preset, network, "supermask")
     assert (recipe.slot_learning_rate, recipe.batch_size) == (rate, batch_size)
     assert (recipe.slot_momentum, recipe.slot_weight_decay, recipe.slot_schedule) == (0.9, 0.0, "constant")
+
+
+def test_tuned_is_the_papers_recipe_but_for_what_was_searched_in_lenet():
+    for network, method in itertools.product(get_args(Network), get_args(Method)):
+        ours, papers = (filled(preset, network, method) for preset in ("tuned", "icml"))
+        differ = {name for name in Recipe.model_fields if getattr(ours, name) != getattr(papers, name)}
+        searched = {"finetune_learning_rate", *(["score_range_linear"] if method == "slot_machine" else [])}
+        assert differ == {"preset", *(searched if network == "lenet" else ())}
+    ours = filled("tuned", "lenet", "slot_machine", selection="probabilistic")
+    assert (ours.slot_weight_decay, ours.evaluation) == (0.0, "sampled")
 
 
 def test_a_preset_only_fills_what_is_left_out_and_says_what_it_filled():
