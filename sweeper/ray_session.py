@@ -76,11 +76,11 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
     except ConnectionError as error:
         raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
-    except Exception as error:  # Ray raises no class of its own where its servers do not come up in time
-        if address is not None:
-            raise
-        ray.shutdown()
-        raise NoRay(f"Ray did not start on this machine ({error}); --local does without it") from error
+    except Exception as error:
+        if address is None and type(error) is Exception:  # what Ray raises where its servers do not come up in time
+            ray.shutdown()
+            raise NoRay(f"Ray did not start on this machine ({error}); --local does without it") from error
+        raise
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray has put its own there, which dump a stack and abort
