@@ -65,7 +65,8 @@ def arms_table(trials: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
 
 def fronts_of_each_sweep(arms: pd.DataFrame) -> pd.DataFrame:
     """The arms, on the Pareto fronts of their own sweep: its tables and figures show no better arm of another sweep."""
-    return pd.concat([mark_fronts(own) for _, own in arms.groupby("sweep", sort=False)], ignore_index=True)
+    sweeps = [mark_fronts(own) for _, own in arms.groupby("sweep", sort=False)]
+    return pd.concat(sweeps, ignore_index=True) if sweeps else arms
 
 
 def told_apart(arms: pd.DataFrame) -> pd.DataFrame:

@@ -59,8 +59,8 @@ def test_seeds_and_budgets_reach_every_sweep_of_a_chain():
     assert budgets(expand(splits)) == [(0, 3), (1, 2), (2, 1), (3, 0)]
 
 
-@pytest.mark.parametrize("name", bundled_specs())
-def test_every_bundled_spec_can_have_a_short_budget(name):
+@pytest.mark.parametrize("name", [name for name in bundled_specs() if load_spec(name).search is None])
+def test_every_bundled_grid_can_have_a_short_budget(name):
     recipes = expand(load_spec(name, ["budget_epochs=3"]))
     assert max(recipe.budget_epochs for recipe in recipes) == 3
 

@@ -240,7 +240,7 @@ def test_rules_make_grids_possible_whose_every_cell_is_not():
         ({"recipe": {**BASE, "selection": "greddy"}}, "recipe.selection: 'greddy' is not one of greedy, prob"),
         ({"axes": {"selection": ["greedy", "greddy"]}}, "axes.selection: 'greddy' is not one of greedy, prob"),
         ({"axes": {"method": ["learned", "learnt"]}}, "axes.method: 'learnt' is not one of"),
-        ({"axes": {"preset": ["icml", "icmll"]}}, "axes.preset: 'icmll' is not one of icml, authors_code (did"),
+        ({"axes": {"preset": ["icml", "icmll"]}}, "axes.preset: 'icmll' is not one of icml, authors_code, tuned (did"),
         ({"axes": {"options": [0]}}, "axes.options: should be greater than or equal to 1, not 0"),
         ({"axes": {"options": [[2, 4]]}}, "axes.options: should be a valid integer, not [2, 4]"),
         ({"axes": {"options": []}}, "axes.options: List should have at least 1 item"),

@@ -45,7 +45,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"method": "slotmachine"},
         "method: 'slotmachine' is not one of slot_machine, learned, edge_popup, supermask (did you mean slot_machine?)",
     ),
-    (LENET, {"preset": "iclm"}, "preset: 'iclm' is not one of icml, authors_code (did you mean icml?)"),
+    (LENET, {"preset": "iclm"}, "preset: 'iclm' is not one of icml, authors_code, tuned (did you mean icml?)"),
     (
         LENET,
         {"selection": "greddy"},
