@@ -19,7 +19,7 @@ def test_a_server_gives_the_same_frame_and_the_same_curves_as_its_database(empty
     shutil.copy(empty_database, database)
     records = [trial({"method": "learned", "seed": seed}, sweep="curves") for seed in range(4)]
     track(f"sqlite:///{database}", "curves", records, curve=lambda record: {"validation_accuracy": [0.1, 0.2, 0.3]})
-    server = Server(database)
+    server = Server(f"sqlite:///{database}", tmp_path / "files")
     server.start()
     try:
         direct, served = (read_sweeps(["curves"], uri) for uri in (f"sqlite:///{database}", server.address))
