@@ -33,6 +33,7 @@ def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, t
             stdout=subprocess.PIPE,
             text=True,
             env=environment(),
+            preexec_fn=_hear_interruptions,
         )
         try:
             lines = [process.stdout.readline() for _ in range(3)]
@@ -44,6 +45,11 @@ def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, t
     assert code == 0
     mark = f"--port\0{lines[0].split()[4].rstrip(',')}\0".encode()
     wait_until(lambda: not any(mark in line for line in _command_lines()), 20)
+
+
+def _hear_interruptions():
+    """What a shell starts in the background ignores SIGINT, and so would all that these tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _check(lines, port):
