@@ -1,1 +1,1 @@
-"""What the commands do; the command line itself is in `sweeper.cli`."""
+"""What the commands do; the command line itself is in `sweeper.command_line`."""

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from reports.statistics import estimate, welch
-from sweeper import argument_types, cli, completion
+from sweeper import argument_types, completion
 from sweeper.cli import build_parser
+from sweeper.command_line import describing
+from sweeper.command_line import looking as looking_arguments
 from sweeper.commands import looking, watching
 from sweeper.inventory import Inventory
 from sweeper.local_driver import run_local
@@ -72,8 +74,8 @@ def test_runs_are_chosen_and_sorted(capsys, two):
 
 def test_the_words_of_arguments_are_those_of_the_modules_that_act_on_them():
     assert set(argument_types.STATUSES) == {*Status}
-    assert tuple(looking.SORTS) == cli.SORTS
-    assert cli.SHELLS == completion.SHELLS
+    assert tuple(looking.SORTS) == looking_arguments.SORTS
+    assert describing.SHELLS == completion.SHELLS
 
 
 # compare
