@@ -7,18 +7,24 @@ from collections.abc import Iterator
 from reports.document import Block, Cell, Column, Document, Facts, Finding, Notice, Paragraph, Points, Section, Table
 
 MOST_ROWS = 200  # a longer table is left to its CSV
-PREAMBLE = r"""% Tables need booktabs, longtable and caption.
+LONGEST_TABULAR = 30  # rows; a longer table breaks over pages
+PREAMBLE = r"""% Needs booktabs, longtable, caption, graphicx. Run LaTeX twice: only then are long tables set right.
 \documentclass[a4paper]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
 \usepackage{textcomp}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \usepackage[landscape,margin=15mm]{geometry}
 \usepackage{booktabs}
 \usepackage{longtable}
 \usepackage{caption}
+\usepackage{graphicx}
 \setlength{\tabcolsep}{4pt}
 \setlength{\parindent}{0pt}
 """
+KEPT_TOGETHER = r"\par\medskip\noindent\begin{minipage}{\linewidth}\centering\footnotesize"
+# What is wider than the page is made smaller.
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 ESCAPES = {
     # After the end of a row, [ and * would be taken for its options.
     "[": "{[}", "]": "{]}", "*": "{*}",
@@ -90,9 +96,16 @@ def _table(table: Table) -> list[str]:
     head = " & ".join(map(_head, table.columns)) + r" \\"
     body = [" & ".join(map(_cell, row)) + r" \\" for row in table.rows]
     notes = [rf"{{\footnotesize {escape(note)}\par}}" for note in table.notes]
+    caption = rf"\caption*{{{escape(table.caption)}}}"
+    if len(body) > LONGEST_TABULAR:
+        return [
+            r"{\footnotesize", rf"\begin{{longtable}}{{@{{}}{layout}@{{}}}}", caption + r"\\",
+            r"\toprule", head, r"\midrule", r"\endhead", *body, r"\bottomrule", r"\end{longtable}}", *notes, "",
+        ]  # fmt: skip
     return [
-        r"{\footnotesize", rf"\begin{{longtable}}{{@{{}}{layout}@{{}}}}", rf"\caption*{{{escape(table.caption)}}}\\",
-        r"\toprule", head, r"\midrule", r"\endhead", *body, r"\bottomrule", r"\end{longtable}}", *notes, "",
+        KEPT_TOGETHER, caption.replace(r"\caption*", r"\captionof*{table}"), FITTED,
+        rf"\begin{{tabular}}{{@{{}}{layout}@{{}}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule",
+        r"\end{tabular}}\par\smallskip", r"\raggedright", *notes, r"\end{minipage}\par\medskip", "",
     ]  # fmt: skip
 
 
