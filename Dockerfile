@@ -9,7 +9,8 @@ RUN python3 -m venv /opt/sweeper
 # The packages change more seldom than the code: a layer of their own.
 COPY pyproject.toml constraints.txt ./
 RUN python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-        print(*p['dependencies'], *p['optional-dependencies']['cluster'], sep='\n')" > requirements.txt \
+        print(*p['dependencies'], *p['optional-dependencies']['cluster'], *p['optional-dependencies']['s3'], \
+        sep='\n')" > requirements.txt \
     && /opt/sweeper/bin/pip install --constraint constraints.txt --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY trainers trainers

@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "make: '$(PYTHON)' lacks its venv module (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
 	@echo "Installing into .venv, once: about 170 packages, several GB with torch, some minutes."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster,s3,dev]'
 	@touch $(READY)
 
 demo: $(READY)

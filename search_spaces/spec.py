@@ -173,7 +173,11 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
     replaces the axis; a list becomes the axis. Exceptions that arms state stay. With `budget_epochs` the splits scale
     (`search_spaces.budgets`). Raises InvalidInput.
     """
-    text, label = read_spec_text(name_or_path)
+    return spec_of(*read_spec_text(name_or_path), overrides)
+
+
+def spec_of(text: str, label: str, overrides: Sequence[str] = ()) -> Spec:
+    """The same of a spec's text; `label` is what to call it in messages."""
     where = f"{label}: "
     try:
         data = read_yaml(text)

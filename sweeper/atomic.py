@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from sweeper.object_path import ObjectPath
 from trainers.validation import InvalidInput
 
 
@@ -17,7 +18,7 @@ class StoreError(InvalidInput, OSError):
 
 
 @contextlib.contextmanager
-def storage_errors(doing: str, path: Path) -> Iterator[None]:
+def storage_errors(doing: str, path: Path | ObjectPath) -> Iterator[None]:
     """Turn an OSError into a StoreError that says what could not be done, to which path, and why."""
     try:
         yield
@@ -47,11 +48,15 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: bytes, scratch: Path, *, durable: bool = True) -> None:
+def replace_file(path: Path | ObjectPath, content: bytes, scratch: Path | ObjectPath, *, durable: bool = True) -> None:
     """Put `content` at `path`, whatever was there; readers see all of the old or all of the new.
 
     `scratch` is a folder on the same disk. What is not durable survives the process, but not a power cut.
     """
+    if isinstance(path, ObjectPath):
+        path.put(content)
+        return
+    assert isinstance(scratch, Path)
     scratch.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = scratch / uuid.uuid4().hex

@@ -17,6 +17,7 @@ import torch
 from sweeper.atomic import replace_file, storage_errors
 from sweeper.estimates import CALIBRATIONS, Estimates, Sample, Source, Work, read_calibrations
 from sweeper.forest import Forest
+from sweeper.storage import Place
 from trainers.data import DataError, DataSplits, Split, StreamedSplit, load_splits
 from trainers.data_sets import DATA_SETS
 from trainers.memory import data_bytes
@@ -127,7 +128,7 @@ def _first(split: Split | StreamedSplit, examples: int) -> Split | StreamedSplit
     return replace(split, paths=split.paths[:examples], labels=split.labels[:examples])
 
 
-def keep_calibrations(root: Path, samples: Iterable[Sample]) -> None:
+def keep_calibrations(root: Place, samples: Iterable[Sample]) -> None:
     """Adds to what was found before, in place of what was found of the same work on the same device."""
     known = {(sample.work, sample.device, sample.threads): sample for sample in (*read_calibrations(root), *samples)}
     with storage_errors("write", root / CALIBRATIONS):

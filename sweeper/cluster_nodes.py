@@ -12,23 +12,25 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeper.atomic import replace_file
 from sweeper.launch import Resources
+from sweeper.storage import Place, storage_at
 from trainers.data import check_data
 from trainers.validation import InvalidInput
 
 PATIENCE_SECONDS = 180.0  # a node that is new unpacks the program and imports torch first
 
 
-def check_nodes(storage: Path, data_dir: Path | None, datasets: Collection[str], resources: Resources) -> None:
+def check_nodes(storage: Place, data_dir: Path | None, datasets: Collection[str], resources: Resources) -> None:
     """Raises InvalidInput with a line for everything that a node lacks; nodes too small for a trial do not count."""
-    marker = storage / "incoming" / f"seen-by-all-{uuid.uuid4().hex}"
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    marker = f"seen-by-all-{uuid.uuid4().hex}"
+    scratch = storage / "incoming"
+    replace_file(scratch / marker, b"here\n", scratch)
     probe = ray.remote(num_cpus=0, max_retries=0)(_lacks)
     try:
         asked = {
             probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-                str(marker), str(data_dir) if data_dir else None, sorted(datasets), version("torch")
+                str(storage), marker, str(data_dir) if data_dir else None, sorted(datasets), version("torch")
             ): f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
             for node in ray.nodes()  # type: ignore[no-untyped-call]
             if node["Alive"] and _holds_a_trial(node["Resources"], resources)
@@ -36,7 +38,7 @@ def check_nodes(storage: Path, data_dir: Path | None, datasets: Collection[str],
         ray.wait(list(asked), num_returns=max(1, len(asked)), timeout=PATIENCE_SECONDS) if asked else None
         faults = [f"cluster: node {name}: {fault}" for task, name in asked.items() for fault in _answer(task)]
     finally:
-        marker.unlink(missing_ok=True)
+        (scratch / marker).unlink(missing_ok=True)
     if faults:
         raise InvalidInput("\n".join(faults))
 
@@ -52,19 +54,23 @@ def _answer(task: Any) -> list[str]:
         return [f"it did not answer ({type(error).__name__})"]
 
 
-def _lacks(marker: str, data_dir: str | None, datasets: list[str], torch: str) -> list[str]:
+def _lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], torch: str) -> list[str]:
     """What is wrong with the machine this runs on."""
     faults = []
-    storage = Path(marker).parent.parent
-    if not Path(marker).is_file():
-        faults.append(f"it does not see what others write to {storage}; the storage must be a folder that all share")
-    else:
-        try:
-            mine = Path(f"{marker}-{uuid.uuid4().hex}")
-            mine.touch()
+    try:
+        storage = storage_at(place)
+        scratch = storage / "incoming"
+        if not (scratch / marker).is_file():
+            shared = "the storage must be a folder that all share, or a bucket that all reach"
+            faults.append(f"it does not see what others write to {storage}; {shared}")
+        else:
+            mine = scratch / f"{marker}-{uuid.uuid4().hex}"
+            replace_file(mine, b"here\n", scratch)
             mine.unlink()
-        except OSError as error:
-            faults.append(f"it cannot write to {storage} ({error.strerror})")
+    except InvalidInput as error:
+        faults.append(str(error))
+    except OSError as error:
+        faults.append(f"it cannot write to {place} ({error.strerror})")
     if version("torch") != torch:
         faults.append(f"its torch is {version('torch')}, and the driver's is {torch}; numbers might differ")
     for dataset in datasets:

@@ -33,6 +33,8 @@ def specs(prefix: str, **_: object) -> Iterable[str]:
 
 def sweeps(parsed_args: argparse.Namespace, **_: object) -> Iterable[str]:
     """The sweeps in the storage that the line names, or in the usual one."""
+    from sweeper.storage import storage_at
     from sweeper.sweep_folder import SweepFolder
 
-    return SweepFolder.names(Path(parsed_args.storage).expanduser())
+    storage = storage_at(parsed_args.storage)
+    return SweepFolder.names(storage) if isinstance(storage, Path) else []  # a shell is not to wait for a bucket

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from sweeper.forest import Forest, Stage
 from sweeper.records import StageRecord
+from sweeper.storage import Place
 from sweeper.store import Store
 from trainers.recipe import Phase, Recipe
 from trainers.validation import InvalidInput
@@ -240,7 +240,7 @@ def measured(store: Store, forest: Forest) -> Iterator[Sample]:
             yield Sample.of(record)
 
 
-def read_calibrations(root: Path) -> list[Sample]:
+def read_calibrations(root: Place) -> list[Sample]:
     """What was found on any machine that used this storage. A file that cannot be read tells nothing."""
     try:
         return [_sample(fields) for fields in json.loads((root / CALIBRATIONS).read_text())]

@@ -18,9 +18,11 @@ import torch
 
 from sweeper.environment import describe, utc_now
 from sweeper.faults import Failure, StorageFault, failure_of
+from sweeper.object_store import open_store
 from sweeper.orders import Order, Step
 from sweeper.selections import Snapshot, with_epoch
-from sweeper.store import StageRecord, Store
+from sweeper.storage import storage_at
+from sweeper.store import StageRecord
 from trainers.data import DataSplits, load_splits
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe import Recipe
@@ -65,7 +67,7 @@ class StageWorker:
 
     def __post_init__(self) -> None:
         self._stage = self.order.read_stage()
-        self._store = Store(Path(self.order.storage))
+        self._store = open_store(storage_at(self.order.storage))
         self._saved = self._stage.start
 
     def step(self) -> Step:

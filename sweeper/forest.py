@@ -110,6 +110,9 @@ class Forest:
 class Stored(Protocol):
     """What planting asks of a store."""
 
+    def expect(self, lineages: Collection[str]) -> None:
+        """That these will be asked for: of a store far away they are asked side by side."""
+
     def spans(self, lineage: str) -> Mapping[int, int]:
         """The readable records of a lineage: the epoch at the end of each, and the epoch at its start."""
 
@@ -156,6 +159,8 @@ def grow(
     Stages that are stored or `begun` (their keys) stay as they are. Others may be cut anew: their keys stay, too.
     """
     ways = [points(recipe, digests[recipe.dataset]) for recipe in recipes]
+    if stored is not None:
+        stored.expect({point.lineage for way in ways for point in way} - forest.lines.keys())
     lines = _extended(forest, recipes, ways, stored)
     touched = {point.lineage: lines[point.lineage] for way in ways for point in way}
     pinned = {

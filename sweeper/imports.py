@@ -17,9 +17,11 @@ from search_spaces.labels import arm_labels
 from sweeper.atomic import replace_file, storage_errors
 from sweeper.faults import Failure, Fault
 from sweeper.forest import Trial
+from sweeper.object_path import ObjectPath
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
 from sweeper.selections import Snapshot, with_epoch
+from sweeper.storage import Place
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput, explain
 
@@ -82,7 +84,7 @@ class ImportedTrial(_Part):
     examples: Count | None = Field(None, description="where only the first examples of each split were used")
 
 
-def read_records(path: Path) -> list[tuple[ImportedTrial, Recipe]]:
+def read_records(path: Place) -> list[tuple[ImportedTrial, Recipe]]:
     """The trials in one file: one record, or a list of them. Raises InvalidInput, a line per fault."""
     try:
         content = json.loads(path.read_bytes())
@@ -140,14 +142,14 @@ def _faults(record: ImportedTrial, recipe: Recipe) -> list[str]:
 class ImportedSweep:
     """The records of a sweep that was not trained here: <storage>/imported/<name>/<recipe hash>.json."""
 
-    def __init__(self, storage: Path, name: str) -> None:
+    def __init__(self, storage: Place, name: str) -> None:
         self.name = name
-        self.folder = storage / "imported" / name
+        self.folder: Place = storage / "imported" / name
         self._scratch = storage / "incoming"
 
     def add(self, paths: Sequence[Path]) -> int:
         """Take over the records of these files, all of them or none; returns how many are new. Raises InvalidInput."""
-        new: dict[str, tuple[ImportedTrial, Path]] = {}
+        new: dict[str, tuple[ImportedTrial, Place]] = {}
         for path in paths:
             for record, recipe in read_records(path):
                 key = recipe.content_hash()
@@ -168,11 +170,17 @@ class ImportedSweep:
 
     def results(self) -> list[TrialResult]:
         """All its trials, in the order of their recipes' hashes."""
-        found = [pair for path in sorted(self.folder.glob("*.json")) for pair in read_records(path)]
+        found = [pair for path in self._paths() for pair in read_records(path)]
         labels = arm_labels([recipe for _, recipe in found])
         return [_result(record, recipe, label) for (record, recipe), label in zip(found, labels, strict=True)]
 
-    def _path(self, key: str) -> Path:
+    def _paths(self) -> list[Place]:
+        if isinstance(self.folder, ObjectPath):
+            with storage_errors("read", self.folder):
+                return [entry.path for entry in self.folder.entries()]
+        return sorted(self.folder.glob("*.json"))
+
+    def _path(self, key: str) -> Place:
         return self.folder / f"{key}.json"
 
     def _read(self, key: str) -> ImportedTrial | None:

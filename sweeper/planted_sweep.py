@@ -14,9 +14,9 @@ from sweeper.estimates import Estimates, training_flops
 from sweeper.forest import Cuts, Forest, grow, plant
 from sweeper.launch import Launch, Resources
 from sweeper.limits import Account
+from sweeper.object_store import open_store
 from sweeper.rungs import RungBook
 from sweeper.steering import Steering
-from sweeper.store import Store
 from sweeper.sweep_folder import SweepFolder
 from trainers.recipe import PHASES, Phase, Recipe
 
@@ -29,7 +29,7 @@ class PlantedSweep:
     def __init__(self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], looking: bool = False) -> None:
         """`looking`: nothing will be written, and another process may run the sweep. Raises StoreError."""
         self.spec, self.digests, self.looking = spec, digests, looking
-        self.store = Store(folder.storage)
+        self.store = open_store(folder.storage)
         self.steering = Steering()
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
         if spec.search is not None:

@@ -23,13 +23,15 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from search_spaces.spec import Rungs
 from sweeper.atomic import storage_errors
 from sweeper.forest import Forest, Trial, point_key
+from sweeper.object_log import ObjectLog
+from sweeper.object_path import ObjectPath
+from sweeper.storage import Place
 from trainers.recipe import content_hash
 
 JUDGEMENTS = "rungs.jsonl"
@@ -78,12 +80,12 @@ def goes_on(rungs: Rungs, accuracy: float, best: float, others: Sequence[Judgeme
 class RungBook:
     """Who is before which rung, and what was decided; kept in the sweep's folder, so that it is decided once."""
 
-    def __init__(self, rungs: Rungs, folder: Path | None = None) -> None:
+    def __init__(self, rungs: Rungs, folder: Place | None = None) -> None:
         """`folder`: where judgements are kept; None: nowhere. Those made under other rungs count no more."""
         self.rungs = rungs
         self.entrants: dict[str, Entrant] = {}
         self.judgements: dict[str, Judgement] = {}
-        self._path = folder / JUDGEMENTS if folder else None
+        self._path: Place | None = folder / JUDGEMENTS if folder else None
         self._needed: dict[str, set[str]] = defaultdict(set)  # by stage: the places of those that come in it
         self._digest = content_hash(rungs.model_dump(mode="json"))
         self._read()
@@ -147,11 +149,7 @@ class RungBook:
     def _read(self) -> None:
         if self._path is None:
             return
-        try:
-            lines = self._path.read_text().split("\n")
-        except FileNotFoundError:
-            return
-        for line in lines[:-1]:  # what follows the last line's end was never wholly written
+        for line in _lines(self._path):
             try:
                 fields: dict[str, Any] = json.loads(line)
                 judgement = Judgement(**{name: value for name, value in fields.items() if name != "rungs"})
@@ -165,12 +163,25 @@ class RungBook:
             return
         line = json.dumps({**asdict(judgement), "rungs": self._digest}, sort_keys=True) + "\n"
         with storage_errors("write to", self._path):
+            if isinstance(self._path, ObjectPath):
+                ObjectLog(self._path).append(line.encode())
+                return
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a+b") as file:
                 _cut_half_a_line(file.fileno())
                 file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def _lines(path: Place) -> list[str]:
+    if isinstance(path, ObjectPath):
+        with storage_errors("read", path):
+            return [entry.decode() for entry in ObjectLog(path).entries()]
+    try:
+        return path.read_text().split("\n")[:-1]  # what follows the last line's end was never wholly written
+    except FileNotFoundError:
+        return []
 
 
 def _cut_half_a_line(descriptor: int) -> None:

@@ -1,13 +1,14 @@
 """A search by Optuna, asked and told: the only file that knows Optuna.
 
-A stored study (an Optuna journal in the sweep's folder) holds every point that was asked for, so that launching again
-goes on with the same search. Points are proposed in a copy of it in memory and stored only if they are new: no point
-is tried twice. What a killed driver left RUNNING is simply run on, under its own number.
+A stored study (an Optuna journal in the sweep's folder, a file or a log of objects) holds every point that was asked
+for, so that launching again goes on with the same search. Points are proposed in a copy of it in memory and stored only
+if they are new: no point is tried twice. What a killed driver left RUNNING is simply run on, under its own number.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 import warnings
@@ -27,7 +28,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
@@ -35,8 +36,11 @@ from search_spaces.expansion import CellSearch, searches
 from search_spaces.search import ACCURACY, Dimension, Point, Search
 from search_spaces.spec import Spec
 from sweeper.atomic import storage_errors
+from sweeper.object_log import ObjectLog
+from sweeper.object_path import ObjectPath
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
+from sweeper.storage import Place
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe import Recipe, content_hash
 from trainers.validation import InvalidInput
@@ -53,18 +57,18 @@ ENDED = {Status.COMPLETED: TrialState.COMPLETE, Status.FAILED: TrialState.FAIL, 
 class StudySearch:
     """The searches of a sweep, one for every cell of its grid."""
 
-    def __init__(self, spec: Spec, folder: Path, looking: bool = False) -> None:
+    def __init__(self, spec: Spec, folder: Place, looking: bool = False) -> None:
         """`looking`: only reads, while another process may write. Raises StoreError."""
         assert spec.search is not None
         self.spec, self.trials = spec, spec.search.trials
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = folder / JOURNAL
         self.cells: list[_CellStudy] = []
-        if looking and not path.is_file():
-            return
         with storage_errors("write to", path):
-            if not looking:
-                folder.mkdir(parents=True, exist_ok=True)
+            if looking and not (ObjectLog(path).exists() if isinstance(path, ObjectPath) else path.is_file()):
+                return
+            if not looking and not isinstance(path, ObjectPath):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 _mend(path)
             storage, known = _opened(path)
             for cell in searches(spec):
@@ -133,7 +137,7 @@ class _CellStudy:
     search: Search
     seeds: Sequence[int]
     cell: CellSearch
-    path: Path
+    path: Place
     storage: BaseStorage
     study: optuna.Study
     asked: dict[str, _Asked] = field(default_factory=dict)  # by the arm's hash
@@ -259,10 +263,24 @@ class _CellStudy:
             return TPESampler(seed=seed, multivariate=True, constant_liar=True, group=conditional)
 
 
-def _opened(path: Path) -> tuple[BaseStorage, list[str]]:
+class _ObjectJournal(BaseJournalBackend):
+    """A journal in a bucket: one object for whatever Optuna writes at once."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        self._log = ObjectLog(path)
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return [line for entry in self._log.entries() for line in json.loads(entry)][log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._log.append(json.dumps(logs, separators=(",", ":")).encode())
+
+
+def _opened(path: Place) -> tuple[BaseStorage, list[str]]:
     """A journal, and the names of its studies. Raises InvalidInput for one that cannot be read."""
     try:
-        storage = JournalStorage(JournalFileBackend(str(path)))
+        backend = _ObjectJournal(path) if isinstance(path, ObjectPath) else JournalFileBackend(str(path))
+        storage = JournalStorage(backend)
         return storage, optuna.get_all_study_names(storage)
     except ValueError as error:
         raise InvalidInput(
@@ -317,8 +335,10 @@ def _seed(*parts: int) -> int:
     return int(content_hash(list(parts))[:8], 16)
 
 
-def _mend(path: Path) -> None:
+def _mend(path: Place) -> None:
     """Takes away what a killed writer left: half a line, and its lock (the sweep's own lock keeps others out)."""
+    if isinstance(path, ObjectPath):
+        return  # each of its entries is whole
     Path(f"{path}.lock").unlink(missing_ok=True)
     if path.is_file():
         content = path.read_bytes()

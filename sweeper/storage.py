@@ -1,4 +1,6 @@
-"""The storage folder: where things lie in it, and what becomes of those that are found damaged.
+"""The storage, a folder or a bucket: where things lie in it, and what becomes of those that are found damaged.
+
+In a folder (in a bucket finished stages lie otherwise: see `sweeper.object_store`):
 
 stages/<lineage[:2]>/<lineage>/<epoch>-<key[:16]>/{record.json,state.safetensors}
 keys/<key[:2]>/<key>          which lineage and epoch a key belongs to
@@ -19,6 +21,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sweeper.atomic import storage_errors
+from sweeper.object_path import ObjectPath, bucket_at, impatient, is_url, missing
+
+Place = Path | ObjectPath
 _KEY = re.compile(r"[0-9a-f]{64}")
 log = logging.getLogger(__name__)
 
@@ -29,58 +35,88 @@ class Damage:
 
     what: str
     reason: str
-    moved_to: Path | None
+    moved_to: Place | None
 
 
 @dataclass
 class Storage:
-    """A folder that any number of processes read and write at once. Makes nothing until asked to."""
+    """What any number of processes read and write at once. Makes nothing until asked to."""
 
-    root: Path
+    root: Place
     damages: list[Damage] = field(default_factory=list)  # found through this object
 
     def __post_init__(self) -> None:
-        self.root = Path(self.root)
+        if not isinstance(self.root, ObjectPath):
+            self.root = Path(self.root)
 
     @property
-    def _incoming(self) -> Path:
+    def folder(self) -> Path:
+        """The root of a storage that is a folder."""
+        assert isinstance(self.root, Path)
+        return self.root
+
+    @property
+    def _incoming(self) -> Place:
         return self.root / "incoming"
 
     def _lineage_folder(self, lineage: str) -> Path:
-        return self.root / "stages" / checked_key(lineage)[:2] / lineage
+        return self.folder / "stages" / checked_key(lineage)[:2] / lineage
 
     def _pointer(self, key: str) -> Path:
-        return self.root / "keys" / checked_key(key)[:2] / key
+        return self.folder / "keys" / checked_key(key)[:2] / key
 
-    def _partial(self, key: str) -> Path:
+    def _partial(self, key: str) -> Place:
         return self.root / "partials" / checked_key(key)[:2] / key
 
-    def _failure(self, key: str) -> Path:
+    def _failure(self, key: str) -> Place:
         return self.root / "failures" / f"{checked_key(key)}.json"
 
-    def _set_aside(self, path: Path, reason: str, seen: Identity) -> bool:
+    def _set_aside(self, path: Place, reason: str, seen: Identity) -> bool:
         """Move something damaged out of the way, with the reason beside it, and report it; then it is absent.
 
         Only what was `seen` is moved: others may have found the same damage, and put something good there since. Then
         it stays, and this returns True: look again.
         """
+        if isinstance(path, ObjectPath):
+            return self._set_object_aside(path, reason, seen)
+        target = self.folder / "damaged" / f"{_stamp()}-{path.name}"
         if identity(path) not in (seen, None):
             return True
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        target = self.root / "damaged" / f"{stamp}-{uuid.uuid4().hex[:8]}-{path.name}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
             if identity(target) != seen:  # it was replaced in the last moment
                 self._put_back(target, path)
                 return True
-            Path(f"{target}.reason.txt").write_text(f"{path.relative_to(self.root)}\n{reason}\n")
+            Path(f"{target}.reason.txt").write_text(f"{path.relative_to(self.folder)}\n{reason}\n")
         except FileNotFoundError:
             return False  # another process was quicker
         except OSError as error:
             self._report(Damage(str(path), f"{reason} (and cannot be moved away: {error.strerror})", None))
             return False
         self._report(Damage(str(path), reason, target))
+        return False
+
+    def _set_object_aside(self, path: ObjectPath, reason: str, seen: Identity, told: bool = False) -> bool:
+        """The same in a bucket: copied, then taken away on the condition that it is still what was seen."""
+        target = ObjectPath(path.bucket) / "damaged" / f"{_stamp()}-{path.name}"
+        try:
+            found = missing(path.read_tagged)
+            if found is None:
+                return False  # another process was quicker
+            if seen not in (found[1], None):
+                return True
+            target.put(found[0])
+            ObjectPath(target.bucket, f"{target.key}.reason.txt").put(f"{path.key}\n{reason}\n".encode())
+            if not path.replace_if(found[1], b""):
+                target.unlink()
+                ObjectPath(target.bucket, f"{target.key}.reason.txt").unlink()
+                return True
+        except OSError as error:
+            self._report(Damage(str(path), f"{reason} (and cannot be moved away: {error.strerror})", None))
+            return False
+        if not told:
+            self._report(Damage(str(path), reason, target))
         return False
 
     @staticmethod
@@ -100,7 +136,7 @@ class Storage:
         log.warning("damaged: %s: %s", damage.what, damage.reason)
 
 
-Identity = tuple[int, int] | None
+Identity = tuple[int, int] | str | None
 
 
 def identity(path: Path) -> Identity:
@@ -110,6 +146,34 @@ def identity(path: Path) -> Identity:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_dev, status.st_ino
+
+
+def read_seen(path: Place) -> tuple[bytes, Identity]:
+    """A file's content, and what tells that file from another of the same name. Raises OSError."""
+    if isinstance(path, ObjectPath):
+        return path.read_tagged()
+    seen = identity(path)  # before it is read: whatever comes later is another one
+    return path.read_bytes(), seen
+
+
+def _stamp() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def storage_at(text: str) -> Place:
+    """The folder or the bucket that somebody names. Raises InvalidInput for a URL that is none."""
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    return bucket_at(text) if is_url(text) else Path(text).expanduser().absolute()
+
+
+def storage_that_answers(text: str) -> Place:
+    """The same; a bucket is asked whether it is there. Raises InvalidInput."""
+    place = storage_at(text)
+    if isinstance(place, ObjectPath):
+        with storage_errors("read", place):
+            impatient(place).is_dir()
+    return place
 
 
 def is_key(text: str) -> bool:

@@ -8,7 +8,7 @@ import hashlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest
 from pathlib import Path
@@ -40,11 +40,15 @@ class Store(Unfinished):
     def prepare(self) -> None:
         """Make the folders, prove that they can be written, and clear what crashed writers left long ago."""
         with storage_errors("write to", self.root):
-            probe = self._incoming / "probe"
-            replace_file(probe, b"", self._incoming)
-            remove_old_drafts(self._incoming, DRAFTS_ARE_OLD_AFTER_SECONDS, probe)
+            scratch = self.folder / "incoming"
+            probe = scratch / "probe"
+            replace_file(probe, b"", scratch)
+            remove_old_drafts(scratch, DRAFTS_ARE_OLD_AFTER_SECONDS, probe)
 
     # Finished stages
+
+    def expect(self, lineages: Collection[str]) -> None:
+        """That these will be asked for: nothing to do where asking one by one costs next to nothing."""
 
     def has(self, key: str) -> bool:
         """Whether the stage that ends here is stored, with a record that can be read."""
@@ -139,7 +143,7 @@ class Store(Unfinished):
                 return lineage.stat().st_mtime_ns
             return 0
 
-        for lineage in nlargest(count, (self.root / "stages").glob("??/*"), key=written):
+        for lineage in nlargest(count, (self.folder / "stages").glob("??/*"), key=written):
             name = _FOLDER.fullmatch(max((folder.name for folder in lineage.glob("*")), default=""))
             record = self.read(point_key(lineage.name, int(name[1]))) if name and is_key(lineage.name) else None
             if record is not None:
@@ -156,8 +160,7 @@ class Store(Unfinished):
         """
         from safetensors.torch import save
 
-        if record.key != point_key(record.lineage, record.end) or len(record.epochs) != record.end - record.start:
-            raise ValueError(f"record {record.key[:16]} does not agree with itself: its key, lineage, end or epochs")
+        check_agreement(record)
         folder = self._lineage_folder(record.lineage) / f"{record.end:06d}-{record.key[:16]}"
         content = save(dict(state))
         with storage_errors("write", folder):
@@ -166,7 +169,7 @@ class Store(Unfinished):
         return written
 
     def _move_in(self, folder: Path, record: StageRecord, state: bytes) -> bool:
-        draft = self._incoming / uuid.uuid4().hex
+        draft = self.folder / "incoming" / uuid.uuid4().hex
         try:
             draft.mkdir(parents=True)
             write_synced(draft / STATE, state)
@@ -221,11 +224,8 @@ class Store(Unfinished):
         except OSError as error:
             raise StoreError(f"storage: cannot read {folder}: {error.strerror}") from error
         else:
-            if record.key != key or key != point_key(record.lineage, record.end):
-                damage = f"{RECORD} is that of another stage, {record.key[:16]}"
-            elif size != state.size:
-                damage = f"{STATE} has {size} bytes, and {state.size} were written"
-            else:
+            damage = contradiction(record, state, key, size)
+            if not damage:
                 return record, state
         return self._read_folder(folder, key) if self._set_aside(folder, damage, seen) else None
 
@@ -234,3 +234,16 @@ class Store(Unfinished):
         with contextlib.suppress(OSError):
             self.remove_partial(key)
             self.clear_failure(key)
+
+
+def contradiction(record: StageRecord, state: StateFile, key: str, size: int) -> str:
+    """In which way a record is not that of this key, or of a state of that size; empty if it is."""
+    if record.key != key or key != point_key(record.lineage, record.end):
+        return f"{RECORD} is that of another stage, {record.key[:16]}"
+    return f"{STATE} has {size} bytes, and {state.size} were written" if size != state.size else ""
+
+
+def check_agreement(record: StageRecord) -> None:
+    """Raises ValueError for a record that contradicts itself: it is not to be written."""
+    if record.key != point_key(record.lineage, record.end) or len(record.epochs) != record.end - record.start:
+        raise ValueError(f"record {record.key[:16]} does not agree with itself: its key, lineage, end or epochs")

@@ -15,8 +15,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from search_spaces.spec import Spec, load_spec, spec_of
 from sweeper.atomic import replace_file, storage_errors
 from sweeper.environment import utc_now
+from sweeper.leases import GLIMPSE_SECONDS, Lease, alone, shared
+from sweeper.object_path import ObjectPath
+from sweeper.storage import Place
 from trainers.validation import InvalidInput, nearest
 
 # A look at who holds a lock takes it for an instant; whoever comes just then tries again.
@@ -46,22 +50,34 @@ class SweepFile:
 class SweepFolder:
     """<storage>/sweeps/<name>/"""
 
-    def __init__(self, storage: Path, name: str) -> None:
+    def __init__(self, storage: Place, name: str) -> None:
         self.storage = storage
         self.name = name
-        self.path = storage / "sweeps" / name
+        self.path: Place = storage / "sweeps" / name
 
     @property
-    def spec_path(self) -> Path:
+    def spec_path(self) -> Place:
         return self.path / "spec.yaml"
 
+    def spec(self) -> Spec:
+        """As it was launched last. Raises InvalidInput."""
+        if not isinstance(self.spec_path, ObjectPath):
+            return load_spec(str(self.spec_path))
+        with storage_errors("read", self.spec_path):
+            return spec_of(self.spec_path.read_text(), str(self.spec_path))
+
     @classmethod
-    def names(cls, storage: Path) -> list[str]:
+    def names(cls, storage: Place) -> list[str]:
         """The sweeps that were launched in this storage."""
+        if isinstance(storage, ObjectPath):
+            with storage_errors("read", storage):
+                folders = (storage / "sweeps").folders()
+                launched = storage.bucket.at_once(lambda folder: (folder / "sweep.json").is_file(), folders)
+            return [folder.name for folder, is_one in zip(folders, launched, strict=True) if is_one]
         return sorted(path.parent.name for path in (storage / "sweeps").glob("*/sweep.json"))
 
     @classmethod
-    def find(cls, storage: Path, name: str) -> SweepFolder:
+    def find(cls, storage: Place, name: str) -> SweepFolder:
         """The folder of a sweep that was launched before. Raises InvalidInput with the nearest name."""
         known = cls.names(storage)
         if name not in known:
@@ -94,27 +110,53 @@ class SweepFolder:
 
         Raises InvalidInput if another launch of the same sweep runs.
         """
+        if isinstance(self.path, ObjectPath):
+            with self._lease(self.path):
+                yield
+            return
         with storage_errors("write to", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / "lock").open("a+")
         with file:
             if not _locked(file):
-                raise InvalidInput(f"sweep: {self.name!r} is being run already ({self.holder()})")
+                raise self._taken()
             file.seek(0)
             file.truncate()
             file.write(f"{this_process()} since {utc_now()}\n")
             file.flush()
             yield
 
+    @contextlib.contextmanager
+    def _lease(self, path: ObjectPath) -> Iterator[None]:
+        """The same in a bucket, where nobody lets go of what a killed launch held: see `sweeper.leases`."""
+        lease = Lease(path / "lock")
+        if not lease.take():
+            raise self._taken()
+        try:
+            with storage_errors("write to", path):
+                (path / "holder").put(f"{this_process()} since {utc_now()}\n".encode())
+            yield
+        finally:
+            lease.release()
+
+    def _taken(self) -> InvalidInput:
+        return InvalidInput(f"sweep: {self.name!r} is being run already ({self.holder()})")
+
     def holder(self) -> str:
         """Who holds the lock, or held it last."""
         try:
-            return (self.path / "lock").read_text().strip()
+            in_a_bucket = isinstance(self.path, ObjectPath)
+            return (self.path / ("holder" if in_a_bucket else "lock")).read_text().strip()
         except OSError:
             return ""
 
-    def is_running(self) -> bool:
-        """Whether a launch of it runs, as far as this machine can tell."""
+    def is_running(self, patience_seconds: float = GLIMPSE_SECONDS) -> bool:
+        """Whether a launch of it runs, as far as this machine can tell.
+
+        In a bucket it may take seconds to see that one of another machine does, and `patience_seconds` to see none.
+        """
+        if isinstance(self.path, ObjectPath):
+            return Lease(self.path / "lock").is_held(patience_seconds)
         try:
             with (self.path / "lock").open("r+") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -127,7 +169,7 @@ class SweepFolder:
     # To stop a launch from elsewhere
 
     @property
-    def _stop_path(self) -> Path:
+    def _stop_path(self) -> Place:
         return self.path / "stop"
 
     def ask_to_stop(self) -> None:
@@ -153,18 +195,18 @@ def this_process() -> str:
     return f"process {os.getpid()} on {platform.node()}"
 
 
-@contextlib.contextmanager
-def planting(storage: Path) -> Iterator[None]:
+def planting(storage: Place) -> contextlib.AbstractContextManager[None]:
     """Held while a launch looks which of its stages are stored: until then nothing may be removed."""
-    with _storage_lock(storage, fcntl.LOCK_SH):
-        yield
+    if isinstance(storage, ObjectPath):
+        return shared(storage / "locks")
+    return _storage_lock(storage, fcntl.LOCK_SH)
 
 
-@contextlib.contextmanager
-def sweeping_up(storage: Path) -> Iterator[None]:
+def sweeping_up(storage: Place) -> contextlib.AbstractContextManager[None]:
     """Held while stages that no sweep refers to are removed: no launch plants its forest meanwhile."""
-    with _storage_lock(storage, fcntl.LOCK_EX):
-        yield
+    if isinstance(storage, ObjectPath):
+        return alone(storage / "locks")
+    return _storage_lock(storage, fcntl.LOCK_EX)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from hashlib import sha256
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
+from sweeper.object_path import ObjectPath
+from sweeper.storage import Place
 from trainers.validation import InvalidInput, nearest
 
 SERVERS = ("http", "https")
@@ -16,9 +20,28 @@ SCHEMES = ("sqlite", *SERVERS, *DATABASES)
 SECONDS = 5.0
 
 
-def default_address(storage: Path) -> str:
-    """SQLite in the storage folder."""
-    return f"sqlite:///{storage.resolve() / 'mlflow.db'}"
+def default_address(storage: Place, make: bool = False) -> str:
+    """SQLite in the storage folder; a database cannot lie in a bucket, so for one it is a folder here.
+
+    `make`: make that folder.
+    """
+    if make and isinstance(storage, ObjectPath):
+        _folder_of(storage).mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{_folder_of(storage).resolve() / 'mlflow.db'}"
+
+
+def artifacts_of(storage: Place, address: str, sweep: str = "") -> str:
+    """The folder for what MLflow keeps in files, where it has no server: in the storage, or beside its SQLite file."""
+    in_a_bucket = isinstance(storage, ObjectPath)
+    folder = Path(address.partition(":///")[2]).parent if in_a_bucket else _folder_of(storage)
+    return str(folder / "artifacts" / sweep)
+
+
+def _folder_of(storage: Place) -> Path:
+    if not isinstance(storage, ObjectPath):
+        return storage
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(storage))
+    return Path("sweeper-tracking").absolute() / f"{name}-{sha256(str(storage).encode()).hexdigest()[:8]}"
 
 
 def check_scheme(address: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.atomic import replace_file, storage_errors
 from sweeper.records import Damaged, StageRecord, decode_partial, encode_partial
-from sweeper.storage import Damage, Storage, identity, is_key
+from sweeper.storage import Damage, Storage, is_key, read_seen
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,14 +39,15 @@ class Unfinished(Storage):
         from safetensors.torch import load
 
         path = self._partial(key)
-        seen = identity(path)
         try:
-            record, state = decode_partial(path.read_bytes())
+            content, seen = read_seen(path)
         except FileNotFoundError:
             return None
         except OSError as error:
             self._report(Damage(str(path), f"cannot be read: {error.strerror}", None))
             return None
+        try:
+            record, state = decode_partial(content)
         except Damaged as damage:
             return self.read_partial(key, start) if self._set_aside(path, str(damage), seen) else None
         if start is not None and record.start != start:
@@ -69,9 +70,9 @@ class Unfinished(Storage):
     def read_failure(self, key: str) -> dict[str, Any] | None:
         """Why this stage failed; None if it did not."""
         path = self._failure(key)
-        seen = identity(path)
         try:
-            failure = json.loads(path.read_bytes())
+            content, seen = read_seen(path)
+            failure = json.loads(content)
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -80,10 +81,12 @@ class Unfinished(Storage):
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """All failures that were kept and not cleared, by the key of their stage."""
-        folder = self.root / "failures"
-        keys = sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
-        found = {key: self.read_failure(key) for key in keys if is_key(key)}
+        found = {key: self.read_failure(key) for key in self._failed() if is_key(key)}
         return {key: failure for key, failure in found.items() if failure is not None}
+
+    def _failed(self) -> list[str]:
+        folder = self.folder / "failures"
+        return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
 
     def clear_failure(self, key: str) -> None:
         """Forget a failure, so that its stage may be tried again."""

@@ -24,7 +24,8 @@ MAY_IMPORT_THE_COMMAND_LINE = (*COMMAND_LINE, "sweeper/__main__.py", "sweeper/cl
 THIRD_PARTIES = {
     "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton"},
     "search_spaces": {"pydantic", "yaml"},
-    "sweeper": {"argcomplete", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"},
+    "sweeper": {"argcomplete", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"}
+    | {"obstore"},
     "reports": {"mlflow", "pandas", "numpy", "scipy", "matplotlib", "jinja2"},
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
@@ -32,6 +33,7 @@ ONLY_IN = {
     "ray": {"sweeper/ray_driver.py", "sweeper/ray_session.py", "sweeper/cluster.py", "sweeper/cluster_nodes.py"},
     "mlflow": {"sweeper/tracking.py", "reports/runs.py"},  # one writes, one reads
     "optuna": {"sweeper/search.py"},
+    "obstore": {"sweeper/object_path.py"},
     "matplotlib": {"reports/figures.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_text.py"},
     "rich": {"sweeper/live_display.py"},

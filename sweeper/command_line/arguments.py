@@ -79,7 +79,8 @@ def add_resources(parser: argparse.ArgumentParser, again: bool = False) -> None:
     add_shares(parser, again)
     add(
         "--ray-address", metavar="HOST:PORT", default=None if again else os.environ.get("RAY_ADDRESS"),
-        help=f"join this Ray cluster {told('start Ray on this machine alone')}; the storage must be a shared folder",
+        help=f"join this Ray cluster {told('start Ray on this machine alone')}; the storage must be a folder or bucket "
+        "that all share",
     )  # fmt: skip
     add(
         "--save-seconds", metavar="S", type=seconds,

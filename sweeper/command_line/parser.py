@@ -57,8 +57,9 @@ def command_of(commands: argparse._SubParsersAction[Parser]) -> AddCommand:
         added.set_defaults(run=run)
         if stored:
             added.add_argument(
-                "--storage", metavar="DIR", default=os.environ.get("SWEEPER_STORAGE", "sweeper-storage"),
-                help="where results lie (default: %(default)s; the variable SWEEPER_STORAGE sets another)",
+                "--storage", metavar="PLACE", default=os.environ.get("SWEEPER_STORAGE", "sweeper-storage"),
+                help="where results lie: a folder, or a bucket such as s3://BUCKET/PREFIX (default: %(default)s; the "
+                "variable SWEEPER_STORAGE sets another)",
             )  # fmt: skip
         return added
 

@@ -8,6 +8,7 @@ import sys
 from sweeper.argument_types import port
 from sweeper.command_line.arguments import add_sweep, add_tracking, complete_sweeps, completed
 from sweeper.command_line.parser import AddCommand
+from sweeper.storage import storage_that_answers
 
 
 def add_commands(command: AddCommand) -> None:
@@ -59,7 +60,7 @@ def _report(options: argparse.Namespace) -> int:
     from sweeper.tracking import log_report
     from sweeper.tracking_address import without_password
 
-    storage = Path(options.storage).expanduser().absolute()
+    storage = storage_that_answers(options.storage)
     sweeps, missing = sweeps_of(storage, options.sweeps)
     tracking = tracking_of(options, sweeps)
     places = ["--tracking", without_password(options.tracking)] if options.tracking else ["--storage", options.storage]

@@ -16,9 +16,17 @@ from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from sweeper.storage import Place, storage_that_answers
 from sweeper.sweep_folder import SweepFolder
 from sweeper.tracking import experiment_id
-from sweeper.tracking_address import SERVERS, check_reachable, check_scheme, default_address, without_password
+from sweeper.tracking_address import (
+    SERVERS,
+    artifacts_of,
+    check_reachable,
+    check_scheme,
+    default_address,
+    without_password,
+)
 from trainers.validation import InvalidInput
 
 GOOD = 0
@@ -29,7 +37,7 @@ START_SECONDS = 120.0
 
 def tracking_of(options: argparse.Namespace, sweeps: Sequence[str] = ()) -> str:
     """Where the sweeps are tracked: as said now, else as they were launched, else in the storage."""
-    storage = Path(options.storage).expanduser().absolute()
+    storage = storage_that_answers(options.storage)
     if options.tracking:
         return str(options.tracking)
     known = [sweep for sweep in sweeps if sweep in SweepFolder.names(storage)]
@@ -41,7 +49,7 @@ def tracking_of(options: argparse.Namespace, sweeps: Sequence[str] = ()) -> str:
 
 def ui(options: argparse.Namespace) -> int:
     """`sweeper ui [SWEEP]`: until Ctrl-C."""
-    storage = Path(options.storage).expanduser().absolute()
+    storage = storage_that_answers(options.storage)
     if options.sweep and not options.tracking:
         SweepFolder.find(storage, options.sweep)
     address = tracking_of(options, [options.sweep] if options.sweep else [])
@@ -92,10 +100,10 @@ def _free_port(first: int) -> int:
     raise InvalidInput(f"port: none of the {PORTS_TRIED} from {first} on is free")
 
 
-def _start(address: str, storage: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(address: str, storage: Place, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", address, "--default-artifact-root", str(storage / "artifacts"),
+        "--backend-store-uri", address, "--default-artifact-root", artifacts_of(storage, address),
     ]  # fmt: skip
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     print(f"Starting MLflow on port {port}, which takes some seconds.", flush=True)

@@ -14,8 +14,9 @@ from search_spaces.chains import Chain, Linked, read_chain
 from search_spaces.spec import Spec
 from sweeper.commands.planning import Wanted, calibrate_here, digests_to_plan_with, foresee
 from sweeper.forest import Forest, plant
+from sweeper.object_store import open_store
 from sweeper.planted_sweep import PlantedSweep, reachable
-from sweeper.store import Store
+from sweeper.storage import Place, storage_that_answers
 from sweeper.sweep_folder import SweepFolder
 from sweeper.text_table import text_table
 from trainers.validation import InvalidInput
@@ -26,7 +27,7 @@ GOOD, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 def plan_chain(options: argparse.Namespace, linked: Linked) -> int:
     """`sweeper plan CHAIN`: a row per sweep, and all of them as if they were one."""
     data_dir = Path(options.data_dir).expanduser() if options.data_dir else None
-    store = Store(Path(options.storage).expanduser())
+    store = open_store(storage_that_answers(options.storage))
     wanted = Wanted(options.cpus_per_trial, options.gpus_per_trial, options.max_parallel)
     wanted.given()
     digests, notes = digests_to_plan_with([recipe for spec in linked.specs for recipe in reachable(spec)], data_dir)
@@ -77,7 +78,7 @@ def launch_chain(linked: Linked, launch: Callable[[Spec], int]) -> int:
     return max(codes.values())
 
 
-def sweeps_of(storage: Path, names: Iterable[str]) -> tuple[list[str], list[str]]:
+def sweeps_of(storage: Place, names: Iterable[str]) -> tuple[list[str], list[str]]:
     """The sweeps that these names mean, chains written out, and those of a chain that were not launched here.
 
     A name that was launched as a sweep is that sweep. Raises InvalidInput for a chain of which no sweep was launched.

@@ -7,11 +7,14 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
+from sweeper.atomic import storage_errors
+from sweeper.claims import PATIENCE_SECONDS
 from sweeper.commands.looking import SweepView
 from sweeper.commands.summary import storage_flag
 from sweeper.inventory import Inventory, StoredStage
+from sweeper.object_store import open_store
+from sweeper.storage import Place, storage_that_answers
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFolder, sweeping_up
 from sweeper.text_table import counted, in_bytes, text_table
@@ -23,8 +26,8 @@ SECONDS_A_DAY = 86_400.0
 
 def gc(options: argparse.Namespace) -> int:
     """`sweeper gc [--delete] [--older-than DAYS]`"""
-    storage = Path(options.storage).expanduser().absolute()
-    if not (storage / "stages").is_dir():
+    storage = storage_that_answers(options.storage)
+    if not _is_there(storage):
         print(f"Nothing is stored in {storage}.")
         return GOOD
     inventory = Inventory(storage)
@@ -41,11 +44,13 @@ def gc(options: argparse.Namespace) -> int:
         younger = f"; {_amount(old)} of them are older than {options.older_than:g} days" if options.older_than else ""
         print(f"No sweep refers to {_amount(unwanted)}{younger}." if unwanted else "A sweep refers to each of them.")
         if old:
-            print(_table(Store(storage), old))
+            print(_table(open_store(storage), old))
         if options.delete:
             for stage in old:
                 inventory.remove(stage)
             print(f"Removed: {_amount(old)}.")
+            if left := inventory.remove_leftovers():
+                print(f"Removed: {counted(left, 'state')} that crashed writers left.")
         elif old:
             more = f" --older-than {options.older_than:g}" if options.older_than else ""
             flag = storage_flag(SweepFolder(storage, ""))
@@ -53,17 +58,22 @@ def gc(options: argparse.Namespace) -> int:
     return GOOD
 
 
+def _is_there(storage: Place) -> bool:
+    with storage_errors("read", storage):
+        return (storage / "stages").is_dir()
+
+
 class _Wanted:
     """What the sweeps of a storage refer to. Raises InvalidInput if that cannot be told of one of them."""
 
-    def __init__(self, storage: Path) -> None:
+    def __init__(self, storage: Place) -> None:
         self.sweeps = SweepFolder.names(storage)
         self.searching: list[str] = []  # of these, those that run and are not planned to their end
         self._keys: set[str] = set()
         self._lineages: set[str] = set()
         for name in self.sweeps:
             try:
-                view = SweepView(SweepFolder(storage, name))
+                view = SweepView(SweepFolder(storage, name), PATIENCE_SECONDS)
             except InvalidInput as error:
                 raise InvalidInput(f"gc: nothing is removed, as {name!r} cannot be read: {error}") from None
             stages = view.look.forest.stages

@@ -9,13 +9,13 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sweeper.commands.looking import SweepView, arms_like
 from sweeper.intervals import Difference, Statistics, accuracy, points
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
+from sweeper.storage import Place, storage_that_answers
 from sweeper.sweep_folder import SweepFolder
 from sweeper.text_table import text_table
 from trainers.recipe import Recipe
@@ -88,7 +88,7 @@ def compare(options: argparse.Namespace, statistics: Statistics) -> int:
     """`sweeper compare A B [--paired] [--json]`"""
     if options.first == options.second:
         raise InvalidInput(f"compare: A and B are both {options.first!r}; name two sweeps, or arms as SWEEP:ARM")
-    storage = Path(options.storage).expanduser().absolute()
+    storage = storage_that_answers(options.storage)
     first, second = _arms(storage, options.first), _arms(storage, options.second)
     pairs, lone = _pair(first, second)
     if not pairs:
@@ -104,7 +104,7 @@ def compare(options: argparse.Namespace, statistics: Statistics) -> int:
     return GOOD
 
 
-def _arms(storage: Path, side: str) -> list[Arm]:
+def _arms(storage: Place, side: str) -> list[Arm]:
     """The arms of 'SWEEP', or those of 'SWEEP:ARM'."""
     sweep, colon, wanted = side.partition(":")
     view = SweepView(SweepFolder.find(storage, sweep))

@@ -11,8 +11,10 @@ from torch import nn
 from sweeper.atomic import storage_errors
 from sweeper.commands.looking import SweepView
 from sweeper.faults import StorageFault
+from sweeper.object_store import open_store
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
+from sweeper.storage import storage_that_answers
 from sweeper.store import StageRecord, Store
 from sweeper.sweep_folder import SweepFolder
 from sweeper.text_table import percent, text_table
@@ -27,11 +29,11 @@ SAMPLED = "sampled", "mean_of_samples"
 
 def export(options: argparse.Namespace) -> int:
     """`sweeper export SWEEP [TRIAL ...] -o DIR [--phase slot]`"""
-    storage = Path(options.storage).expanduser().absolute()
+    storage = storage_that_answers(options.storage)
     view = SweepView(SweepFolder.find(storage, options.sweep))
     out = Path(options.out)
     rows, sampled = [], False
-    store = Store(storage)
+    store = open_store(storage)
     for result in _wanted(view, options.trials):
         record = _record(store, result, options.phase)
         if record is None:

@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 
 from sweeper.imports import ImportedSweep
+from sweeper.object_store import open_store
 from sweeper.scheduling import Status
-from sweeper.store import Store
+from sweeper.storage import storage_that_answers
 from sweeper.sweep_folder import SweepFolder
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracking import Projection, TrackingDown, is_launched
-from sweeper.tracking_address import check_reachable, check_scheme, default_address, without_password
+from sweeper.tracking_address import artifacts_of, check_reachable, check_scheme, default_address, without_password
 from trainers.recipe import content_hash
 from trainers.validation import InvalidInput
 
@@ -22,12 +23,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 def import_records(options: argparse.Namespace) -> int:
     """`sweeper import FILE... --sweep NAME`: importing the same again changes nothing."""
-    storage = Path(options.storage).expanduser().absolute()
+    storage = storage_that_answers(options.storage)
     if not NAME.fullmatch(options.sweep):
         raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {options.sweep!r}")
-    address = options.tracking or default_address(storage)
+    open_store(storage).prepare()
+    address = options.tracking or default_address(storage, make=True)
     check_scheme(address)
-    Store(storage).prepare()
     check_reachable(address)
     if options.sweep in SweepFolder.names(storage) or is_launched(address, options.sweep):
         raise InvalidInput(f"sweep: {options.sweep!r} was launched; imported trials need a sweep of their own")
@@ -37,7 +38,7 @@ def import_records(options: argparse.Namespace) -> int:
     local = address.startswith("sqlite:")
     hashes = sorted(result.trial.recipe.content_hash() for result in results)
     facts = SweepFacts(options.sweep, options.description, "", content_hash(hashes), {"imported": "yes"})
-    projection = Projection(address, str(storage / "artifacts" / options.sweep) if local else None, facts)
+    projection = Projection(address, artifacts_of(storage, address, options.sweep) if local else None, facts)
     completed = sum(result.status is Status.COMPLETED for result in results)
     totals = {
         "trials": len(results),

@@ -18,10 +18,11 @@ from sweeper.commands.running import INTERRUPTED, Driver, RunningLaunch
 from sweeper.environment import utc_now
 from sweeper.intervals import Estimating
 from sweeper.launch import Resources
+from sweeper.object_store import open_store
 from sweeper.plan import Plan
 from sweeper.planted_sweep import PlantedSweep, reachable
 from sweeper.scheduling import RetryRule
-from sweeper.store import Store
+from sweeper.storage import Place, storage_that_answers
 from sweeper.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.text_table import in_words
 from sweeper.tracking_address import check_reachable, check_scheme, default_address
@@ -48,7 +49,7 @@ def launch(options: argparse.Namespace, estimate: Estimating) -> int:
 
 def launch_spec(options: argparse.Namespace, spec: Spec, estimate: Estimating) -> int:
     """The same for a spec that was read already."""
-    storage = Path(options.storage).expanduser().absolute()
+    storage = storage_that_answers(options.storage)
     return _launch(options, spec, storage, _given(options, RESOURCES), estimate)
 
 
@@ -60,7 +61,7 @@ def resume(options: argparse.Namespace, estimate: Estimating) -> int:
 def retry(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
     folder = _at_rest(options)
-    store = Store(folder.storage)
+    store = open_store(folder.storage)
     stages = SweepView(folder).look.forest.stages
     failed = [key for key in store.failures() if key in stages]
     for key in failed:
@@ -71,7 +72,7 @@ def retry(options: argparse.Namespace, estimate: Estimating) -> int:
 
 def _at_rest(options: argparse.Namespace) -> SweepFolder:
     """The folder of a sweep that nobody runs now."""
-    folder = SweepFolder.find(Path(options.storage).expanduser().absolute(), options.sweep)
+    folder = SweepFolder.find(storage_that_answers(options.storage), options.sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run already ({folder.holder()})")
     return folder
@@ -86,7 +87,7 @@ def _launch_again(options: argparse.Namespace, folder: SweepFolder, estimate: Es
         if getattr(options, name) is None:
             setattr(options, name, value)
     shares = {**file.options, **_given(options, RESOURCES)}
-    return _launch(options, load_spec(str(folder.spec_path)), folder.storage, shares, estimate)
+    return _launch(options, folder.spec(), folder.storage, shares, estimate)
 
 
 def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _launch(
-    options: argparse.Namespace, spec: Spec, storage: Path, shares: Mapping[str, Any], estimate: Estimating
+    options: argparse.Namespace, spec: Spec, storage: Place, shares: Mapping[str, Any], estimate: Estimating
 ) -> int:
     manner = MANNER | _given(options, MANNER)
     if manner["local"] and manner["epoch_timeout"]:
@@ -105,8 +106,8 @@ def _launch(
     if manner["local"]:
         wanted = replace(wanted, max_parallel=1, start_seconds=0.0)
     recipes = reachable(spec)
-    Store(storage).prepare()
-    tracking = options.tracking or default_address(storage)
+    open_store(storage).prepare()
+    tracking = options.tracking or default_address(storage, make=True)
     _check_tracking(tracking, manner["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
     digests = _check_data(recipes, data_dir, manner["download"])

@@ -5,23 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from search_spaces.spec import Spec, load_spec
+from search_spaces.spec import Spec
 from sweeper.commands.summary import arms_table, failures, storage_flag, totals
 from sweeper.commands.watching import watch
 from sweeper.environment import sources
 from sweeper.intervals import Estimating
 from sweeper.launch import Resources
+from sweeper.leases import GLIMPSE_SECONDS
 from sweeper.planted_sweep import PlantedSweep
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
+from sweeper.storage import Place, storage_that_answers
 from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.text_table import percent, text_table
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
 from sweeper.tracking import Projection
+from sweeper.tracking_address import artifacts_of
 from trainers.validation import InvalidInput, nearest
 
 GOOD, SOME_FAILED = 0, 1
@@ -45,7 +47,7 @@ def status(options: argparse.Namespace, estimate: Estimating) -> int:
     return GOOD
 
 
-def _status_text(options: argparse.Namespace, storage: Path, views: Sequence[SweepView], estimate: Estimating) -> str:
+def _status_text(options: argparse.Namespace, storage: Place, views: Sequence[SweepView], estimate: Estimating) -> str:
     if options.json:
         # A watcher's output is read line by line.
         return json.dumps([view.as_dict() for view in views], indent=None if options.watch else 1)
@@ -129,12 +131,13 @@ def track(options: argparse.Namespace) -> int:
 class SweepView:
     """A sweep as it is stored now."""
 
-    def __init__(self, folder: SweepFolder) -> None:
+    def __init__(self, folder: SweepFolder, patience_seconds: float = GLIMPSE_SECONDS) -> None:
+        """`patience_seconds`: how long to look for a sign of life of a launch (see `SweepFolder.is_running`)."""
         self.folder = folder
         self.file: SweepFile = folder.read()
-        self.spec: Spec = load_spec(str(folder.spec_path))
+        self.spec: Spec = folder.spec()
         self.look = PlantedSweep(self.spec, folder, self.file.digests, looking=True).launch(Resources())
-        self.running = folder.is_running()
+        self.running = folder.is_running(patience_seconds)
         results = self.look.results()
         self.results = results if self.running else [_at_rest(result) for result in results]
 
@@ -178,16 +181,16 @@ class SweepView:
         return "\n".join(lines)
 
 
-def projection_of(spec: Spec, file: SweepFile, storage: Path) -> Projection:
+def projection_of(spec: Spec, file: SweepFile, storage: Place) -> Projection:
     """The MLflow side of a sweep."""
     local = file.tracking.startswith("sqlite:")
     tags = {**sources(), "owner": file.owner}
     facts = SweepFacts(spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags)
-    return Projection(file.tracking, str(storage / "artifacts" / spec.name) if local else None, facts)
+    return Projection(file.tracking, artifacts_of(storage, file.tracking, spec.name) if local else None, facts)
 
 
-def _storage(options: argparse.Namespace) -> Path:
-    return Path(options.storage).expanduser().absolute()
+def _storage(options: argparse.Namespace) -> Place:
+    return storage_that_answers(options.storage)
 
 
 def _at_rest(result: TrialResult) -> TrialResult:

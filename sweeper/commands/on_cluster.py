@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from search_spaces.spec import NAME, load_spec
 from sweeper.cluster import Cluster, Job, words
+from sweeper.object_path import bucket_at, is_url
 from sweeper.submission import SPEC, write_submission
 from sweeper.text_table import text_table
 from trainers.validation import InvalidInput
@@ -66,7 +67,9 @@ def _handed_on(given: Mapping[str, Any]) -> list[str]:
         if name in given:
             raise InvalidInput(f"{_flag(name)}: it cannot go with --cluster")
     for name in FOLDERS:
-        if name in given and not str(given[name]).startswith("/"):
+        if name == "storage" and is_url(str(given.get(name, ""))):
+            bucket_at(given[name])  # raises InvalidInput before others would see a key in it
+        elif name in given and not str(given[name]).startswith("/"):
             raise InvalidInput(
                 f"{_flag(name)}: with --cluster it is a folder of the cluster, so a path from its root, "
                 f"not {given[name]!r}"

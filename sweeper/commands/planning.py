@@ -16,9 +16,11 @@ from sweeper.faults import Failure
 from sweeper.forecast import START_SECONDS, dearest, forecast, width
 from sweeper.forest import Forest, plant
 from sweeper.launch import PASSING
+from sweeper.object_store import open_store
 from sweeper.packing import Hardware, Packing, check_shares, pack
 from sweeper.plan import Plan, make_plan, sharing_table, totals
 from sweeper.planted_sweep import PlantedSweep, reachable
+from sweeper.storage import storage_that_answers
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFolder
 from trainers.recipe import Recipe
@@ -62,7 +64,7 @@ class Foresight:
 def plan(options: argparse.Namespace) -> int:
     """Prints what a launch would train and what that takes, and of several sweeps what they have in common."""
     data_dir = Path(options.data_dir).expanduser() if options.data_dir else None
-    store = Store(Path(options.storage).expanduser())
+    store = open_store(storage_that_answers(options.storage))
     wanted = Wanted(options.cpus_per_trial, options.gpus_per_trial, options.max_parallel)
     wanted.given()
     specs = [load_spec(name, options.overrides) for name in options.specs]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from sweeper.commands.summary import storage_flag
+from sweeper.storage import storage_that_answers
 from sweeper.sweep_folder import SweepFolder, this_process
 
 GOOD = 0
@@ -16,7 +16,7 @@ TELL_EVERY_SECONDS = 60.0
 
 def stop(options: argparse.Namespace) -> int:
     """`sweeper stop SWEEP [--no-wait]`"""
-    folder = SweepFolder.find(Path(options.storage).expanduser().absolute(), options.sweep)
+    folder = SweepFolder.find(storage_that_answers(options.storage), options.sweep)
     if not folder.is_running():
         print(_why_nothing_runs(folder))
         return GOOD

@@ -12,6 +12,7 @@ from sweeper.intervals import Estimating, accuracy
 from sweeper.launch import Launch
 from sweeper.results import TrialResult, arm_results, spent
 from sweeper.scheduling import Status
+from sweeper.storage import Place
 from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.text_table import in_words, text_table
 from sweeper.tracker import Tracker
@@ -152,5 +153,5 @@ def storage_flag(folder: SweepFolder) -> str:
     return _flag(folder.storage)
 
 
-def _flag(storage: Path) -> str:
+def _flag(storage: Place) -> str:
     return "" if storage == Path("sweeper-storage").absolute() else f" --storage {shlex.quote(str(storage))}"

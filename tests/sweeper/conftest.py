@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
 from sweeper.tracking import Projection
+from tests.sweeper.object_server import CREDENTIALS, a_service
 from trainers.data import data_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +69,23 @@ def storage(tmp_path, empty_mlflow) -> Path:
     folder.mkdir()
     shutil.copy(empty_mlflow, folder / "mlflow.db")
     return folder
+
+
+@pytest.fixture(scope="session")
+def object_service(tmp_path_factory):
+    """A local S3 with a bucket called `bucket`."""
+    pytest.importorskip("moto", reason="needs moto (make setup installs it)")
+    pytest.importorskip("obstore", reason="needs obstore (make setup installs it)")
+    with a_service(tmp_path_factory.mktemp("s3")) as service:
+        yield service
+
+
+@pytest.fixture
+def bucket(object_service, monkeypatch) -> str:
+    """The URL of an empty place in it; the environment says how to get there."""
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": object_service.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://bucket/{uuid.uuid4().hex[:8]}"
 
 
 class Terminal(io.StringIO):

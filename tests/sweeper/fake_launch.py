@@ -28,6 +28,9 @@ class FakeStore:
         self.records: dict[str, StageRecord] = {}
         self.kept_failures: dict[str, Any] = {}
 
+    def expect(self, lineages):
+        pass
+
     def spans(self, lineage):
         return {record.end: record.start for record in self.records.values() if record.lineage == lineage}
 

@@ -27,6 +27,9 @@ class MemoryStore:
         for stage in stages:
             self.held.setdefault(stage.lineage, {})[stage.end] = stage.start
 
+    def expect(self, lineages):
+        pass
+
     def spans(self, lineage):
         return self.held.get(lineage, {})
 

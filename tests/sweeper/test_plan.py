@@ -35,6 +35,9 @@ class HoldsAll:
     def __init__(self, forest):
         self.forest = forest
 
+    def expect(self, lineages):
+        pass
+
     def spans(self, lineage):
         return {stage.end: stage.start for stage in self.forest.stages.values() if stage.lineage == lineage}
 

@@ -24,6 +24,9 @@ class Holds:
     def __init__(self, planted):
         self.stages = planted.stages
 
+    def expect(self, lineages):
+        pass
+
     def spans(self, lineage):
         return {stage.end: stage.start for stage in self.stages.values() if stage.lineage == lineage}
 
