@@ -125,7 +125,7 @@ class ObjectPath:
         """In bytes. Raises FileNotFoundError."""
         import obstore
 
-        size = self.bucket.ask(self, obstore.head, self.key)["size"]
+        size: int = self.bucket.ask(self, obstore.head, self.key)["size"]
         if not size:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(self))
         return size
