@@ -20,6 +20,8 @@ from sweeper.execution import DataShelf, StageWorker
 from sweeper.forest import plant
 from sweeper.launch import Launch, Resources
 from sweeper.local_driver import run_local
+from sweeper.object_path import Bucket, ObjectPath
+from sweeper.storage import storage_at
 from sweeper.store import Store
 from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.tracked_runs import SweepFacts
@@ -86,6 +88,25 @@ def bucket(object_service, monkeypatch) -> str:
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": object_service.endpoint}.items():
         monkeypatch.setenv(name, value)
     return f"s3://bucket/{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def place(request, tmp_path):
+    return a_place(request, tmp_path)
+
+
+@pytest.fixture(params=["memory", "s3"])
+def in_bucket(request, tmp_path):
+    return a_place(request, tmp_path)
+
+
+def a_place(request, tmp_path):
+    if request.param == "folder":
+        return tmp_path / "storage"
+    if request.param == "s3":
+        return storage_at(request.getfixturevalue("bucket"))
+    store = pytest.importorskip("obstore.store", reason="needs obstore")
+    return ObjectPath(Bucket("memory://bucket", store.MemoryStore()))
 
 
 class Terminal(io.StringIO):

@@ -71,7 +71,7 @@ def test_a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_c
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         done = {entry.path.key: entry.modified for entry in stages_of(bucket)}
-        second = start_sweeper("resume", "tiny", "--storage", bucket, out=tmp_path / "second")
+        second = start_sweeper("resume", "tiny", "--storage", bucket, "--max-parallel", "1", out=tmp_path / "second")
         wait_until(lambda: len(stages_of(bucket)) > len(done))
         forwarder.kill()
         time.sleep(4)

@@ -8,44 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper import claims, leases
 from sweeper.atomic import StoreError
-from sweeper.claims import Claims
 from sweeper.faults import Fault, StorageFault, failure_of
 from sweeper.forest import plant, point_key
 from sweeper.inventory import Inventory
-from sweeper.leases import Lease
 from sweeper.object_log import ObjectLog
 from sweeper.object_path import Bucket, ObjectPath, bucket_at
 from sweeper.object_store import ObjectStore, check_promises, open_store
 from sweeper.storage import storage_at, storage_that_answers
-from sweeper.sweep_folder import SweepFile, SweepFolder, planting, sweeping_up
+from sweeper.sweep_folder import SweepFile, SweepFolder
 from tests.sweeper.object_server import a_service
-from tests.sweeper.test_claims import KEYS, Clock
 from tests.sweeper.test_store import LINEAGE, a_record, a_state
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
 
 KEY = a_record().key
-
-
-@pytest.fixture(params=["folder", "memory", "s3"])
-def place(request, tmp_path):
-    return a_place(request, tmp_path)
-
-
-@pytest.fixture(params=["memory", "s3"])
-def in_bucket(request, tmp_path):
-    return a_place(request, tmp_path)
-
-
-def a_place(request, tmp_path):
-    if request.param == "folder":
-        return tmp_path / "storage"
-    if request.param == "s3":
-        return storage_at(request.getfixturevalue("bucket"))
-    store = pytest.importorskip("obstore.store", reason="needs obstore")
-    return ObjectPath(Bucket("memory://bucket", store.MemoryStore()))
 
 
 @pytest.fixture
@@ -181,23 +158,26 @@ def test_whatever_is_damaged_is_set_aside_told_and_written_again(store, what):
     assert again(store).read(KEY) == a_record() and again(store).has_state(KEY)
 
 
-def test_what_another_has_mended_meanwhile_is_not_set_aside(in_bucket, monkeypatch):
+@pytest.mark.parametrize("moment", ["before it is taken away", "while it is taken away"])
+def test_what_another_has_mended_meanwhile_is_not_set_aside(in_bucket, monkeypatch, moment):
     store = open_store(in_bucket)
     store.write(a_record(), a_state())
     record, _ = paths(store)
     put(record, b"{}")
     slow, quick = again(store), again(store)
-    original = ObjectStore._set_aside
+    owner, name = (ObjectStore, "_set_aside") if moment.startswith("before") else (ObjectPath, "replace_if")
+    original = getattr(owner, name)
 
     def late(self, *arguments):
         monkeypatch.undo()
         assert quick.read(KEY) is None and quick.write(a_record(), a_state())
         return original(self, *arguments)
 
-    monkeypatch.setattr(ObjectStore, "_set_aside", late)
+    monkeypatch.setattr(owner, name, late)
     assert slow.read(KEY) == a_record()
     assert (len(quick.damages), slow.damages) == (1, [])
     assert again(store).read(KEY) == a_record()
+    assert len((in_bucket / "damaged").entries()) == 2, "what was damaged, and the reason"
 
 
 # Unfinished
@@ -226,123 +206,6 @@ def test_a_damaged_partial_or_failure_is_as_good_as_none(store):
     assert len(store.damages) == 2
     store.write_partial(KEY, a_record(), a_state())
     assert again(store).read_partial(KEY)[0] == a_record()
-
-
-# Claims and locks
-
-
-def test_a_stage_is_claimed_by_one_until_it_lets_go(place):
-    first, second = Claims(place), Claims(place)
-    assert first.take(KEYS[0]) and second.take(KEYS[1]) and not second.take(KEYS[0])
-    first.release(KEYS[0])
-    second._taken = (-1e9, frozenset())
-    assert second.take(KEYS[0]) and not first.take(KEYS[0])
-    second.release_all()
-    assert not Claims(place).others()
-
-
-def test_of_many_that_claim_at_once_no_two_get_the_same_stage(place):
-    barrier, rivals = threading.Barrier(4), [Claims(place) for _ in range(4)]
-
-    def take_all(mine):
-        barrier.wait()
-        return [key for key in KEYS[:6] if mine.take(key)]
-
-    with ThreadPoolExecutor(4) as pool:
-        taken = [key for keys in pool.map(take_all, rivals) for key in keys]
-    assert taken and len(set(taken)) == len(taken)
-    for rival in rivals:
-        rival.release_all()
-
-
-def test_the_claim_of_another_machine_holds_as_long_as_its_owner_writes_it_anew(in_bucket):
-    clock = Clock()
-    card = in_bucket / "claims" / "owners" / ("a" * 32)
-    (in_bucket / "claims" / f"{KEYS[0]}.{'a' * 32}").put(b"-")
-    observer = Claims(in_bucket, clock)
-    for beat in range(4):
-        card.put(b'{"kernel": "another", "beats": %d}' % beat)
-        clock.now += claims.PATIENCE_SECONDS - 1
-        assert not observer.take(KEYS[0])
-        assert observer.surely_lives("a" * 32) is (beat > 0), "seen once, it may have died long ago"
-    clock.now += claims.PATIENCE_SECONDS - 1
-    assert not observer.take(KEYS[0])
-    clock.now += 2
-    assert observer.take(KEYS[0])
-    assert not card.is_file()
-    observer.release_all()
-
-
-def test_an_owner_writes_its_card_anew_and_stops_when_it_lets_go(in_bucket, monkeypatch):
-    monkeypatch.setattr(claims, "TOUCH_SECONDS", 0.02)
-    owner = Claims(in_bucket)
-    owner.take(KEYS[0])
-    card = owner._card(owner.owner)
-    seen = {card.read_text()}
-    while len(seen) < 3:
-        seen.add(card.read_text())
-    owner.release_all()
-    assert not card.is_file()
-    for thread in threading.enumerate():
-        if thread.name == "claims":
-            thread.join(10)
-    assert not card.is_file(), "a last touch does not bring it back"
-
-
-def test_a_sweep_is_locked_for_others_as_long_as_its_launch_lives(place):
-    folder = SweepFolder(place, "one")
-    assert not folder.is_running()
-    with folder.lock():
-        assert SweepFolder(place, "one").is_running()
-        with (
-            pytest.raises(InvalidInput, match=r"'one' is being run already \(process "),
-            SweepFolder(place, "one").lock(),
-        ):
-            pass
-        with SweepFolder(place, "two").lock():
-            pass
-    assert not folder.is_running()
-    with folder.lock():
-        pass
-
-
-def test_the_lock_of_a_launch_on_another_machine_is_taken_over_only_once_nothing_of_it_changes(in_bucket, monkeypatch):
-    clock = Clock()
-    owners = in_bucket / "lock" / "claims" / "owners"
-    (in_bucket / "lock" / "claims" / f"{leases.WHOLE}.{'a' * 32}").put(b"-")
-    beats = iter(range(1000))
-
-    def touch(_seconds):
-        clock.now += 1
-        (owners / ("a" * 32)).put(b'{"kernel": "another", "beats": %d}' % next(beats))
-
-    touch(0)
-    monkeypatch.setattr(leases.time, "sleep", touch)
-    assert not Lease(in_bucket / "lock", clock).take()
-    assert Lease(in_bucket / "lock", clock).is_held()
-    monkeypatch.setattr(leases.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
-    assert not Lease(in_bucket / "lock", clock).is_held(), "those who only look do not wait so long"
-    began = clock.now
-    heir = Lease(in_bucket / "lock", clock)
-    assert heir.take() and clock.now - began >= claims.PATIENCE_SECONDS
-    heir.release()
-
-
-def test_nothing_is_swept_up_while_a_launch_plants(place):
-    swept = threading.Event()
-
-    def sweep():
-        with sweeping_up(place):
-            swept.set()
-
-    with planting(place), planting(place):
-        thread = threading.Thread(target=sweep)
-        thread.start()
-        assert not swept.wait(1.5)
-    assert swept.wait(60)
-    thread.join()
-    with planting(place):
-        pass
 
 
 # What lies in it
