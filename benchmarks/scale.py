@@ -121,6 +121,8 @@ def drive(launch: Launch, recording: Recording, workers: int) -> int:
                 steps = recording.train(Order(**json.loads(sent)))
                 heappush(running, (now + 1.35, answers, order.stage["key"], steps))
                 continue
+            if not running:
+                continue  # a search has nothing more to ask for, and that is the end
             now, _, key, steps = heappop(running)
             step = Step.from_dict(json.loads(json.dumps(next(steps).as_dict())))
             launch.take(key, step)

@@ -16,7 +16,7 @@ from reports.document import Figure, slug
 from reports.figures import Words
 from reports.formats import counted, percent
 from reports.likeness import Likeness, Positions
-from search_spaces.labels import DATASET_NAMES, NETWORK_NAMES
+from search_spaces.arm_text import DATASET_NAMES, NETWORK_NAMES
 
 MOST_ROWS = 60  # arms in one picture with a row each
 MOST_LINES = 8  # in one picture

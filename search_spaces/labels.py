@@ -3,45 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from search_spaces.arm_text import LENGTHS, arm_text, facts_of
 from trainers.recipe import Recipe
-
-NETWORK_NAMES = {
-    "lenet": "Lenet", "conv2": "CONV-2", "conv4": "CONV-4", "conv6": "CONV-6", "vgg19": "VGG-19", "alexnet": "AlexNet",
-    "resnet18": "ResNet-18", "resnet34": "ResNet-34", "resnet50": "ResNet-50", "resnet101": "ResNet-101",
-    "wide_resnet50": "Wide ResNet-50",
-}  # fmt: skip
-DATASET_NAMES = {
-    "digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10",
-    "image_folder": "image folder",
-}  # fmt: skip
-# Always shown where they vary, or part of the head: never shown a second time.
-_HEAD = {
-    "slot_machine": frozenset({"options", "selection"}),
-    "edge_popup": frozenset({"keep_fraction"}),
-    "supermask": frozenset[str](),
-    "learned": frozenset({"start"}),
-}
-LENGTHS = frozenset({"slot_epochs", "finetune_epochs"})
-_SHARING = {"none": "", "layer": "layer-shared", "network": "network-shared"}
-_WEIGHTS = {"kaiming_normal": "Kaiming-normal", "glorot_normal": "Glorot-normal", "signed_constant": "signed constant"}
-_AUGMENTATION = {"none": "no augmentation", "flip": "flipped", "crop_flip": "cropped and flipped"}
-_PHRASES: dict[str, Callable[[Any], str]] = {
-    "preset": lambda value: {"icml": "paper's recipe", "authors_code": "authors' code", "tuned": "tuned recipe"}[value],
-    "sharing": lambda value: _SHARING[value],
-    "weight_init": lambda value: _WEIGHTS[value],
-    "value_bound": lambda value: f"{value.replace('_', ' ')} values",
-    "evaluation": lambda value: f"evaluated by {value.replace('_', ' ')}",
-    "rescale": lambda value: "rescaled" if value else "",
-    "scale_by_keep_fraction": lambda value: "scaled" if value else "",
-    "slot_nesterov": lambda value: "slot Nesterov" if value else "",
-    "finetune_nesterov": lambda value: "finetune Nesterov" if value else "",
-    "width": lambda value: f"width {value:g}",
-    "padding": lambda value: f"padding {value}",
-    "augmentation": lambda value: _AUGMENTATION[value],
-}
 
 
 def arm_label(recipe: Recipe, among: Sequence[Recipe]) -> str:
@@ -52,33 +18,140 @@ def arm_label(recipe: Recipe, among: Sequence[Recipe]) -> str:
 
 def arm_labels(recipes: Sequence[Recipe]) -> list[str]:
     """A label per recipe: equal within an arm, different between arms, and only as long as that takes."""
-    hashes = [recipe.arm_hash() for recipe in recipes]
-    arms = dict(zip(hashes, recipes, strict=True))
-    facts = {arm: _facts(recipe) for arm, recipe in arms.items()}
-    varying_everywhere = _varying(facts.values())
-    names: dict[str, str] = {}
-    by_method: dict[str, list[str]] = defaultdict(list)
-    for arm, recipe in arms.items():
-        by_method[recipe.method].append(arm)
-    places = _places(arms.values())
-    for group in by_method.values():
-        varying = (_varying([facts[arm] for arm in group]) - {"network", "dataset"}) | places
-        told = {arm: _told(facts[arm], varying) for arm in group}
-        if len(set(told.values())) == len(group):
-            varying = {name for name in varying if not _is_rule_of_phase(name)}  # they follow from what is said
-        one_budget = len({arms[arm].budget_epochs for arm in group}) == 1
-        for arm in group:
-            shown = varying - set(arms[arm].filled)
-            # All of the budget in the slot phase: the plain arm, beside splits of the same budget.
-            plain = not arms[arm].finetune_epochs and one_budget
-            names[arm] = _text(arms[arm], facts[arm], shown - LENGTHS if plain else shown)
-        if not any(arms[arm].finetune_epochs for arm in group):
-            shorter = {arm: _text(arms[arm], facts[arm], varying - set(arms[arm].filled) - LENGTHS) for arm in group}
-            if len(set(shorter.values())) == len(group):
-                names |= shorter  # their budgets follow from what else is said
-        _tell_apart(group, names, arms, facts, varying)
-    _tell_apart(list(arms), names, arms, facts, varying_everywhere)
-    return [names[arm] for arm in hashes]
+    return ArmLabels().add(recipes)
+
+
+class ArmLabels:
+    """The labels of recipes that come one after the other: always those that all of them would get at once.
+
+    A recipe costs what is new about it; all are named anew only where it changes what varies, or is called as another.
+    """
+
+    def __init__(self) -> None:
+        self._labels: list[str] = []
+        self._hashes: list[str] = []  # of the arm of each recipe
+        self._arms: dict[str, Recipe] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._names: dict[str, str] = {}
+        self._taken: set[str] = set()  # all that arms are called, or would be, had they not to be told apart
+        self._places: set[tuple[str, str]] = set()
+        self._values = _Values()
+        self._groups: dict[str, _Group] = defaultdict(_Group)  # by method
+
+    def add(self, recipes: Sequence[Recipe]) -> list[str]:
+        """Takes in more; returns the labels of all by now."""
+        hashes = [recipe.arm_hash() for recipe in recipes]
+        self._hashes += hashes
+        new = {arm: recipe for arm, recipe in zip(hashes, recipes, strict=True) if arm not in self._arms}
+        fit = [self._take_in(arm, recipe) for arm, recipe in new.items()]
+        if all(fit) and all(map(self._name_one, new)):
+            self._labels = self._labels + [self._names[arm] for arm in hashes]
+        else:
+            self._name_all()
+            self._labels = [self._names[arm] for arm in self._hashes]
+        return self._labels
+
+    def _take_in(self, arm: str, recipe: Recipe) -> bool:
+        """False where this arm changes what is shown of the others."""
+        facts = self._facts[arm] = facts_of(recipe)
+        self._arms[arm] = recipe
+        place = (recipe.network, recipe.dataset)
+        known = place in self._places
+        self._places.add(place)
+        same_everywhere = self._values.add(facts)
+        return self._groups[recipe.method].add(arm, recipe, facts) and same_everywhere and known
+
+    def _name_one(self, arm: str) -> bool:
+        """Names one more arm by what varied before it; False where that does not tell it from the others."""
+        recipe, facts = self._arms[arm], self._facts[arm]
+        group = self._groups[recipe.method]
+        told, name = group.told(facts), group.name(recipe, facts)
+        if told in group.tolds or name in self._taken:
+            return False
+        group.tolds |= {told} if group.tolds else set()
+        self._names[arm] = name
+        self._taken.add(name)
+        return True
+
+    def _name_all(self) -> None:
+        self._taken = set()
+        places = _varying_places(self._places)
+        for group in self._groups.values():
+            group.look_at_all(self._arms, self._facts, places)
+            names = {arm: group.name(self._arms[arm], self._facts[arm]) for arm in group.arms}
+            self._taken |= set(names.values())
+            self._names |= names
+            self._tell_apart(group.arms, group.varying)
+        self._tell_apart(list(self._arms), self._values.varying)
+
+    def _tell_apart(self, arms: Sequence[str], varying: set[str]) -> None:
+        """Give arms of one name more of what varies, what a preset filled included; at the very last, their hash."""
+        for arm in _alike(arms, self._names):
+            self._names[arm] = arm_text(self._arms[arm], self._facts[arm], varying)
+            self._taken.add(self._names[arm])
+        for arm in _alike(arms, self._names):
+            self._names[arm] = f"{self._names[arm]} ({arm[:8]})"
+            self._taken.add(self._names[arm])
+
+
+class _Values:
+    """Which fields have several values. To lack a field is not a value: something else that varies says so already."""
+
+    def __init__(self) -> None:
+        self.varying: set[str] = set()
+        self._first: dict[str, Any] = {}
+
+    def add(self, facts: Mapping[str, Any]) -> bool:
+        """False where a field varies now that did not."""
+        steady = {name: value for name, value in facts.items() if name not in self.varying}
+        new = {name for name, value in steady.items() if self._first.setdefault(name, value) != value}
+        self.varying |= new
+        return not new
+
+
+class _Group:
+    """The arms of one method, and what is shown of each of them."""
+
+    def __init__(self) -> None:
+        self.arms: list[str] = []
+        self.varying: set[str] = set()
+        self.tolds: set[tuple[Any, ...]] = set()  # by these alone all are told apart; empty where that is not so
+        self._values = _Values()
+        self._budgets: set[int] = set()
+        self._finetuned = False  # some of them
+        self._told_of: list[str] = []
+        self._shorter = False  # budgets are not shown: they follow from what else is said
+
+    def add(self, arm: str, recipe: Recipe, facts: Mapping[str, Any]) -> bool:
+        """False where this arm changes what is shown of the others."""
+        before = (bool(self.arms), len(self._budgets) == 1, self._finetuned)
+        self.arms.append(arm)
+        self._budgets.add(recipe.budget_epochs)
+        self._finetuned |= recipe.finetune_epochs > 0
+        return self._values.add(facts) and before == (True, len(self._budgets) == 1, self._finetuned)
+
+    def look_at_all(self, arms: Mapping[str, Recipe], facts: Mapping[str, dict[str, Any]], places: set[str]) -> None:
+        """Decides what is shown."""
+        self.varying = (self._values.varying - {"network", "dataset"}) | places
+        self._told_of = sorted(name for name in self.varying if not _is_rule_of_phase(name))
+        tolds = {self.told(facts[arm]) for arm in self.arms}
+        self.tolds = tolds if len(tolds) == len(self.arms) else set()
+        if self.tolds:
+            self.varying = set(self._told_of)  # how the phases learn follows from what is said
+        self._shorter = True
+        shorter = {self.name(arms[arm], facts[arm]) for arm in self.arms} if not self._finetuned else ()
+        self._shorter = len(shorter) == len(self.arms)
+
+    def told(self, facts: Mapping[str, Any]) -> tuple[Any, ...]:
+        """All that varies but how the phases learn."""
+        return tuple(facts.get(name) for name in self._told_of)
+
+    def name(self, recipe: Recipe, facts: Mapping[str, Any]) -> str:
+        """By what varies and no preset filled."""
+        # All of the budget in the slot phase: the plain arm, beside splits of the same budget.
+        plain = not recipe.finetune_epochs and len(self._budgets) == 1
+        shown = self.varying - set(recipe.filled)
+        return arm_text(recipe, facts, shown - LENGTHS if plain or self._shorter else shown)
 
 
 def _is_rule_of_phase(name: str) -> bool:
@@ -86,83 +159,15 @@ def _is_rule_of_phase(name: str) -> bool:
     return name.startswith(("slot_", "finetune_")) and name not in LENGTHS
 
 
-def _told(facts: Mapping[str, Any], varying: set[str]) -> tuple[Any, ...]:
-    """All that varies but how the phases learn."""
-    return tuple((name, facts.get(name)) for name in sorted(varying) if not _is_rule_of_phase(name))
-
-
-def _places(recipes: Iterable[Recipe]) -> set[str]:
+def _varying_places(pairs: Iterable[tuple[str, str]]) -> set[str]:
     """Which of network and data set vary, less the data set where the network tells it."""
-    pairs = {(recipe.network, recipe.dataset) for recipe in recipes}
-    networks, datasets = {network for network, _ in pairs}, {dataset for _, dataset in pairs}
-    told = len(networks) == len(pairs) > 1
+    listed = list(pairs)
+    networks, datasets = {network for network, _ in listed}, {dataset for _, dataset in listed}
+    told = len(networks) == len(listed) > 1
     return ({"network"} if len(networks) > 1 else set()) | ({"dataset"} if len(datasets) > 1 and not told else set())
 
 
-def _facts(recipe: Recipe) -> dict[str, Any]:
-    """Every field that counts for this recipe, with the lengths of its phases and the family that it comes from."""
-    facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
-    for phase, _ in recipe.phases():
-        facts |= recipe.phase_fields(phase)
-    lengths = {"slot_epochs": recipe.slot_epochs, "finetune_epochs": recipe.finetune_epochs}
-    return {"preset": recipe.preset, **facts, **lengths}
-
-
-def _varying(all_facts: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Fields with several values. To lack a field is not a value: something else that varies says so already."""
-    listed = list(all_facts)
-    names = {name for facts in listed for name in facts}
-    return {name for name in names if len({facts[name] for facts in listed if name in facts}) > 1}
-
-
-def _text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
-    head = _head(recipe)
-    where = [NETWORK_NAMES[recipe.network]] if "network" in shown else []
-    where += [DATASET_NAMES[recipe.dataset]] if "dataset" in shown else []
-    phrases = [" ".join([*where, head])]
-    left = shown - _HEAD[recipe.method] - {"network", "dataset", "method"}
-    if left & LENGTHS:
-        left -= LENGTHS
-        phrases.append(_epochs(recipe))
-    phrases += [_phrase(name, facts[name]) for name in Recipe.model_fields if name in left and name in facts]
-    return ", ".join(phrase for phrase in phrases if phrase)
-
-
-def _head(recipe: Recipe) -> str:
-    if recipe.method == "slot_machine":
-        return f"K={recipe.options} {'GS' if recipe.selection == 'greedy' else 'PS'}"
-    if recipe.method == "edge_popup":
-        return f"edge-popup keep {100 * (recipe.keep_fraction or 0):g} %"
-    if recipe.method == "supermask":
-        return "supermask"
-    return "learned weights" if recipe.start == "glorot" else f"learned weights from 1 of K={recipe.options}"
-
-
-def _epochs(recipe: Recipe) -> str:
-    if recipe.method == "learned":
-        return f"{recipe.finetune_epochs} epochs"
-    return f"{recipe.slot_epochs}+{recipe.finetune_epochs} epochs"
-
-
-def _phrase(name: str, value: Any) -> str:
-    if name in _PHRASES:
-        return _PHRASES[name](value)
-    words = name.replace("_", " ")
-    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {str(value).replace('_', ' ')}"
-
-
-def _tell_apart(
-    group: list[str], names: dict[str, str], arms: Mapping[str, Recipe], facts: Mapping[str, dict[str, Any]],
-    varying: set[str],
-) -> None:  # fmt: skip
-    """Give arms of one name more of what varies, what a preset filled included; at the very last, their hash."""
-    for arm in _alike(group, names):
-        names[arm] = _text(arms[arm], facts[arm], varying)
-    for arm in _alike(group, names):
-        names[arm] = f"{names[arm]} ({arm[:8]})"
-
-
-def _alike(group: list[str], names: Mapping[str, str]) -> list[str]:
+def _alike(group: Iterable[str], names: Mapping[str, str]) -> list[str]:
     holders: dict[str, list[str]] = defaultdict(list)
     for arm in group:
         holders[names[arm]].append(arm)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from search_spaces.labels import arm_labels
+from search_spaces.labels import ArmLabels
 from sweeper.claims import Claims
 from sweeper.estimates import Estimates
 from sweeper.faults import Failure, Fault
@@ -80,6 +80,7 @@ class Launch:
         self.claims = Claims(self.store.root, self.clock)
         self.elsewhere: set[str] = set()  # stages that another launch trains now
         self.labels: list[str] = []
+        self._naming = ArmLabels()
         self.broken = ""  # why it stopped by itself
         self.out_of = ""  # the limit that was reached while stages ran
         self.records: dict[str, StageRecord] = {}
@@ -115,7 +116,7 @@ class Launch:
         self.schedule.grow(forest, self.records.keys() & keys, failed, holds)
         self._numbers |= {forest.trials[number].recipe.content_hash(): number for number in new}
         # Others look on: what they look up by number must be there before the number is.
-        self.labels = arm_labels([trial.recipe for trial in forest.trials])
+        self.labels = self._naming.add([forest.trials[number].recipe for number in new])
         self.forest = forest
         self.steering.begin(self, new)
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.labels import DATASET_NAMES, NETWORK_NAMES, arm_label, arm_labels
+from search_spaces.arm_text import DATASET_NAMES, NETWORK_NAMES
+from search_spaces.labels import ArmLabels, arm_label, arm_labels
 from search_spaces.spec import Spec, expand
 from trainers.recipe import METHOD_FIELDS, Recipe
 
@@ -98,24 +99,53 @@ CHOICES = {
 }
 
 
-@given(st.dictionaries(st.sampled_from([*CHOICES]), st.none(), min_size=1, max_size=6), st.data())
-@settings(max_examples=150)
-def test_no_two_arms_of_any_sweep_are_called_alike(names, data):
+@st.composite
+def sweeps(draw):
+    """The recipes of a sweep of several methods, of any grid with any exceptions, with two seeds."""
+    names = draw(st.dictionaries(st.sampled_from([*CHOICES]), st.none(), min_size=1, max_size=6))
     axes = {}
     for name in names:
-        axes[name] = data.draw(st.lists(st.sampled_from(CHOICES[name]), min_size=1, max_size=3, unique=True))
-    arms = data.draw(
-        st.lists(st.sampled_from([{"method": "learned"}, {"batch_size": 64}, {"options": 16}]), max_size=2)
-    )
+        axes[name] = draw(st.lists(st.sampled_from(CHOICES[name]), min_size=1, max_size=3, unique=True))
+    arms = draw(st.lists(st.sampled_from([{"method": "learned"}, {"batch_size": 64}, {"options": 16}]), max_size=2))
     if "method" in axes and "slot_machine" not in axes["method"]:
         arms = []
     axes["method"] = ["slot_machine", *(method for method in axes.get("method", []) if method != "slot_machine")]
     axes["method"] += [method for method in METHOD_FIELDS if method not in axes["method"]]
     spec = Spec.parse({"name": "t", "recipe": BASE, "budget_epochs": 40, "axes": axes, "arms": arms, "seeds": 2})
-    recipes = expand(spec)
+    return expand(spec)
+
+
+@given(sweeps())
+@settings(max_examples=150)
+def test_no_two_arms_of_any_sweep_are_called_alike(recipes):
     by_arm = {}
     for recipe, label in zip(recipes, arm_labels(recipes), strict=True):
         assert by_arm.setdefault(recipe.arm_hash(), label) == label
     assert len(set(by_arm.values())) == len(by_arm)
     assert all(label.strip() == label != "" for label in by_arm.values())
     assert not [label for label in by_arm.values() if label.endswith(")")], "no label needs a hash"
+
+
+@given(sweeps(), st.data())
+@settings(max_examples=150)
+def test_recipes_that_come_one_after_the_other_are_called_as_if_they_had_come_at_once(recipes, data):
+    some = data.draw(st.lists(st.sampled_from(recipes), min_size=1, max_size=12))
+    naming, seen = ArmLabels(), []
+    for recipe in some:
+        seen.append(recipe)
+        assert naming.add([recipe]) == arm_labels(seen)
+
+
+def test_a_recipe_that_changes_nothing_about_the_others_names_none_of_them_anew(monkeypatch):
+    rates = [0.1, 0.2, 0.3, 0.4, 0.5]
+    recipes = expand(Spec.parse({"name": "t", "recipe": BASE, "axes": {"slot_learning_rate": rates}, "seeds": 2}))
+    naming = ArmLabels()
+    naming.add(recipes[:4])
+    monkeypatch.setattr(ArmLabels, "_name_all", lambda self: pytest.fail("all are named anew"))
+    for recipe in recipes[4:]:
+        naming.add([recipe])
+    assert naming.add([]) == arm_labels_of_rates(rates)
+
+
+def arm_labels_of_rates(rates):
+    return [f"K=8 GS, slot learning rate {rate:g}" for rate in rates for _ in range(2)]
