@@ -27,6 +27,21 @@ SECRETS = [value for name, value in CREDENTIALS.items() if name != "AWS_REGION"]
 
 
 @pytest.fixture
+def start():
+    """Starts the real command; what is still running when the test ends is killed."""
+    started = []
+
+    def begin(*arguments, out):
+        started.append(start_sweeper(*arguments, out=out))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
 def tracking(tmp_path, empty_mlflow):
     """Flags for a database of its own that MLflow has set up already."""
 
@@ -58,21 +73,22 @@ def processes_that_show(secret):
     return found
 
 
+@pytest.mark.timeout(600)  # Ray is started twice
 def test_a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_cost_nothing_that_was_finished(
-    tiny, tmp_path, bucket, object_service, monkeypatch, trained, tracking
+    tiny, tmp_path, bucket, object_service, monkeypatch, trained, tracking, start
 ):
     with a_forwarder(object_service, tmp_path) as forwarder:
         monkeypatch.setenv("AWS_ENDPOINT_URL", forwarder.endpoint)
         flags = ["--storage", bucket, "--max-parallel", "2", "--save-seconds", "0", *tracking()]
-        first = start_sweeper("launch", tiny, *flags, out=tmp_path / "first")
-        wait_until(lambda: len(stages_of(bucket)) >= 3)
+        first = start("launch", tiny, *flags, out=tmp_path / "first")
+        wait_until(lambda: len(stages_of(bucket)) >= 3, 240)
         assert not any(map(processes_that_show, SECRETS))
         assert "running" in say("status", "--storage", bucket)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         done = {entry.path.key: entry.modified for entry in stages_of(bucket)}
-        second = start_sweeper("resume", "tiny", "--storage", bucket, "--max-parallel", "1", out=tmp_path / "second")
-        wait_until(lambda: len(stages_of(bucket)) > len(done))
+        second = start("resume", "tiny", "--storage", bucket, "--max-parallel", "1", out=tmp_path / "second")
+        wait_until(lambda: len(stages_of(bucket)) > len(done), 240)
         forwarder.kill()
         time.sleep(4)
         forwarder.start()
@@ -125,7 +141,7 @@ def test_two_sweeps_that_share_stages_train_each_once_and_one_sweep_is_launched_
     assert (tmp_path / "artifacts" / "left").is_dir(), "what MLflow keeps in files lies beside its database"
 
 
-def test_a_search_goes_on_where_a_killed_launch_left_it(tmp_path, bucket, tracking):
+def test_a_search_goes_on_where_a_killed_launch_left_it(tmp_path, bucket, tracking, start):
     (tmp_path / "searched.yaml").write_text(
         """\
 name: searched
@@ -137,11 +153,11 @@ seeds: 1
 """
     )
     flags = ["--storage", bucket, "--local", *tracking()]
-    first = start_sweeper("launch", tmp_path / "searched.yaml", *flags, out=tmp_path / "first")
+    first = start("launch", tmp_path / "searched.yaml", *flags, out=tmp_path / "first")
     wait_until(lambda: len(stages_of(bucket)) >= 2)
     first.kill()
     first.wait()
-    second = start_sweeper("launch", tmp_path / "searched.yaml", *flags, out=tmp_path / "second")
+    second = start("launch", tmp_path / "searched.yaml", *flags, out=tmp_path / "second")
     assert second.wait(300) == 0, (tmp_path / "second").read_text()
     rows = json.loads(say("runs", "searched", "--storage", bucket, "--json"))
     assert sorted(row["recipe"]["options"] for row in rows) == [2, 4, 8, 16], "each point once, although it was killed"
