@@ -132,6 +132,8 @@ def add_cluster(parser: argparse.ArgumentParser, submits: bool = False, needed: 
         "its machines (the variable SWEEPER_CLUSTER sets it too)",
     )  # fmt: skip
     if submits:
+        # Said by a command that submits to the one that runs there, which tells its user how to go on from here.
+        parser.add_argument("--submitted-to", metavar="URL", default="", help=argparse.SUPPRESS)
         parser.add_argument("--detach", action="store_true", help="with --cluster: do not wait for what it says")
         parser.add_argument(
             "--owner", metavar="NAME", default=os.environ.get("SWEEPER_OWNER", os.environ.get("USER", "unknown")),

@@ -16,6 +16,7 @@ from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from sweeper.commands.hints import storage_flag
 from sweeper.storage import Place, storage_that_answers
 from sweeper.sweep_folder import SweepFolder
 from sweeper.tracking import experiment_id
@@ -58,7 +59,7 @@ def ui(options: argparse.Namespace) -> int:
         raise InvalidInput(f"storage: nothing is tracked in {storage} yet; launch a sweep first")
     check_reachable(address)
     if address.startswith(SERVERS):
-        print(_link(without_password(address).rstrip("/"), address, options.sweep))
+        print(_link(without_password(address).rstrip("/"), address, options.sweep, storage))
         return GOOD
     port = _free_port(options.port)
     with tempfile.TemporaryFile() as log:
@@ -67,7 +68,7 @@ def ui(options: argparse.Namespace) -> int:
         try:
             base = f"http://{LOOPBACK}:{port}"
             _wait(server, base, log)
-            print(_link(base, address, options.sweep))
+            print(_link(base, address, options.sweep, storage))
             print("Ctrl-C ends it.", flush=True)
             server.wait()
         except KeyboardInterrupt:
@@ -77,13 +78,12 @@ def ui(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _link(base: str, address: str, sweep: str | None) -> str:
+def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
     """The page that opens a sweep's runs: MLflow shows another view first otherwise."""
     number = experiment_id(address, sweep) if sweep else None
     if sweep and number is None:
-        raise InvalidInput(
-            f"sweep: {sweep!r} is not tracked in {without_password(address)} (sweeper track {sweep} does it)"
-        )
+        again = f"sweeper track {sweep}{storage_flag(storage)}"
+        raise InvalidInput(f"sweep: {sweep!r} is not tracked in {without_password(address)} ({again} does it)")
     page = f"#/experiments/{number}/runs?workflowType=machine_learning" if number else "#/experiments"
     return f"Open {base}/{page}"
 

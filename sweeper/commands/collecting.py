@@ -10,8 +10,8 @@ from contextlib import nullcontext
 
 from sweeper.atomic import storage_errors
 from sweeper.claims import PATIENCE_SECONDS
+from sweeper.commands.hints import storage_flag
 from sweeper.commands.looking import SweepView
-from sweeper.commands.summary import storage_flag
 from sweeper.inventory import Inventory, StoredStage
 from sweeper.object_store import open_store
 from sweeper.storage import Place, storage_that_answers
@@ -53,7 +53,7 @@ def gc(options: argparse.Namespace) -> int:
                 print(f"Removed: {counted(left, 'state')} that crashed writers left.")
         elif old:
             more = f" --older-than {options.older_than:g}" if options.older_than else ""
-            flag = storage_flag(SweepFolder(storage, ""))
+            flag = storage_flag(storage)
             print(f"Nothing was removed; to remove them: sweeper gc{flag}{more} --delete")
     return GOOD
 

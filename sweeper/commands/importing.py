@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from sweeper.commands.hints import storage_flag
 from sweeper.imports import ImportedSweep
 from sweeper.object_store import open_store
 from sweeper.scheduling import Status
@@ -55,5 +56,5 @@ def import_records(options: argparse.Namespace) -> int:
         print("The same command again brings it up to date.")
         return NOT_TRACKED
     print(f"{new} new trials, {len(results)} in all; {changed} changed in MLflow, {without_password(address)}")
-    print(f"Report:   sweeper report {options.sweep} --storage {options.storage} -o report")
+    print(f"Report:   sweeper report {options.sweep}{storage_flag(storage)} -o report")
     return GOOD

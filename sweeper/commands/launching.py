@@ -133,7 +133,8 @@ def _launch(
                     earlier["outcome"] = "killed"  # or it would have said how it ended
                     earlier["seconds"] = planted.seconds_since(earlier["started_at"])
             before = file.wall_seconds
-            file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running"})
+            submitted = {"cluster": options.submitted_to} if options.submitted_to else {}
+            file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", **submitted})
             folder.write(file, spec.to_yaml())
         driver = _driver(manner)
         run = planted.launch(

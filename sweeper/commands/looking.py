@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from search_spaces.spec import Spec
-from sweeper.commands.summary import arms_table, failures, storage_flag, totals
+from sweeper.commands.hints import hint_to_launch
+from sweeper.commands.summary import arms_table, failures, totals
 from sweeper.commands.watching import watch
 from sweeper.environment import sources
 from sweeper.intervals import Estimating
@@ -173,11 +174,10 @@ class SweepView:
         if self.spec.description:
             lines.append(self.spec.description)
         lines += ["", arms_table(self.results, estimate), "", totals(self.look, self.results, self.file)]
-        lines += failures(self.look, self.results)
+        lines += failures(self.look, self.results, hint_to_launch("retry", self.folder, self.file))
         left = self.look.schedule.epochs_left()
         if left and not self.running:
-            again = f"sweeper resume {self.folder.name}{storage_flag(self.folder)}"
-            lines.append(f"{left:,} epochs are left; to go on: {again}")
+            lines.append(f"{left:,} epochs are left; to go on: {hint_to_launch('resume', self.folder, self.file)}")
         return "\n".join(lines)
 
 

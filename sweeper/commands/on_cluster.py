@@ -21,7 +21,7 @@ from sweeper.text_table import text_table
 from trainers.validation import InvalidInput
 
 GOOD, SOME_FAILED, LIMIT_REACHED, INTERRUPTED = 0, 1, 3, 130
-HERE_ONLY = ("local", "ray_address")  # what makes no sense together with a cluster
+HERE_ONLY = ("local", "ray_address", "submitted_to")  # what makes no sense together with a cluster
 NOT_HANDED_ON = ("cluster", "spec", "sweep", "overrides", "detach", "owner")
 FOLDERS = ("storage", "data_dir")
 STATES = {"PENDING": "starting", "RUNNING": "running", "STOPPED": "stopped", "SUCCEEDED": "completed"}
@@ -51,12 +51,11 @@ def _submit(options: argparse.Namespace, sweep: str, command: Sequence[str], spe
     for job in cluster.jobs():
         if job.sweep == sweep and not job.is_over:
             raise InvalidInput(f"sweep: {sweep!r} is being run already on {cluster.address} ({_who(job)})")
-    program = ["python", "-m", "sweeper.cluster_entry", *command, *handed_on]
+    for_it = ["--owner", options.owner, "--ray-address", "auto", "--submitted-to", cluster.address]
+    program = ["python", "-m", "sweeper.cluster_entry", *command, *handed_on, *for_it]
     with tempfile.TemporaryDirectory(prefix="sweeper-submission-") as folder:
         write_submission(Path(folder), spec_text)
-        job = cluster.submit(
-            sweep, options.owner, Path(folder), words([*program, "--owner", options.owner, "--ray-address", "auto"])
-        )
+        job = cluster.submit(sweep, options.owner, Path(folder), words(program))
     print(f"{sweep}: submitted to {cluster.address} as {job.id}; it runs there whether this machine is on or not.")
     return GOOD if options.detach else _follow(cluster, job)
 
@@ -146,7 +145,8 @@ def stop_on_cluster(options: argparse.Namespace) -> int:
             print(text[max(seen, len(text) - len(more)) :], end="", flush=True)
 
     cluster.follow(job, say)
-    print(f"{job.sweep} is stopped; launching it again goes on.")
+    if "to go on: " not in text[seen:]:  # it was stopped before it could say so itself
+        print(f"{job.sweep} is stopped; to go on: sweeper resume {job.sweep} --cluster {cluster.address}")
     return GOOD
 
 

@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Any
 
 from sweeper.atomic import StoreError
-from sweeper.commands.summary import print_summary, storage_flag
+from sweeper.commands.hints import hint_to_launch
+from sweeper.commands.summary import print_summary
 from sweeper.environment import utc_now
 from sweeper.forecast import Forecast
 from sweeper.intervals import Estimating
@@ -81,7 +82,7 @@ class RunningLaunch:
             outcome = ("interrupted" if self.interruptions else "stopped") if stopped else lost or status
             self._close(outcome)
             print_summary(self.run, self.tracker, self.folder, self.file, self.estimate, self.forecast)
-            again = f"What is trained is kept; to go on: sweeper resume {self.run.sweep}{storage_flag(self.folder)}"
+            again = f"What is trained is kept; to go on: {hint_to_launch('resume', self.folder, self.file)}"
             if stopped:
                 print(f"\nStopped. {again}", flush=True)
                 return INTERRUPTED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from sweeper.commands.summary import storage_flag
+from sweeper.commands.hints import hint_to_launch
 from sweeper.storage import storage_that_answers
 from sweeper.sweep_folder import SweepFolder, this_process
 
@@ -65,4 +65,4 @@ def _why_nothing_runs(folder: SweepFolder) -> str:
 
 
 def _to_go_on(folder: SweepFolder) -> str:
-    return f"What is trained is kept; to go on: sweeper resume {folder.name}{storage_flag(folder)}"
+    return f"What is trained is kept; to go on: {hint_to_launch('resume', folder, folder.read())}"

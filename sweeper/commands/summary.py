@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from sweeper.commands.hints import cluster_of, hint, hint_to_launch
 from sweeper.forecast import Forecast, against
 from sweeper.intervals import Estimating, accuracy
 from sweeper.launch import Launch
 from sweeper.results import TrialResult, arm_results, spent
 from sweeper.scheduling import Status
-from sweeper.storage import Place
 from sweeper.sweep_folder import SweepFile, SweepFolder
 from sweeper.text_table import in_words, text_table
 from sweeper.tracker import Tracker
@@ -28,12 +26,12 @@ def print_summary(
     forecast: Forecast | None = None,
 ) -> None:
     """The end of a launch, held against what it was thought to take."""
-    results = run.results()
+    results, retry = run.results(), hint_to_launch("retry", folder, file)
     print()
     print(arms_table(results, estimate))
     print()
     print(totals(run, results, file))
-    for line in [*taken(run, file, forecast), *left_out(run), *failures(run, results), *damages(run)]:
+    for line in [*taken(run, file, forecast), *left_out(run), *failures(run, results, retry), *damages(run)]:
         print(line)
     print(*where(tracker, folder, file), sep="\n")
 
@@ -100,8 +98,8 @@ def left_out(run: Launch) -> list[str]:
     return [*lines, f"Not run: {_arms(run.not_run()) or 'what the search would have asked for'}"]
 
 
-def failures(run: Launch, results: Sequence[TrialResult]) -> list[str]:
-    """A line per cause, with the trials that it ended."""
+def failures(run: Launch, results: Sequence[TrialResult], retry: str) -> list[str]:
+    """A line per cause, with the trials that it ended, and the command that tries them again."""
     causes: dict[str, list[str]] = defaultdict(list)
     for result in results:
         if result.failure is not None:
@@ -110,7 +108,7 @@ def failures(run: Launch, results: Sequence[TrialResult]) -> list[str]:
     if run.schedule.given_up:
         lines.append(f"The sweep stopped early: {run.schedule.given_up}.")
     if lines:
-        lines.append(f"Once the cause is mended: sweeper retry {run.sweep}{_flag(run.store.root)}")
+        lines.append(f"Once the cause is mended: {retry}")
     return lines
 
 
@@ -134,24 +132,15 @@ def damages(run: Launch) -> list[str]:
 
 def where(tracker: Tracker, folder: SweepFolder, file: SweepFile) -> list[str]:
     """Where the results are, and what to do with them."""
-    storage = storage_flag(folder)
+    there = " (on the machines of the cluster, as what follows)" if cluster_of(file) else ""
     lines = [
-        f"Results:  {folder.storage}",
-        f"Tracking: {without_password(file.tracking)} (to browse: sweeper ui {folder.name}{storage})",
-        f"Report:   sweeper report {folder.name}{storage} -o report",
+        f"Results:  {folder.storage}{there}",
+        f"Tracking: {without_password(file.tracking)} (to browse: {hint('ui', folder)})",
+        f"Report:   {hint('report', folder)} -o report",
     ]
     behind = tracker.behind()
     if behind or tracker.problem:
         why = f": {tracker.problem}" if tracker.problem else ""
         lines.append(f"MLflow does not show {behind} trials as they are{why}")
-        lines.append(f"To bring it up to date later: sweeper track {folder.name}{storage}")
+        lines.append(f"To bring it up to date later: {hint('track', folder)}")
     return lines
-
-
-def storage_flag(folder: SweepFolder) -> str:
-    """What a command about this sweep must say of where it lies."""
-    return _flag(folder.storage)
-
-
-def _flag(storage: Place) -> str:
-    return "" if storage == Path("sweeper-storage").absolute() else f" --storage {shlex.quote(str(storage))}"

@@ -222,3 +222,34 @@ def test_a_cluster_with_other_versions_refuses_before_it_begins(name, tmp_path):
     done = run_there(tmp_path, "plan", "sweep.yaml")
     assert done.returncode == 2 and not done.stdout
     assert f"its {name} is {here}, and the sweep was submitted from one with 1.2; both must be the same" in done.stderr
+
+
+def test_what_a_job_says_at_its_end_can_be_copied_and_run_where_it_was_submitted(tmp_path, capsys):
+    spec = tmp_path / "half.yaml"
+    spec.write_text(
+        "name: half\nrecipe: {network: lenet, dataset: digits, method: learned, width: 0.2}\n"
+        "budget_epochs: 1\narms: [{finetune_learning_rate: 1.0e+30}, {finetune_learning_rate: 0.01}]\n"
+    )
+    there = ["--storage", str(tmp_path / "stored")]
+    assert main(["launch", str(spec), *there, "--local", "--submitted-to", "http://head:8265"]) == 1
+    flags = f"half --storage {tmp_path / 'stored'} --cluster http://head:8265"
+    said = capsys.readouterr().out
+    assert f"Once the cause is mended: sweeper retry {flags}\n" in said
+    assert f"Results:  {tmp_path / 'stored'} (on the machines of the cluster, as what follows)\n" in said
+    assert main(["status", "half", *there]) == 0
+    assert f"sweeper retry {flags}\n" in capsys.readouterr().out
+    assert main(["stop", "half", *there]) == 0
+    assert f"to go on: sweeper resume {flags}\n" in capsys.readouterr().out
+    assert main(["launch", str(spec), *there, "--local"]) == 1  # by somebody who is logged in there
+    assert f"Once the cause is mended: sweeper retry half --storage {tmp_path / 'stored'}\n" in capsys.readouterr().out
+
+
+def test_what_is_submitted_knows_the_address_that_it_was_submitted_to(head, spec, monkeypatch):
+    submitted = []
+    monkeypatch.setattr(
+        Cluster,
+        "submit",
+        lambda self, sweep, owner, package, command: submitted.append(command) or self.newest("done"),
+    )
+    assert main(["launch", spec, "--cluster", head.address, "--detach"]) == 0
+    assert submitted[0].endswith(f" --ray-address auto --submitted-to {head.address}")

@@ -1,0 +1,30 @@
+"""Commands as a launch, `status` and `stop` name them: to be copied and run as they stand."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from sweeper.storage import Place
+from sweeper.sweep_folder import SweepFile, SweepFolder
+
+
+def hint(command: str, folder: SweepFolder) -> str:
+    """`sweeper COMMAND SWEEP`, for a machine that has the storage."""
+    return f"sweeper {command} {folder.name}{storage_flag(folder.storage)}"
+
+
+def hint_to_launch(command: str, folder: SweepFolder, file: SweepFile) -> str:
+    """`sweeper resume SWEEP` or `retry`, from where the last launch was started, which may have been elsewhere."""
+    cluster = cluster_of(file)
+    return hint(command, folder) + (f" --cluster {shlex.quote(cluster)}" if cluster else "")
+
+
+def cluster_of(file: SweepFile) -> str:
+    """The address of the cluster that the last launch was submitted to; empty if it was started where it runs."""
+    return str(file.launches[-1].get("cluster", "")) if file.launches else ""
+
+
+def storage_flag(storage: Place) -> str:
+    """What a command must say of where things lie."""
+    return "" if storage == Path("sweeper-storage").absolute() else f" --storage {shlex.quote(str(storage))}"
