@@ -55,6 +55,7 @@ def _still_there(known: Iterable[tuple[int, str]], mark: str) -> set[int]:
 
 
 def main(mark: str, folder: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # told to all as the machine shuts down: its work begins then
     known = []
     for line in sys.stdin:
         pid, born = line.split()

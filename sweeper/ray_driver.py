@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 1.0
 LAST_CHANCE_SECONDS = 1.0
+LOW_ON_MEMORY = "running low on memory"  # what Ray says when it kills a worker to save the rest
 STOPPING_SECONDS = 60.0  # for Tune to come to its end, once no epoch runs any more
 
 
@@ -52,7 +55,7 @@ def run_on_ray(
     silence = Silence(launch, epoch_timeout)
     launch.watchers.append(silence)
     attendant = _Attendant(launch, refresh, silence)
-    with ExitStack() as last, ray_session(address) as folder, _watchdog(launch, attendant, give_up):
+    with ExitStack() as last, ray_session(address, give_up) as folder, _watchdog(launch, attendant, give_up):
         last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         if address is not None:
@@ -205,7 +208,7 @@ class _Attendant(_NotKept, tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._workers.pop(trial.trial_id, None)
-        failure = self._killed.pop(trial.trial_id, None) or failure_of_worker(trial.get_pickled_error())
+        failure = self._killed.pop(trial.trial_id, None) or failure_of_worker(*_error_of(trial))
         self.launch.fail(_key_of(trial), failure)
 
 
@@ -266,12 +269,26 @@ def _hung(limit_seconds: float) -> Failure:
     return Failure(Fault.INFRASTRUCTURE, f"its worker hung: no epoch within {limit}, so it was killed")
 
 
-def failure_of_worker(error: BaseException | None) -> Failure:
+def _error_of(trial: Trial) -> tuple[BaseException | None, str]:
+    """What ended its worker, where Tune keeps that, and its text.
+
+    Read where the driver writes it: `Trial.get_pickled_error` looks where it is copied to, and that is later. Of what
+    is neither a task's nor an actor's own error, such as a kill for want of memory, Tune keeps no more than the text.
+    """
+    text = Path(trial.error_file).read_text() if trial.error_file else ""
+    if trial.pickled_error_file:
+        with suppress(OSError, EOFError, TypeError, ValueError, AttributeError, ImportError, pickle.UnpicklingError):
+            return pickle.loads(Path(trial.pickled_error_file).read_bytes()), text
+    return None, text
+
+
+def failure_of_worker(error: BaseException | None, text: str = "") -> Failure:
     """What it means that Ray lost a worker, or that one raised outside of a stage's code."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         return failure_of(error.cause)
-    if isinstance(error, OutOfMemoryError):
-        return Failure(Fault.OUT_OF_MEMORY, "Ray killed its worker process because the machine ran low on memory")
+    if isinstance(error, OutOfMemoryError) or (error is None and LOW_ON_MEMORY in text):
+        reason = "Ray killed its worker process because the machine ran low on memory"
+        return Failure(Fault.OUT_OF_MEMORY, reason, traceback=str(error or text))
     if error is None or isinstance(error, RayError):
-        return Failure(Fault.INFRASTRUCTURE, "its worker process died", traceback=str(error))
+        return Failure(Fault.INFRASTRUCTURE, "its worker process died", traceback=str(error or text))
     return failure_of(error)

@@ -22,6 +22,7 @@ from trainers.validation import InvalidInput
 MEBIBYTE = 2**20
 OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray takes 30 % of the memory otherwise
 PREFIX = "sweeper-ray-"
+SHUTDOWN_SECONDS = 20.0  # a few on a busy machine
 
 
 class NoRay(RuntimeError):
@@ -46,8 +47,11 @@ def quiet(address: str | None = None) -> None:
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None = None) -> Iterator[Path]:
-    """Starts Ray on this machine, or joins the one at `address`. Gives a folder for Tune's files."""
+def ray_session(address: str | None = None, give_up: Callable[[str], None] = lambda why: None) -> Iterator[Path]:
+    """Starts Ray on this machine, or joins the one at `address`. Gives a folder for Tune's files.
+
+    Calls `give_up` from another thread where Ray does not let go of this process at the end.
+    """
     import ray
 
     remove_leftovers()
@@ -63,7 +67,14 @@ def ray_session(address: str | None = None) -> Iterator[Path]:
                 watch()
                 yield folder
             finally:
-                ray.shutdown()
+                # Without its servers, gone just now, it waits a minute and may then end this process, telling nobody.
+                stuck = threading.Timer(SHUTDOWN_SECONDS, give_up, ["Ray does not come to an end"])
+                stuck.daemon = True
+                stuck.start()
+                try:
+                    ray.shutdown()
+                finally:
+                    stuck.cancel()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

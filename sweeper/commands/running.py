@@ -76,8 +76,8 @@ class RunningLaunch:
 
     def _end(self, lost: str = "") -> int:
         with self._ending:  # the driver may come back while its watchdog gives up on it
-            lost = lost or self.run.broken
             status = self.run.sweep_status()
+            lost = "" if status is Status.COMPLETED else lost or self.run.broken
             stopped = status is not Status.COMPLETED and (self.interruptions or self.asked_by)
             outcome = ("interrupted" if self.interruptions else "stopped") if stopped else lost or status
             self._close(outcome)

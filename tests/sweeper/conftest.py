@@ -205,12 +205,19 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def start_sweeper(*arguments: object, out: Path) -> subprocess.Popen[bytes]:
-    """Starts the real command, as the leader of a process group of its own, and lets it run."""
+def start_sweeper(*arguments: object, out: Path, program: str = "") -> subprocess.Popen[bytes]:
+    """Starts the real command, as the leader of a process group of its own, and lets it run.
+
+    `program`: Python that ends by calling it, after it has arranged for something to happen.
+    """
+    started = [sys.executable, "-c", program, *map(str, arguments)] if program else command(*arguments)
     with out.open("ab") as file:
-        return subprocess.Popen(
-            command(*arguments), stdout=file, stderr=file, env=environment(), start_new_session=True
-        )
+        return subprocess.Popen(started, stdout=file, stderr=file, env=environment(), start_new_session=True)
+
+
+def claimed(storage: Path) -> set[str]:
+    """The stages that some launch trains now."""
+    return {path.name.partition(".")[0] for path in (storage / "claims").glob("*.*")}
 
 
 Waiting = Callable[[], bool]

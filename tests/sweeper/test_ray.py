@@ -12,6 +12,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -22,7 +23,16 @@ from sweeper.launch import Resources
 from sweeper.ray_session import PREFIX, quiet
 from sweeper.store import Store
 from sweeper.tracking import client
-from tests.sweeper.conftest import a_launch, environment, facts, start_sweeper, table_of, trained_storage, wait_until
+from tests.sweeper.conftest import (
+    a_launch,
+    claimed,
+    environment,
+    facts,
+    start_sweeper,
+    table_of,
+    trained_storage,
+    wait_until,
+)
 from trainers.validation import InvalidInput
 
 pytestmark = [
@@ -61,19 +71,38 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
+PATIENCE_SECONDS = float(os.environ.get("SWEEPER_TEST_PATIENCE", "300"))  # tests.mutations has less
+
+
+@pytest.fixture(autouse=True)
+def _nothing_outlives_its_test():
+    """A test that fails leaves no launch behind, nor what that started."""
+    yield
+    for launch in Started.all:
+        for pid in [launch.process.pid] * (launch.process.poll() is None) + launch.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        launch.process.wait()
+    Started.all.clear()
+
+
 class Started:
     """A launch that runs by itself, and what can be seen of it from outside."""
 
-    def __init__(self, *arguments, folder: Path, parallel: int = 1):
+    all: ClassVar[list["Started"]] = []
+
+    def __init__(self, *arguments, folder: Path, parallel: int = 1, program: str = ""):
         self.out = folder / f"out-{time.time_ns()}"
-        self.process = start_sweeper("launch", *arguments, "--max-parallel", parallel, out=self.out)
+        arguments = ("launch", *arguments, "--max-parallel", parallel)
+        self.process = start_sweeper(*arguments, out=self.out, program=program)
         self.temporary = f"{PREFIX}{self.process.pid}-"
+        self.all.append(self)
 
     def text(self) -> str:
         return self.out.read_text()
 
     def ends_with(self, code: int) -> str:
-        assert self.process.wait(300) == code, self.text()
+        assert self.process.wait(PATIENCE_SECONDS) == code, self.text()
         return self.text()
 
     def workers(self) -> list[int]:
@@ -165,11 +194,22 @@ def test_a_launch_on_ray_equals_one_without_and_leaves_nothing_behind(tiny, stor
 
 def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow, storage, tmp_path):
     launch = Started(slow, "--storage", storage, "--save-seconds", "0", folder=tmp_path)
-    wait_until(lambda: partials(storage) and launch.workers(), 200)
-    os.kill(launch.workers()[0], signal.SIGKILL)
+    store = Store(storage)
+
+    def on_its_way():
+        found = [store.partial_record(path.name) for path in partials(storage)]
+        return next(
+            (partial for partial in found if partial and partial.environment["process"] in launch.workers()), None
+        )
+
+    wait_until(on_its_way, 200)
+    saved = on_its_way()
+    os.kill(saved.environment["process"], signal.SIGKILL)
     text = launch.ends_with(0)
     assert "will be tried again: infrastructure: its worker process died" in text
     assert "3 of 3 trials completed" in text
+    assert store.read(saved.key).started_at == saved.started_at, "it went on from what was saved"
+    assert store.read(saved.key).environment["process"] != saved.environment["process"]
     assert set(statuses(storage, "slow").values()) == {"FINISHED"}
 
 
@@ -195,10 +235,12 @@ def two_nodes(tmp_path):
     quiet()  # a token, which the cluster, the launch and this process share
     folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # Ray's sockets need a short path
     health = {"RAY_health_check_initial_delay_ms": "500", "RAY_health_check_period_ms": "500"}
+    apart = {"RAY_TMPDIR": folder}  # else it writes into a folder that all of this machine share and anybody may remove
+    Path(folder, "ray").mkdir()
     with (tmp_path / "cluster").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", CLUSTER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-            text=True, env=environment() | health, start_new_session=True,
+            text=True, env=environment() | health | apart, start_new_session=True,
         )  # fmt: skip
     try:
         address, raylet = process.stdout.readline().split()
@@ -262,7 +304,8 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
         finished = {path: path.read_bytes() for path in records(storage)}
     last = Started(slow, "--storage", storage, folder=tmp_path)
     text = last.ends_with(0)
-    assert "3 of 3 trials completed" in text
+    assert "3 of 3 trials completed; 160 epochs trained" in text
+    assert f"{len(finished)} stages are stored already" in text
     assert all(path.read_bytes() == content for path, content in finished.items())
     assert table_of(storage, "slow") == table_of(whole, "slow")
     assert not Store(storage).failures()
@@ -272,12 +315,67 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
     assert last.left_nothing()
 
 
-def test_a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind(slow, storage, tmp_path):
+def test_a_launch_that_is_told_to_end_with_all_its_processes_ends_as_if_stopped_and_leaves_nothing_behind(
+    slow, storage, tmp_path
+):
     launch = Started(slow, "--storage", storage, folder=tmp_path)
-    wait_until(lambda: records(storage), 200)
-    os.killpg(launch.process.pid, signal.SIGTERM)  # as when a machine shuts down: the workers are told too
+    wait_until(lambda: records(storage) and claimed(storage), 200)
+    for pid in [launch.process.pid, *launch.processes()]:  # as when a machine shuts down
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     text = launch.ends_with(130)
     assert "to go on: sweeper resume slow" in text
-    assert records(storage) or partials(storage)
+    assert claimed(storage) == set()
     assert "RUNNING" not in statuses(storage, "slow").values()
     wait_until(launch.left_nothing, 60)
+
+
+def short(folder: Path) -> Path:
+    """A spec of one trial of one epoch."""
+    path = folder / "short.yaml"
+    path.write_text(
+        "name: short\nrecipe: {network: lenet, dataset: digits, method: learned, width: 0.2}\nbudget_epochs: 1\n"
+    )
+    return path
+
+
+# A launch whose Ray servers die in the moment in which it lets go of them.
+DIES_LAST = """
+import os, signal, sys
+from sweeper import ray_session
+from sweeper.cli import main
+ray_session.SHUTDOWN_SECONDS = 2.0
+ray_session.quiet()
+import ray
+let_go = ray.shutdown
+def shutdown():
+    node = ray._private.worker._global_node
+    for kind in ("gcs_server", "raylet") if node else ():
+        for server in node.all_processes[kind]:
+            os.kill(server.process.pid, signal.SIGKILL)
+    let_go()
+ray.shutdown = shutdown
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_launch_whose_ray_dies_at_the_very_end_says_what_it_has_done_and_ends(tmp_path, storage):
+    launch = Started(short(tmp_path), "--storage", storage, folder=tmp_path, program=DIES_LAST)
+    text = launch.ends_with(0)
+    assert "1 of 1 trials completed; 1 epochs trained" in text
+    assert "Broken off" not in text and "Failed to connect to GCS" not in text
+    wait_until(launch.left_nothing, 60)
+
+
+def test_a_worker_that_is_killed_because_its_machine_runs_low_on_memory_is_tried_once_more_alone(
+    tmp_path, storage, monkeypatch
+):
+    spec = short(tmp_path)
+    with monkeypatch.context() as low:  # Ray's own watch over the memory finds that too much of it is used
+        low.setenv("RAY_memory_usage_threshold", "0.0")
+        low.setenv("RAY_memory_monitor_refresh_ms", "50")
+        text = Started(spec, "--storage", storage, folder=tmp_path).ends_with(1)
+    why = "out of memory: Ray killed its worker process because the machine ran low on memory"
+    assert text.count(f"will be tried again: {why}") == text.count("will be tried again") == 1
+    assert f"FAILED  {why}: " in text
+    assert "1 of 1 trials completed" in Started(spec, "--storage", storage, folder=tmp_path).ends_with(0)

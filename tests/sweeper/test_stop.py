@@ -7,8 +7,9 @@ import pytest
 
 from sweeper.commands.launching import MANNER
 from sweeper.ray_session import quiet
+from sweeper.store import Store
 from sweeper.sweep_folder import SweepFolder
-from tests.sweeper.conftest import a_launch, start_sweeper, table_of, trained_storage, wait_until
+from tests.sweeper.conftest import a_launch, claimed, start_sweeper, table_of, trained_storage, wait_until
 from tests.sweeper.test_cli import said, wrong
 
 
@@ -103,7 +104,7 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     )
     process = start_sweeper("launch", spec, "--storage", storage, "--max-parallel", 1, out=tmp_path / "out")
     try:
-        wait_until(lambda: trained_stages(storage) > 0 or process.poll() is not None, 200)
+        wait_until(lambda: (trained_stages(storage) > 0 and claimed(storage)) or process.poll() is not None, 200)
         code, out, _ = said(capsys, "stop", "slow", "--storage", storage)
         assert process.wait(100) == 130, (tmp_path / "out").read_text()
     finally:
@@ -113,12 +114,15 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     assert "\nslow: stopped. " in out
     before = trained_stages(storage)
     assert 0 < before < 5
+    store = Store(storage)
+    (saved,) = [store.partial_record(path.name) for path in storage.glob("partials/*/*")]  # of the stage that ran
     process = start_sweeper("resume", "slow", "--storage", storage, out=tmp_path / "again")
     code = process.wait(300)
     text = (tmp_path / "again").read_text()
     assert code == 0, text
     assert f"{before} stages are stored already" in text
-    assert "3 of 3 trials completed" in text
+    assert "3 of 3 trials completed; 160 epochs trained" in text
+    assert store.read(saved.key).started_at == saved.started_at, "it went on from what was saved"
     assert SweepFolder(storage, "slow").read().options["max_parallel"] == 1
 
 
