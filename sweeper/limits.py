@@ -125,6 +125,10 @@ class Account:
         for key in keys:
             self._promised.pop(key, None)
 
+    def keep(self, stage: Stage, epochs: int, seconds: float) -> None:
+        """So much of a stage is saved: the next attempt goes on from there."""
+        self.spent[stage.key] = Amount(epochs, (self.estimates.flops(stage) or 0) * epochs / stage.epochs, seconds)
+
     def lose(self, stage: Stage, epochs: int, seconds: float) -> None:
         """An attempt ended without a result after so many epochs; what is saved of it is spent, the rest is lost."""
         flops = self.estimates.flops(stage) or 0

@@ -274,6 +274,9 @@ class Schedule:
 
     def _make_ready(self, key: str) -> None:
         self._status[key] = StageStatus.READY
+        if key in self._tried_alone:  # it was lost, or held back, before it had its try
+            self._alone.append(key)
+            return
         self._queued.add(key)
         heapq.heappush(self._ready, (-self._remaining[key], self._order[key], key))
 

@@ -178,6 +178,8 @@ class Steering:
         """For good, or until it is tried again; `epochs` are those of this attempt."""
         failed = launch.schedule.below(stage.key) if stage.key in launch.schedule.failures else []
         if self.account:
+            if stage.key not in launch.schedule.failures and (saved := launch.saved.get(stage.key)):
+                self.account.keep(stage, len(saved), seconds_of(saved))
             self.account.lose(stage, len(epochs), seconds_of(epochs))
             self.account.given_up(failed)
         self._ended(launch, failed)

@@ -132,6 +132,30 @@ def test_nothing_starts_beside_a_stage_that_is_to_run_alone():
     assert schedule.next_stage(0.0) is not None
 
 
+def test_a_stage_that_was_lost_or_held_back_while_it_was_to_run_alone_runs_alone_the_next_time():
+    for interrupted in ("lost", "held back"):
+        schedule = Schedule(forest(splits=(6,), seeds=3))
+        first = schedule.next_stage(0.0)
+        schedule.fail(first.key, FULL, 0.0)
+        for _ in range(2):
+            schedule.finish(schedule.next_stage(0.0).key)
+        assert schedule.next_stage(0.0).key == first.key
+        if interrupted == "lost":
+            assert schedule.fail(first.key, FLAKY, 0.0)
+        else:
+            schedule.withhold(first.key)
+            schedule.release([first.key])
+        schedule.grow(forest(splits=(6,), seeds=5))
+        others = [schedule.next_stage(9.0), schedule.next_stage(9.0)]
+        assert first.key not in {stage.key for stage in others}
+        assert schedule.next_stage(9.0) is None, "the others still run"
+        for stage in others:
+            schedule.finish(stage.key)
+        assert schedule.next_stage(9.0).key == first.key
+        schedule.finish(first.key)
+        assert schedule.is_over
+
+
 def test_not_a_number_and_bugs_are_never_tried_again_and_take_only_their_descendants_with_them():
     for failure in (DIVERGED, bug()):
         planted = forest(splits=(2, 4), seeds=2)

@@ -249,3 +249,22 @@ def test_stages_that_take_much_longer_than_estimated_are_saved_where_they_are():
     launch.take(key, Step([{"train_seconds": 3.5, "evaluation_seconds": 0.0}], 0))
     assert launch.stop_requested
     assert launch.out_of.startswith("device_hours")
+
+
+def test_of_an_attempt_that_was_lost_what_it_had_saved_is_spent_once_and_is_not_reserved_again():
+    from sweeper.orders import Step
+
+    epochs = [{"train_seconds": 0.75, "evaluation_seconds": 0.25} for _ in range(10)]
+    launch = FakeLaunch([recipe(slot_epochs=10)], Limits(epochs=11))
+    key = launch.next_order().stage["key"]
+    launch.take(key, Step(epochs[:6], 5))
+    launch.fail(key, Failure(Fault.INFRASTRUCTURE, "its worker process died"))
+    assert launch.spent().epochs == 6
+    launch.clock = lambda: 1e9
+    assert launch.next_order().stage["key"] == key, "five more, and one that was lost"
+    launch.take(key, Step(epochs[:7], 6))  # from the fifth on: the first step tells of those, too
+    launch.fail(key, Failure(Fault.INFRASTRUCTURE, "its worker process died"))
+    assert launch.spent().epochs == 8
+    launch.clock = lambda: 2e9
+    assert launch.next_order() is None, "four more would be twelve"
+    assert launch.limits_reached == ["epochs: 11"]
