@@ -187,17 +187,11 @@ MUTATIONS = {
         "a writer is SIGKILLed at any of its system calls",
         "sweeper/store.py",
         "            draft.rename(folder)\n",
-        "            shutil.copytree(draft, folder)\n",
+        "            folder.mkdir()\n            (draft / STATE).rename(folder / STATE)\n"
+        "            (draft / RECORD).rename(folder / RECORD)\n",
         f"{STORE}a_writer_killed_at_any_moment_leaves_a_whole_stage_or_none",
     ),
     "damage_found_twice": Mutation(
-        "two find the same damage while one of them mends it",
-        "sweeper/storage.py",
-        "if identity(path) not in (seen, None):",
-        "if False:",
-        f"{STORE}a_good_one_written_while_another_finds_the_damage_too_is_not_set_aside",
-    ),
-    "damage_found_twice_at_the_last_moment": Mutation(
         "two find the same damage while one of them mends it",
         "sweeper/storage.py",
         "if identity(target) != seen:",
