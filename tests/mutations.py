@@ -62,7 +62,7 @@ MUTATIONS = {
         "sweeper/ray_driver.py",
         "self._worker.save()",
         "pass",
-        f"{RAY}a_launch_that_is_told_to_end_with_all_its_processes_ends_as_if_stopped_and_leaves_nothing_behind",
+        f"{RAY}a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind",
     ),
     "ray_does_not_let_go": Mutation(
         "Ray's servers die at the very end",
