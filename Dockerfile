@@ -2,29 +2,38 @@
 # Python 3.11 or newer and its venv module will do: docker build --build-arg BASE_IMAGE=… .
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-FROM ${BASE_IMAGE} AS builder
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-WORKDIR /build
-RUN python3 -m venv /opt/sweeper
-# The packages change more seldom than the code: a layer of their own.
-COPY pyproject.toml constraints.txt ./
+FROM ${BASE_IMAGE} AS requirements
+COPY pyproject.toml .
 RUN python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         print(*p['dependencies'], *p['optional-dependencies']['cluster'], *p['optional-dependencies']['s3'], \
-        sep='\n')" > requirements.txt \
-    && /opt/sweeper/bin/pip install --constraint constraints.txt --requirement requirements.txt
-COPY README.md LICENSE ./
+        sep='\n')" > /requirements.txt
+
+# The packages change more seldom than the code and the rest of pyproject.toml: a layer of their own.
+FROM ${BASE_IMAGE} AS packages
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python3 -m venv /opt/sweeper
+COPY --from=requirements /requirements.txt /build/
+COPY constraints.txt /build/
+RUN /opt/sweeper/bin/pip install --constraint /build/constraints.txt --requirement /build/requirements.txt
+
+FROM packages AS builder
+WORKDIR /build
+COPY pyproject.toml README.md LICENSE ./
 COPY trainers trainers
 COPY search_spaces search_spaces
 COPY sweeper sweeper
 COPY reports reports
-RUN /opt/sweeper/bin/pip install --constraint constraints.txt --no-deps .
+RUN /opt/sweeper/bin/pip wheel --no-deps --wheel-dir /wheels .
 
 FROM ${BASE_IMAGE}
 # A C compiler, because selection on CPUs is compiled for the machine it runs on: docs/decisions/0006.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home sweeper \
     && install --directory --owner=sweeper --group=sweeper /storage /data /artifacts
-COPY --from=builder /opt/sweeper /opt/sweeper
+# What seldom changes is in layers of its own: new code is a layer of a megabyte, not of several gigabytes.
+COPY --from=packages /opt/sweeper /opt/sweeper
+COPY --from=builder /wheels /wheels
+RUN /opt/sweeper/bin/pip install --no-cache-dir --no-index --no-deps /wheels/*.whl
 COPY docker/ /opt/
 ENV PATH=/opt/sweeper/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/matplotlib

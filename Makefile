@@ -11,12 +11,14 @@ BIN = .venv/bin
 READY = .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test lint bench clean secrets up down logs backup restore
+.PHONY: help setup demo test test-docker lint audit bench clean secrets up down logs backup restore
 
 help:
 	@echo "make demo    sweep slot machines on the bundled handwritten digits, and report it (nothing downloaded but packages)"
 	@echo "make test    all tests (SWEEPER_DATA_DIR=DIR adds those on real MNIST and CIFAR-10)"
+	@echo "make test-docker the stack of docker-compose.yml, brought up, disturbed, backed up and restored (docs/cluster.md)"
 	@echo "make lint    ruff, mypy, import arrows"
+	@echo "make audit   known vulnerabilities of the pinned packages, asked of PyPI"
 	@echo "make bench   how long a training step, a report of 10,000 runs and (with SWEEPER_DATA_DIR) an epoch take"
 	@echo "make setup   only create .venv and install into it (the others do so when they need it)"
 	@echo "make secrets writes .env: passwords and the token of a cluster (never over one that is there)"
@@ -48,14 +50,21 @@ demo: $(READY)
 	@echo "The runs:    $(BIN)/sweeper ui --storage demo (starts MLflow's UI and prints its address)"
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster' $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster and not docker' $(TESTS)
 	@$(BIN)/python -m pytest -m cluster $(TESTS) || [ $$? = 5 ]
+
+test-docker: $(READY)
+	@$(BIN)/python -m pytest -m docker tests/cluster/test_docker_stack.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+audit: $(READY)
+	@$(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet pip-audit
+	@.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.step

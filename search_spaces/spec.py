@@ -140,6 +140,12 @@ class Spec(BaseModel):
         """The seeds, one by one."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
 
+    def varied_fields(self) -> list[str]:
+        """The recipe's fields in which trials may differ, seeds aside, as the spec names them."""
+        splits = ["slot_epochs"] if len(self.slot_epochs or ()) > 1 else []
+        searched = list(self.search.space) if self.search else []
+        return list(dict.fromkeys([*self.axes, *splits, *searched, *(name for arm in self.arms for name in arm)]))
+
     def to_yaml(self) -> str:
         """This spec as YAML that `load_spec` reads back."""
         fields = self.model_dump(mode="json", exclude_defaults=True)

@@ -39,6 +39,7 @@ class SweepFacts:
     spec_text: str
     spec_hash: str
     tags: Mapping[str, str]  # git_commit, version
+    varied: tuple[str, ...] = ()  # fields of recipes in which trials may differ
 
 
 @dataclass

@@ -16,6 +16,8 @@ from sweeper.results import TrialResult
 from sweeper.scheduling import Status
 from sweeper.selections import ARTIFACT, selection_text
 from sweeper.tracked_runs import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
+from sweeper.tracked_view import NOTE, described, report_link, runs_page, trials_view
+from sweeper.tracked_view import TAG as VIEW
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,7 +62,7 @@ class Projection:
             return
         with self._outages():
             self._client = client(self.address)
-            self.experiment_id = _experiment(self._client, self.sweep.name, self.artifacts)
+            self.experiment_id = _experiment(self._client, self.sweep, self.artifacts)
             self._runs, parents, doubles = _existing(self._client, self.experiment_id)
             for run in [*doubles, *parents[1:]]:
                 self._client.delete_run(run.run_id)
@@ -145,7 +147,7 @@ class Projection:
             **self._common_tags(),
             "sweeper.kind": "sweep",
             "sweeper.spec_hash": self.sweep.spec_hash,
-            "mlflow.note.content": self.sweep.description,
+            NOTE: described(self.sweep.description),
         }
         self._log(parent.run_id, [], tags)
         if self.sweep.spec_text:
@@ -160,7 +162,9 @@ class Projection:
             self.problems[name] = str(down)
 
     def _common_tags(self) -> dict[str, str]:
-        return {"sweeper.sweep": self.sweep.name, **{f"sweeper.{name}": text for name, text in self.sweep.tags.items()}}
+        owner = {"mlflow.user": self.sweep.tags["owner"]} if self.sweep.tags.get("owner") else {}  # "Created by"
+        ours = {f"sweeper.{name}": text for name, text in self.sweep.tags.items()}
+        return {"sweeper.sweep": self.sweep.name, **ours, **owner}
 
     # A trial
 
@@ -267,11 +271,13 @@ def client(address: str) -> MlflowClient:
     return MlflowClient(tracking_uri=address)
 
 
-def experiment_id(address: str, sweep: str) -> str | None:
-    """MLflow's number of a sweep's experiment; None where it has none."""
+def sweep_page(address: str, sweep: str) -> str | None:
+    """Where in MLflow's UI a sweep is; None where MLflow has none of this name."""
     with _outages():
         experiment = client(address).get_experiment_by_name(sweep)
-    return experiment.experiment_id if experiment and experiment.lifecycle_stage == "active" else None
+    if experiment is None or experiment.lifecycle_stage != "active":
+        return None
+    return runs_page(experiment.experiment_id, VIEW in experiment.tags)
 
 
 def is_launched(address: str, sweep: str) -> bool:
@@ -295,6 +301,8 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
                 )
                 for run in parents:
                     mlflow.log_artifact(run.info.run_id, str(page))
+                    note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
+                    mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
     except TrackingDown as down:
         return str(down)
     return ""
@@ -316,13 +324,19 @@ def _outages() -> Iterator[None]:
         raise
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return client.create_experiment(name, artifact_location=artifacts)
-    if experiment.lifecycle_stage != "active":
-        client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
+def _experiment(client: MlflowClient, sweep: SweepFacts, artifacts: str | None) -> str:
+    """Finds or makes the experiment; people see the sweep's description and its trials in it."""
+    experiment = client.get_experiment_by_name(sweep.name)
+    number = experiment.experiment_id if experiment else client.create_experiment(sweep.name, artifacts)
+    if experiment and experiment.lifecycle_stage != "active":
+        client.restore_experiment(number)
+    known = experiment.tags if experiment else {}
+    note = described(sweep.description)
+    if not known.get(NOTE, "").endswith(note):  # a link to its report may come first
+        client.set_experiment_tag(number, NOTE, note)
+    if known.get(VIEW) != (view := trials_view(sweep.varied)):
+        client.set_experiment_tag(number, VIEW, view)
+    return str(number)
 
 
 def _existing(

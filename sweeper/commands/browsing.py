@@ -19,7 +19,7 @@ from urllib.request import urlopen
 from sweeper.commands.hints import storage_flag
 from sweeper.storage import Place, storage_that_answers
 from sweeper.sweep_folder import SweepFolder
-from sweeper.tracking import experiment_id
+from sweeper.tracking import sweep_page
 from sweeper.tracking_address import (
     SERVERS,
     artifacts_of,
@@ -80,11 +80,10 @@ def ui(options: argparse.Namespace) -> int:
 
 def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
     """The page that opens a sweep's runs: MLflow shows another view first otherwise."""
-    number = experiment_id(address, sweep) if sweep else None
-    if sweep and number is None:
+    page = sweep_page(address, sweep) if sweep else "#/experiments"
+    if page is None:
         again = f"sweeper track {sweep}{storage_flag(storage)}"
         raise InvalidInput(f"sweep: {sweep!r} is not tracked in {without_password(address)} ({again} does it)")
-    page = f"#/experiments/{number}/runs?workflowType=machine_learning" if number else "#/experiments"
     return f"Open {base}/{page}"
 
 

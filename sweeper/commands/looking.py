@@ -185,7 +185,9 @@ def projection_of(spec: Spec, file: SweepFile, storage: Place) -> Projection:
     """The MLflow side of a sweep."""
     local = file.tracking.startswith("sqlite:")
     tags = {**sources(), "owner": file.owner}
-    facts = SweepFacts(spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags)
+    facts = SweepFacts(
+        spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields())
+    )
     return Projection(file.tracking, artifacts_of(storage, file.tracking, spec.name) if local else None, facts)
 
 

@@ -72,33 +72,45 @@ class Postgres:
         assert done.returncode == 0, done.stdout.decode()
 
 
-@pytest.fixture
-def make_postgres() -> Iterator:
-    """Makes PostgreSQL servers that end with the test; skips where there is none, or nobody to run it."""
+def postgres_programs() -> Path:
+    """Where they lie. Raises OSError where there are none, or nobody to run them."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs or os.geteuid() != 0:
-        pytest.skip("needs Debian's postgresql, and root to run it as its own user")
+        raise OSError("needs Debian's postgresql, and root to run it as its own user")
     try:
         pwd.getpwnam(OWNER)
     except KeyError:
-        pytest.skip(f"no user {OWNER} runs PostgreSQL here")
-    made: list[Postgres] = []
+        raise OSError(f"no user {OWNER} runs PostgreSQL here") from None
+    return programs[-1]
 
-    def make(address: str, port: int, password: str, prefix: tuple[str, ...] = ()) -> Postgres:
-        folder = Path(tempfile.mkdtemp(prefix="sweeper-postgres-"))  # not below tmp_path, which only root may enter
-        shutil.chown(folder, OWNER, OWNER)
-        server = Postgres(folder, programs[-1], address, port, password)
-        server.prefix = prefix
-        made.append(server)
+
+@contextlib.contextmanager
+def postgres_server(address: str, port: int, password: str, prefix: tuple[str, ...] = ()) -> Iterator[Postgres]:
+    """One that runs inside, and leaves nothing behind. Raises OSError where there is none, or nobody to run it."""
+    programs = postgres_programs()
+    folder = Path(tempfile.mkdtemp(prefix="sweeper-postgres-"))  # not below tmp_path, which only root may enter
+    shutil.chown(folder, OWNER, OWNER)
+    server = Postgres(folder, programs, address, port, password)
+    server.prefix = prefix
+    try:
         server.create()
         server.start()
         server.create_database()
-        return server
-
-    yield make
-    for server in made:
+        yield server
+    finally:
         with contextlib.suppress(OSError):  # it has ended, maybe with the network that it was on
             pid = int((server.data / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGQUIT)
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), 30)
         shutil.rmtree(server.folder)
+
+
+@pytest.fixture
+def make_postgres() -> Iterator:
+    """Makes PostgreSQL servers that end with the test; skips where there is none, or nobody to run it."""
+    try:
+        postgres_programs()
+    except OSError as error:
+        pytest.skip(str(error))
+    with contextlib.ExitStack() as stack:
+        yield lambda *how: stack.enter_context(postgres_server(*how))

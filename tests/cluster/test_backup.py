@@ -1,11 +1,12 @@
 """`make backup` and `make restore`: the scripts as they are, real PostgreSQL; only `docker compose` is stood in for."""
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.cluster.docker_engine import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,12 +22,6 @@ for word; do
 done
 exec "$@"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Stack:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cluster.docker_engine import compose_command
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
@@ -128,17 +130,6 @@ def test_the_image_has_the_pins_all_packages_and_an_ordinary_user():
     assert {name.rstrip("*") for name in packages} <= copied_by_the_dockerfile()
     for volume in ("/storage", "/data", "/artifacts"):  # a new volume takes the owner of the folder in the image
         assert re.search(rf"install --directory --owner=sweeper .*{volume}\b", text)
-
-
-def compose_command() -> list[str]:
-    """Docker Compose, whichever is installed; skips where none is."""
-    if shutil.which("docker"):
-        found = subprocess.run(["docker", "compose", "version"], capture_output=True)
-        if found.returncode == 0:
-            return ["docker", "compose"]
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    pytest.skip("Docker Compose is not installed")
 
 
 def test_docker_compose_takes_the_file(tmp_path):

@@ -1,13 +1,5 @@
 """A real MLflow server that comes late, loses its database, dies in the middle of a sweep and comes back."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-from urllib.error import URLError
-from urllib.request import urlopen
-
 import pytest
 
 from sweeper.local_driver import run_local
@@ -16,53 +8,12 @@ from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
 from sweeper.tracking import Projection, client
 from sweeper.tracking_address import check_reachable
-from tests.sweeper.conftest import a_launch, environment, wait_until
+from tests.cluster.docker_engine import free_port
+from tests.sweeper.conftest import a_launch, wait_until
+from tests.sweeper.mlflow_server import Server
 from trainers.validation import InvalidInput
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]  # as heavy as these
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """MLflow's own, on a free port."""
-
-    process = None
-
-    def __init__(self, database, files):
-        self.port = free_port()
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.database = database
-        self.files = files
-
-    def start(self):
-        where = [
-            "--backend-store-uri",
-            self.database,
-            "--artifacts-destination",
-            str(self.files),
-        ]
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *where]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self.process = subprocess.Popen(command, env=environment() | settings, start_new_session=True, **quiet)
-        wait_until(self.answers, 120)
-
-    def answers(self):
-        try:
-            return urlopen(f"{self.address}/health", timeout=5).read() == b"OK"
-        except (URLError, OSError):
-            return False
-
-    def kill(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture

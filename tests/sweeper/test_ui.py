@@ -53,9 +53,8 @@ def _hear_interruptions():
 
 
 def _check(lines, port):
-    link = re.fullmatch(
-        r"Open (http://127\.0\.0\.1:(\d+))/#/experiments/(\d+)/runs\?workflowType=machine_learning\n", lines[1]
-    )
+    page = r"#/experiments/(\d+)/runs\?workflowType=machine_learning&viewStateShareKey=trials"
+    link = re.fullmatch(rf"Open (http://127\.0\.0\.1:(\d+))/{page}\n", lines[1])
     assert link, lines
     assert int(link[2]) > port
     with urlopen(f"{link[1]}/ajax-api/2.0/mlflow/experiments/get?experiment_id={link[3]}", timeout=30) as answer:

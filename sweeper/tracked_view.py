@@ -1,0 +1,56 @@
+"""How a sweep is first seen in MLflow's UI: a saved view of its trials, best first. Knows no MLflow.
+
+Without one, the UI shows the sweep's own run, its trials folded away, and of what they came to nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import zlib
+from collections.abc import Sequence
+
+KEY = "trials"  # what a link calls the view by
+TAG = f"mlflow.sharedViewState.{KEY}"  # the tag of an experiment that MLflow keeps such a view in
+NAME = "Trials, best first"
+NOTE = "mlflow.note.content"  # the tag whose text the UI shows as a description, in Markdown
+TRIALS = "tags.`sweeper.kind` = 'trial'"
+# What a trial came to, and its price.
+METRICS = ("validation_accuracy", "test_accuracy", "epochs", "train_seconds", "stored_bits_per_weight")
+ALWAYS = ("method",)
+
+
+def trials_view(varied: Sequence[str]) -> str:
+    """The tag's value: columns of the parameters that vary and of what matters, the best validation accuracy first."""
+    parameters = list(dict.fromkeys([*ALWAYS, *varied]))
+    columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in METRICS]
+    state = {
+        "searchFilter": TRIALS,
+        "orderByKey": "metrics.`validation_accuracy`",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
+
+
+def runs_page(experiment_id: str, has_view: bool) -> str:
+    """Where in the UI an experiment's runs are; without workflowType it opens another of its halves."""
+    view = f"&viewStateShareKey={KEY}" if has_view else ""
+    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning{view}"
+
+
+def described(text: str) -> str:
+    """A description as the UI shall show it: its Markdown may hold HTML, which it would load pictures for."""
+    return html.escape(text, quote=False)
+
+
+def report_link(description: str, experiment_id: str, run_id: str) -> str:
+    """A description after a link to the report among a run's artifacts: the UI folds it to its first line."""
+    page = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/report.html"
+    return f"[Report]({page}) {description}".strip()
