@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 
-def build_report(
-    sweeps: Sequence[str], tracking_uri: str, out: Path, missing: Sequence[str] = (), again: Sequence[str] = ()
-) -> Path:
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for by name, where that is more than the names of sweeps."""
+
+    title: str = ""  # of a chain; else the names of the sweeps say it
+    description: str = ""
+    missing: Sequence[str] = ()  # sweeps that belong to it and were not launched; the report says so
+    again: Sequence[str] = ()  # the command that makes this report again
+
+
+def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, asked: Asked | None = None) -> Path:
     """Write the report of these sweeps under `out` and return the path of its report.html.
 
-    missing: sweeps that belong to them and were not launched; the report says so. again: the command that makes this
-    report again, if it is more than the names of the sweeps.
     Raises InvalidInput for a store that is not there, an unknown sweep, or a folder that cannot be written.
     """
     # Here, so that importing this package costs nothing until a report is wanted.
@@ -24,5 +31,5 @@ def build_report(
 
     tracked = read_sweeps(sweeps, tracking_uri)
     readers = partial(read_curves, tracking_uri=tracking_uri), partial(read_texts, tracking_uri=tracking_uri)
-    document, table = compose(tracked, Links.of(tracking_uri), *readers, missing, again)
+    document, table = compose(tracked, Links.of(tracking_uri), *readers, asked or Asked())
     return write(document, table, out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import exp, isnan, log
+from math import copysign, exp, isnan, log
 from typing import Any, Literal
 
 import numpy as np
@@ -18,10 +18,10 @@ from reports.statistics import Difference, holm, paired, welch
 
 SIGNIFICANT = 0.05
 NO_LESS = 0.0025  # 'at least as good' means: not worse by a quarter of a point
-LITTLE = 0.0025  # 'saturates' means: gains less than a quarter of a point
+LITTLE = 0.0025  # 'saturates' means: more options change accuracy by less than a quarter of a point, up or down
 WORKS = 0.01  # sharing 'works' where it costs less than a point, and 'fails' where it costs more
 LEAP = 0.1
-ABOUT = 1.5  # 'about the cost' means: less than one and a half times
+ABOUT = 1.5  # 'about the cost' means: less than one and a half times, and more than two thirds
 
 
 class Verdict(StrEnum):
@@ -47,9 +47,10 @@ class Measure:
     name: str
     values: Callable[[pd.DataFrame], Any]
     text: Callable[[float], str]
+    unit: str = ""
 
 
-ACCURACY = Measure("test accuracy, points", lambda trials: trials["test_accuracy"], formats.points)
+ACCURACY = Measure("test accuracy, points", lambda trials: trials["test_accuracy"], formats.points, " points")
 # Compared as a ratio, hence in logarithms.
 PACE = Measure(
     "seconds per epoch, ratio",
@@ -60,12 +61,16 @@ PACE = Measure(
 
 @dataclass(frozen=True)
 class Claim:
-    """That the first arm of every pair lies above, or below, the second by more than a threshold."""
+    """That the first arm of every pair lies above, or below, the second by more than a threshold.
+
+    Or within it, up or down: that two arms are equivalent is not what is left where no difference was found. It takes
+    an interval that lies between both thresholds (two one-sided tests; Schuirmann, 1987).
+    """
 
     name: str
     statement: str
     pairing: Pairing
-    expected: Literal["above", "below"] = "above"
+    expected: Literal["above", "below", "within"] = "above"
     threshold: float = 0.0
     measure: Measure = ACCURACY
     by_seed: bool = False  # arms of one seed share their random values: paired by seed, not independent
@@ -78,8 +83,8 @@ CLAIMS = (
         pairings.more_options, by_seed=True, needs="slot machines that differ in K, between 2 and 8",
     ),
     Claim(
-        "options-saturate", "Accuracy saturates at 8 to 16 options: more of them gain less than 0.25 points",
-        pairings.beyond_saturation, "below", LITTLE, by_seed=True,
+        "options-saturate", "Accuracy saturates at 8 to 16 options: more of them change it by less than 0.25 points",
+        pairings.beyond_saturation, "within", LITTLE, by_seed=True,
         needs="slot machines with 8 or 16 options, and with more than 16",
     ),
     Claim(
@@ -120,8 +125,9 @@ CLAIMS = (
         needs="shared and unshared values at K = 2 to 4",
     ),
     Claim(
-        "cost-of-learned", "An epoch of a slot machine (GS) takes about as long as of learned weights: under 1.5 times",
-        pairings.machine_against_learned, "below", log(ABOUT), measure=PACE,
+        "cost-of-learned",
+        "An epoch of a slot machine (GS) takes about as long as one of learned weights: × 0.67 to 1.50",
+        pairings.machine_against_learned, "within", log(ABOUT), measure=PACE,
         needs="slot machines and learned weights timed on the same kind of device",
     ),
 )  # fmt: skip
@@ -187,29 +193,60 @@ def conclude(readings: Sequence[Reading], needs: str) -> tuple[Verdict, str]:
     return (Verdict.NOT_ENOUGH_DATA if left else Verdict.SUPPORTED), said
 
 
+def deciding(judgement: Judgement) -> Comparison | None:
+    """The comparison that the verdict hangs on: the surest opposite one, or else the least sure one."""
+    found = judgement.comparisons
+    if not found:
+        return None
+    if judgement.verdict is Verdict.CONTRADICTED:
+        against = [each for each in found if each.reading is Reading.OPPOSITE]
+        return min(against, key=lambda each: each.adjusted_p)
+    return max(found, key=lambda each: 2.0 if isnan(each.adjusted_p) else each.adjusted_p)
+
+
 def effect(judgement: Judgement) -> str:
-    """The measured differences in a few words: one with its interval, or the range of several."""
-    text, found = judgement.claim.measure.text, [each.difference for each in judgement.comparisons]
+    """The measured differences in a few words: one with its interval, or the range of several and the deciding one."""
+    measure, found = judgement.claim.measure, [each.difference for each in judgement.comparisons]
     known = [difference for difference in found if not isnan(difference.mean)]
     if not known:
         return ""
-    what, unit = judgement.claim.measure.name.split(", ")
-    if len(known) > 1:
-        low, high = min(each.mean for each in known), max(each.mean for each in known)
-        return f"Measured differences of {what}: {text(low)} to {text(high)} ({unit})."
-    interval = "" if isnan(known[0].low) else f", 95 % interval {text(known[0].low)} to {text(known[0].high)}"
-    return f"Measured difference of {what}: {text(known[0].mean)} ({unit}{interval})."
+    what = measure.name.split(", ")[0]
+    if len(known) == 1:
+        return f"Measured difference of {what}: {with_interval(known[0], measure)}."
+    low, high = (measure.text(limit(each.mean for each in known)) for limit in (min, max))
+    least = deciding(judgement)
+    assert least is not None
+    which = "Against it most clearly" if judgement.verdict is Verdict.CONTRADICTED else "Least sure"
+    return (
+        f"Measured differences of {what}: {low} to {high}{measure.unit}. {which}: {least.first['arm']} against "
+        f"{least.second['arm']}, {with_interval(least.difference, measure)}."
+    )
+
+
+def with_interval(difference: Difference, measure: Measure) -> str:
+    """'+0.47 points (95 % interval +0.24 to +0.69)'."""
+    mean, low, high = map(measure.text, (difference.mean, difference.low, difference.high))
+    return f"{mean}{measure.unit}" + ("" if isnan(difference.low) else f" (95 % interval {low} to {high})")
 
 
 def _compare(claim: Claim, first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
     common = sorted(first.keys() & second.keys())
-    if claim.by_seed and len(common) > 1:
-        return paired([first[seed] for seed in common], [second[seed] for seed in common], claim.threshold)
-    return welch(list(first.values()), list(second.values()), claim.threshold)
+    by_seed = claim.by_seed and len(common) > 1
+    ours, theirs = (
+        [sample[seed] for seed in common] if by_seed else list(sample.values()) for sample in (first, second)
+    )
+    test = paired if by_seed else welch
+    threshold = claim.threshold
+    if claim.expected == "within":
+        # Of the two one-sided tests the one against the nearer threshold has the larger p value, and decides.
+        threshold = copysign(threshold, test(ours, theirs).mean)
+    return test(ours, theirs, threshold)
 
 
 def _read(claim: Claim, difference: Difference, adjusted_p: float) -> Reading:
     if isnan(adjusted_p) or adjusted_p >= SIGNIFICANT:
         return Reading.OPEN
+    if claim.expected == "within":
+        return Reading.AS_CLAIMED if abs(difference.mean) < claim.threshold else Reading.OPPOSITE
     above = difference.mean > claim.threshold
     return Reading.AS_CLAIMED if above == (claim.expected == "above") else Reading.OPPOSITE

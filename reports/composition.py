@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from math import isnan
-from typing import Any
 
 import pandas as pd
 
-from reports import provenance
-from reports.arms import apart_by_numerics, arms_of, best_by, mark_fronts, once_each, same_problem
-from reports.charts import figures_of, problem_name
+from reports import Asked, provenance
+from reports.arms import apart_by_numerics, arms_of, mark_fronts, once_each
+from reports.charts import figures_of
 from reports.curves import ReadCurves, curves_of
-from reports.document import Block, Document, Figure, Paragraph, Points, Section, distinct
-from reports.evidence import claims_section
-from reports.formats import counted, listed, percent, points
+from reports.document import Block, Document, Figure, Paragraph, Section, distinct
+from reports.evidence import evidence_section, judge_all
+from reports.formats import counted, listed
 from reports.links import Links
 from reports.reference import with_published
 from reports.runs import Sweep, Tracked
 from reports.searched import search_table
 from reports.selection_section import ReadTexts, selection_sections
-from reports.statistics import welch
+from reports.summary import in_short
 from reports.tables import arm_table, budget_table, choice_table, numbers, published_table, trial_table
+
+NOTHING_MORE = Asked()
 
 
 def compose(
-    tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts, missing: Sequence[str] = (),
-    again: Sequence[str] = (),
-) -> tuple[Document, pd.DataFrame]:  # fmt: skip
-    """The whole report, and the arms of all sweeps as one table of numbers. again: the command that makes it again.
+    tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts, asked: Asked = NOTHING_MORE
+) -> tuple[Document, pd.DataFrame]:
+    """The whole report, and the arms of all sweeps as one table of numbers.
 
     Sweeps stand side by side; what compares across sweeps counts a trial that they share once.
     """
@@ -38,24 +36,27 @@ def compose(
     arms = fronts_of_each_sweep(arms_table(tracked.trials, ("sweep", "arm_hash")))
     pooled_trials = once_each(tracked.trials)
     pooled = told_apart(arms_table(pooled_trials, ("arm_hash",)))
+    judged = judge_all(pooled, pooled_trials)
+    published = published_table(pooled, "published")
     sections = [
-        Section(
-            "In short",
-            "in-short",
-            [*provenance.not_launched(missing), *provenance.apart(tracked.trials), *_in_short(pooled, pooled_trials)],
-        ),
-        claims_section(pooled, pooled_trials, links),
+        Section("In short", "in-short", in_short(tracked, pooled, pooled_trials, judged, asked.missing)),
+        *([Section("Ours and published", "ours-and-published", [published])] if published else []),
         *_comparison(pooled),
+        evidence_section(judged, links),
     ]
-    for sweep, anchor in zip(tracked.sweeps, distinct(names), strict=True):
+    for place, (sweep, anchor) in enumerate(zip(tracked.sweeps, distinct(names), strict=True)):
         own = tracked.trials[tracked.trials["sweep"] == sweep.name]
         its_arms = arms[arms["sweep"] == sweep.name].reset_index(drop=True)
         pictures = [*figures_of(its_arms, anchor), *curves_of(its_arms, anchor, read)]
-        sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, len(names) == 1))
+        sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, place))
     sections += selection_sections(pooled, read, read_texts)
-    sections.append(provenance.section(tracked, links, again or ["sweeper", "report", *names, "-o", "DIR"]))
-    title = names[0] if len(names) == 1 else counted(len(names), "sweep")
-    return Document(title, tracked.sweeps[0].description if len(names) == 1 else listed(names), sections), numbers(arms)
+    sections.append(provenance.section(tracked, links, asked.again or ["sweeper", "report", *names, "-o", "DIR"]))
+    title, subtitle = asked.title, asked.description
+    if not title:
+        alone = len(names) == 1
+        title = names[0] if alone else counted(len(names), "sweep")
+        subtitle = tracked.sweeps[0].description if alone else listed(names)
+    return Document(title, subtitle, sections, provenance.as_run(tracked.trials)), numbers(arms)
 
 
 def arms_table(trials: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
@@ -79,9 +80,11 @@ def told_apart(arms: pd.DataFrame) -> pd.DataFrame:
 
 def _sweep(
     sweep: Sweep, anchor: str, trials: pd.DataFrame, arms: pd.DataFrame, pictures: list[Figure], links: Links,
-    alone: bool,
+    place: int,
 ) -> Section:  # fmt: skip
-    blocks: list[Block] = [Paragraph(sweep.description)] if sweep.description and not alone else []
+    blocks: list[Block] = [Paragraph(sweep.description)] if sweep.description else []
+    if run := provenance.as_run(trials):
+        blocks.append(Paragraph(run))
     blocks += provenance.imported(trials)
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
@@ -89,44 +92,15 @@ def _sweep(
     if len(arms):
         if found := search_table(sweep, trials, arms, f"searched-{anchor}"):
             blocks.append(found)
-        blocks.append(arm_table(arms, f"arms-{anchor}", "Accuracy and cost per arm", links))
+        table = arm_table(arms, f"arms-{anchor}", "Accuracy and cost per arm", links)
+        # How to read such a table is said once.
+        blocks.append(replace(table, notes=["Read as the table of the first sweep."]) if place else table)
         blocks += pictures
         blocks.append(trial_table(trials, f"trials-{anchor}", links))
     return Section(f"Sweep {sweep.name}", f"sweep-{anchor}", blocks)
 
 
 def _comparison(arms: pd.DataFrame) -> list[Section]:
-    tables = (published_table(arms, "published"), choice_table(arms, "best-options"), budget_table(arms, "same-epochs"))
+    tables = (choice_table(arms, "best-options"), budget_table(arms, "same-epochs"))
     blocks: list[Block] = [table for table in tables if table]
     return [Section("Comparison", "comparison", blocks)] if blocks else []
-
-
-def _in_short(arms: pd.DataFrame, trials: pd.DataFrame) -> list[Block]:
-    """For every problem: what was chosen by validation, what it scores on test, and where learned weights stand."""
-    lines = []
-    for group in same_problem(arms):
-        chosen = best_by(group, "validation_accuracy")
-        line = f"{problem_name(chosen)}: by validation accuracy the best arm is {_scored(chosen)}."
-        others, learned = group[group["method"] != "learned"], group[group["method"] == "learned"]
-        if len(others) and len(learned):
-            best, baseline = best_by(others, "validation_accuracy"), best_by(learned, "validation_accuracy")
-            gap = _gap(best, baseline, trials)
-            if chosen["arm_hash"] == best["arm_hash"]:
-                line += f" It differs by {gap} from {_scored(baseline)}."
-            else:
-                line += f" The best of the other methods, {_scored(best)}, differs from it by {gap}."
-        lines.append(line)
-    return [Points(lines)] if lines else [Paragraph("No trial has completed yet, so there is nothing to average.")]
-
-
-def _scored(arm: pd.Series[Any]) -> str:
-    """'K=8 GS, with 97.09 ± 0.15 % test accuracy (n = 3, 40 epochs)'."""
-    score = percent(float(arm["test_accuracy"]), float(arm["test_accuracy_half_width"]))
-    return f"{arm['arm']}, with {score} % test accuracy (n = {arm['n']}, {arm['epochs']:g} epochs)"
-
-
-def _gap(arm: pd.Series[Any], learned: pd.Series[Any], trials: pd.DataFrame) -> str:
-    accuracies = trials.set_index("run_id")["test_accuracy"]
-    found = welch(accuracies[list(arm["run_ids"])], accuracies[list(learned["run_ids"])])
-    between = "" if isnan(found.low) else f" (95 % interval {points(found.low)} to {points(found.high)})"
-    return f"{points(found.mean)} points{between}"

@@ -21,6 +21,7 @@ class Cell:
     note: str = ""
     mark: str = ""
     family: str = ""  # shows that family's colour before the text
+    verdict: bool = False  # the text is a verdict, and looks like one
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     data: pd.DataFrame | None = None
     folded: bool = False
+    stacks: bool = False  # on a phone every row is a card of its own: for tables of few columns with long text
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Figure:
     alternative: str
     svg: str
     data: pd.DataFrame
+
+    @property
+    def brief(self) -> str:
+        """The title without the problem that it begins with."""
+        return self.title.partition(": ")[2] or self.title
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,6 @@ class Finding:
     statement: str
     verdict: str
     reason: str
-    test: str
     evidence: Table | None
 
 
@@ -136,6 +142,7 @@ class Document:
     title: str
     subtitle: str
     sections: list[Section]
+    run: str = ""  # what was run, whatever the subtitle says of what was to be
 
     def blocks(self) -> Iterable[Block]:
         """Every block, in reading order; the evidence of a finding counts as a block of its own."""

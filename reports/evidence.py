@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
@@ -9,36 +10,86 @@ import pandas as pd
 
 from reports import formats
 from reports.charts import problem_name
-from reports.claims import CLAIMS, Comparison, Judgement, effect, judge
-from reports.document import Block, Cell, Column, Finding, Paragraph, Section, Table
+from reports.claims import CLAIMS, Comparison, Judgement, Reading, Verdict, deciding, effect, judge
+from reports.document import Block, Cell, Column, Finding, Paragraph, Points, Section, Table
 from reports.links import Links
 from reports.pairings import Arena
 
+SUMMARY_NOTE = (
+    "Difference: of the comparison that the verdict hangs on, with its 95 % interval; the comparisons behind each "
+    "claim, and how they were tested, are under Evidence. A claim that two things are alike counts as supported where "
+    "the interval lies within the margin that it names, never for want of a difference."
+)
 NOTE = (
     "What the paper says, tested on the completed trials of this report. Supported: every comparison shows it after "
     "Holm's correction over the comparisons of the claim, at 5 %. Contradicted: at least one shows the opposite. "
-    "Everything else is not enough data. Arms are compared only with arms that are alike in all else."
+    "Everything else is not enough data. Arms are compared only with arms that are alike in all else; where a method "
+    "has several, its best by validation stands for it. p is two-sided, against the threshold in the claim; where the "
+    "claim is that a difference lies within a margin, against the nearer end of it, which makes it two one-sided tests "
+    "at 2.5 % each. Intervals are not corrected for the number of comparisons. Paired: a t-test of the differences by "
+    "seed, for arms that share what a seed draws (Welch's where fewer than two seeds are in common)."
 )
-PAIRED_NOTE = (
-    "Paired t-test by seed (Welch's where fewer than two seeds are in common); p is two-sided, against the threshold "
-    "in the claim, Holm-corrected. Intervals are not corrected."
-)
-WELCH_NOTE = (
-    "Welch's t-test; p is two-sided, against the threshold in the claim, Holm-corrected. Intervals are not corrected."
-)
+SURE = {Verdict.SUPPORTED: 0, Verdict.CONTRADICTED: 1, Verdict.NOT_ENOUGH_DATA: 2}
 
 
-def claims_section(arms: pd.DataFrame, trials: pd.DataFrame, links: Links) -> Section:
-    """Each claim with its verdict; those that nothing was run for come last."""
+def judge_all(arms: pd.DataFrame, trials: pd.DataFrame) -> list[Judgement]:
+    """Every claim of the paper, judged, in the order of CLAIMS."""
     arena = Arena(arms)
-    judged = [judge(claim, arena, trials) for claim in CLAIMS]
+    return [judge(claim, arena, trials) for claim in CLAIMS]
+
+
+def claims_table(judged: Sequence[Judgement]) -> Table | None:
+    """A row per claim that something was run for, the decided ones first."""
+    tested = sorted((each for each in judged if each.comparisons), key=lambda each: SURE[each.verdict])
+    if not tested:
+        return None
+    columns = [
+        Column("Verdict", numeric=False), Column("Claim", numeric=False, wraps=True), Column("Shown by"),
+        Column("Difference"), Column("95 % interval"), Column("Of", numeric=False, wraps=True),
+    ]  # fmt: skip
+    return Table(
+        "claims", "What the paper claims, and what these runs say", columns, list(map(_summary, tested)),
+        [SUMMARY_NOTE], pd.DataFrame([_summary_numbers(judgement) for judgement in judged]), stacks=True,
+    )  # fmt: skip
+
+
+def _summary(judgement: Judgement) -> list[Cell]:
+    least, text = deciding(judgement), judgement.claim.measure.text
+    assert least is not None
+    found, shown = judgement.comparisons, sum(each.reading is Reading.AS_CLAIMED for each in judgement.comparisons)
+    difference = least.difference
+    between = formats.MISSING if isnan(difference.low) else f"{text(difference.low)} to {text(difference.high)}"
+    return [
+        Cell(judgement.verdict, verdict=True),
+        Cell(judgement.claim.statement, href=f"#claim-{judgement.claim.name}"),
+        Cell(f"{shown} of {len(found)}", shown / len(found)),
+        Cell(text(difference.mean) + judgement.claim.measure.unit), Cell(between),
+        Cell(f"{least.first['arm']} against {least.second['arm']}, {problem_name(least.first)}"),
+    ]  # fmt: skip
+
+
+def _summary_numbers(judgement: Judgement) -> dict[str, Any]:
+    least = deciding(judgement)
+    found: dict[str, Any] = {
+        "claim": judgement.claim.name, "statement": judgement.claim.statement, "verdict": str(judgement.verdict),
+        "comparisons": len(judgement.comparisons),
+        "as_claimed": sum(each.reading is Reading.AS_CLAIMED for each in judgement.comparisons),
+        "opposite": sum(each.reading is Reading.OPPOSITE for each in judgement.comparisons),
+    }  # fmt: skip
+    return found | (_numbers(least, judgement.claim.measure.name) if least else {})
+
+
+def evidence_section(judged: Sequence[Judgement], links: Links) -> Section:
+    """The comparisons behind every verdict; claims that nothing was run for come last, in a list."""
     blocks: list[Block] = [Paragraph(NOTE)]
-    for judgement in sorted(judged, key=lambda judgement: not judgement.comparisons):
+    for judgement in sorted((each for each in judged if each.comparisons), key=lambda each: SURE[each.verdict]):
         claim, table = judgement.claim, evidence_table(judgement, links)
         reason = f"{judgement.reason} {effect(judgement)}".strip()
-        test = PAIRED_NOTE if claim.by_seed else WELCH_NOTE
-        blocks.append(Finding(claim.name, claim.statement, judgement.verdict, reason, test, table))
-    return Section("Claims", "claims", blocks)
+        blocks.append(Finding(claim.name, claim.statement, judgement.verdict, reason, table))
+    if untested := [each for each in judged if not each.comparisons]:
+        blocks.append(Paragraph("Nothing was run that these claims could be tested on:"))
+        blocks.append(Points([f"{each.claim.statement}. This needs {each.claim.needs}." for each in untested]))
+    return Section("Evidence", "evidence", blocks)
 
 
 def evidence_table(judgement: Judgement, links: Links) -> Table | None:

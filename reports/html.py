@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from reports.document import Block, Document
 from reports.svg import variables
 
+FIGURES_SHOWN = 2  # of neighbours; the others unfold
 VERDICT_MARKS = {"supported": "✓", "contradicted": "✗", "not enough data": "?"}
 
 
@@ -31,6 +32,7 @@ def html(document: Document) -> str:
         policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'",
         grouped=_grouped,
         marks=VERDICT_MARKS,
+        shown=FIGURES_SHOWN,
     )  # fmt: skip
 
 

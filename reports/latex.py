@@ -17,11 +17,13 @@ PREAMBLE = r"""% Needs booktabs, longtable, caption, graphicx. Run LaTeX twice: 
 \usepackage[landscape,margin=15mm]{geometry}
 \usepackage{booktabs}
 \usepackage{longtable}
+\usepackage{array}
 \usepackage{caption}
 \usepackage{graphicx}
 \setlength{\tabcolsep}{4pt}
 \setlength{\parindent}{0pt}
 """
+PARAGRAPH = r">{\raggedright\arraybackslash}p{70mm}"
 KEPT_TOGETHER = r"\par\medskip\noindent\begin{minipage}{\linewidth}\centering\footnotesize"
 # What is wider than the page is made smaller.
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
@@ -41,6 +43,8 @@ def latex(document: Document) -> str:
     lines = [PREAMBLE + r"\begin{document}", rf"\section*{{{escape(document.title)}}}"]
     if document.subtitle:
         lines += [escape(document.subtitle), ""]
+    if document.run:
+        lines += [escape(document.run), ""]
     for section in document.sections:
         lines += _section(section, "section")
     return "\n".join([*lines, r"\end{document}", ""])
@@ -76,7 +80,7 @@ def _block(block: Block) -> list[str]:
             return _itemized([f"{name}: {value}" for name, value in block.pairs])
         case Finding():
             title = rf"\paragraph{{{escape(block.statement)}}} \emph{{{escape(block.verdict)}}}. {escape(block.reason)}"
-            return [title, *(_table(block.evidence) if block.evidence else []), escape(block.test), ""]
+            return [title, *(_table(block.evidence) if block.evidence else []), ""]
         case Table():
             return _table(block)
         case _:
@@ -92,7 +96,7 @@ def _itemized(lines: list[str]) -> list[str]:
 def _table(table: Table) -> list[str]:
     if table.folded or len(table.rows) > MOST_ROWS or not table.rows:
         return []
-    layout = "".join("r" if column.numeric else "l" for column in table.columns)
+    layout = "".join("r" if column.numeric else PARAGRAPH if column.wraps else "l" for column in table.columns)
     head = " & ".join(map(_head, table.columns)) + r" \\"
     body = [" & ".join(map(_cell, row)) + r" \\" for row in table.rows]
     notes = [rf"{{\footnotesize {escape(note)}\par}}" for note in table.notes]

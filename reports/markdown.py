@@ -28,6 +28,8 @@ def markdown(document: Document) -> str:
     lines = [f"# {escape(document.title)}", ""]
     if document.subtitle:
         lines += [escape(document.subtitle), ""]
+    if document.run:
+        lines += [escape(document.run), ""]
     for section in document.sections:
         lines += _section(section, "##")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
@@ -64,7 +66,7 @@ def _block(block: Block) -> list[str]:
             picture = f"![{escape(block.alternative)}](figures/{block.name}.svg)"
             return [f"**{escape(block.title)}**", "", picture, "", escape(block.caption)]
         case Finding():
-            evidence = ["", *_table(block.evidence), "", escape(block.test)] if block.evidence else []
+            evidence = ["", *_table(block.evidence)] if block.evidence else []
             title = f"**{block.verdict.capitalize()}: {escape(block.statement)}**"
             return [title, "", escape(block.reason), *evidence]
         case Table():

@@ -39,6 +39,10 @@ class Arena:
     def is_slot_machine(self) -> Condition:
         return np.asarray(self.of["method"] == "slot_machine")
 
+    def is_unshared(self) -> Condition:
+        """Slot machines whose values are their own: what the paper says of K it says of these."""
+        return np.asarray(self.is_slot_machine() & (self.of["sharing"] == "none"))
+
     def is_finetuned(self) -> Condition:
         return np.asarray((self.of["slot_epochs"] > 0) & (self.of["finetune_epochs"] > 0))
 
@@ -63,7 +67,7 @@ class Arena:
 def more_options(arena: Arena) -> Pairs:
     """The most options up to 8 against the fewest from 2 on."""
     options = arena.of["options"]
-    for group in arena.groups(arena.is_slot_machine() & (options >= 2) & (options <= SOME), {"options"}):
+    for group in arena.groups(arena.is_unshared() & (options >= 2) & (options <= SOME), {"options"}):
         line = arena.sorted(group, "options")
         if options[line[-1]] > options[line[0]]:
             yield int(line[-1]), int(line[0])
@@ -72,7 +76,7 @@ def more_options(arena: Arena) -> Pairs:
 def beyond_saturation(arena: Arena) -> Pairs:
     """Each number of options above 16 against the better one, by validation, of those from 8 to 16."""
     options = arena.of["options"]
-    for group in arena.groups(arena.is_slot_machine() & (options >= SOME), {"options"}):
+    for group in arena.groups(arena.is_unshared() & (options >= SOME), {"options"}):
         saturated = group[options[group] <= MANY]
         for more in group[options[group] > MANY] if len(saturated) else ():
             yield int(more), arena.best(saturated)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports.arms import APART, rows
+from reports.charts import problem_name
 from reports.document import Block, Cell, Code, Column, Facts, Notice, Paragraph, Section, Table, slug
 from reports.formats import MISSING, counted, listed, number, seconds
 from reports.links import Links
@@ -64,10 +65,39 @@ def imported(trials: pd.DataFrame) -> list[Paragraph]:
     return [Paragraph(f"Imported: {counted(len(own), 'trial')} of these were trained elsewhere, on {devices}.")]
 
 
-def not_launched(names: Sequence[str]) -> list[Notice]:
-    """What a reader must know of sweeps that belong to the report and are not in it."""
-    lines = [*names, "The same report after they are launched has them."]
-    return [Notice(f"{counted(len(names), 'sweep')} not launched", lines)] if names else []
+def partial(tracked: Tracked, not_launched: Sequence[str]) -> list[Notice]:
+    """What a reader must know before the first number: which sweeps are not there, and which are not whole."""
+    lines = []
+    for sweep in tracked.sweeps:
+        found = counts(sweep, tracked.trials[tracked.trials["sweep"] == sweep.name])
+        done, total = found.get(COMPLETED, 0), sum(found.values())
+        if done < total:
+            others = [f"{n:,} {status_word(status)}" for status, n in found.items() if status != COMPLETED]
+            lines.append(f"{sweep.name}: {done:,} of {counted(total, 'trial')} completed ({', '.join(others)}).")
+    if not_launched:
+        lines.append(f"{counted(len(not_launched), 'sweep')} not launched: {', '.join(not_launched)}.")
+    return [Notice("Partial: what follows rests on completed trials only", lines)] if lines else []
+
+
+def as_run(trials: pd.DataFrame) -> str:
+    """What was run, in one line, from the trials themselves: a spec may have been launched with other settings."""
+    done = trials[trials["status"] == COMPLETED]
+    if done.empty:
+        return ""
+    budgets = (done["slot_epochs"].fillna(0) + done["finetune_epochs"].fillna(0)).astype(int)
+    problems = sorted({problem_name(arm) for arm in done[["network", "dataset"]].drop_duplicates().to_dict("records")})
+    parts = [
+        listed(problems), f"preset {listed(sorted(set(done['preset'].dropna())))}",
+        f"{_span(budgets)} epochs", f"seeds {_span(done['seed'])}", f"{counted(len(done), 'completed trial')}",
+        f"on {listed(sorted(set(done['device']) - {''}) or ['hardware that is not named'])}",
+    ]  # fmt: skip
+    return f"As run: {'; '.join(parts)}."
+
+
+def _span(values: pd.Series[Any]) -> str:
+    """'25', '0 and 1', '0 to 3'."""
+    known = sorted({int(value) for value in values.dropna()})
+    return listed(list(map(str, known))) if len(known) < 3 else f"{known[0]} to {known[-1]}"
 
 
 def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts:

@@ -10,6 +10,7 @@ import pandas as pd
 from search_spaces.published import Published, published_for
 
 COLUMNS = ("published", "published_kind", "published_source", "published_spread")
+UNSAID = "augmentation not stated"
 UNPUBLISHED = (float("nan"), "", "", "")
 
 
@@ -26,7 +27,11 @@ def best_published(arm: Mapping[Any, Any]) -> tuple[float, str, str, str]:
 
 def _for_arm(arm: Mapping[Any, Any]) -> tuple[float, str, str, str]:
     rows = _published(arm) if _is_comparable(arm) else []
-    return (rows[0].accuracy, rows[0].kind, rows[0].source, rows[0].spread) if rows else UNPUBLISHED
+    if not rows:
+        return UNPUBLISHED
+    nearest = rows[0]
+    source = f"{nearest.source}; {UNSAID}" if nearest.setting.startswith(UNSAID) else nearest.source
+    return nearest.accuracy, nearest.kind, source, nearest.spread
 
 
 def _published(arm: Mapping[Any, Any]) -> list[Published]:

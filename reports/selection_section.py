@@ -21,6 +21,7 @@ from reports.statistics import estimate, interval_half_width, paired
 ReadTexts = Callable[[Sequence[str], str], Mapping[str, str]]  # runs, artifact -> its text by run, where it is there
 ARTIFACT = "selection.json"
 MOST_SEEDS = 10  # of an arm
+MOST_HEARD = 8  # values in a picture's alternative
 LAYERS_DRAWN = 5  # in one picture, evenly spaced over the network
 QUARTERS = ("smallest", "second", "third", "largest")
 INTRODUCTION = (
@@ -300,13 +301,20 @@ def _figure(
     drawn: pd.DataFrame, name: str, title: str, x_label: str, y_label: str, chance: float, caption: str
 ) -> Figure:
     ends = drawn[~drawn["first"]]
-    said = [
-        f"{series}: {', '.join(percent(value) for value in group['value'])} %"
-        for series, group in ends.groupby("series", sort=False)
-    ]
+    said = [f"{series}: {_heard(group['value'])} %" for series, group in ends.groupby("series", sort=False)]
     words = Words(name, title, f"In the last epoch, from left to right: {'; '.join(said)}.")
     svg = figures.shares_over(drawn, x_label, y_label, chance, words)
     return Figure(name, title, caption, words.description, svg, drawn)
+
+
+def _heard(values: pd.Series[float]) -> str:
+    """What is listened to, not looked at: of many values the ends and how little is left between them."""
+    told = [percent(value) for value in values]
+    if len(told) <= MOST_HEARD:
+        return ", ".join(told)
+    inner = values.iloc[2:-2]
+    between = f"{percent(inner.min())} to {percent(inner.max())}"
+    return f"{', '.join(told[:2])}, then {between}, at the end {', '.join(told[-2:])}"
 
 
 def _by_layer(layers: pd.DataFrame, arms: pd.DataFrame) -> Iterator[tuple[pd.Series[Any], str, pd.DataFrame]]:

@@ -22,3 +22,7 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
     body.append(...rows.map(([, row]) => row));
   });
 }
+// What is folded is printed, too.
+window.addEventListener("beforeprint", () => {
+  for (const each of document.querySelectorAll("details")) each.open = true;
+});

@@ -54,9 +54,9 @@ def _ui(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from reports import build_report
+    from reports import Asked, build_report
     from sweeper.commands.browsing import tracking_of
-    from sweeper.commands.chaining import sweeps_of
+    from sweeper.commands.chaining import called, sweeps_of
     from sweeper.tracking import log_report
     from sweeper.tracking_address import without_password
 
@@ -65,7 +65,8 @@ def _report(options: argparse.Namespace) -> int:
     tracking = tracking_of(options, sweeps)
     places = ["--tracking", without_password(options.tracking)] if options.tracking else ["--storage", options.storage]
     again = ["sweeper", "report", *options.sweeps, *places, "-o", "DIR"]
-    page = build_report(sweeps, tracking, Path(options.out), missing, again)
+    asked = Asked(*called(storage, options.sweeps), missing, again)
+    page = build_report(sweeps, tracking, Path(options.out), asked)
     print(f"The report: {page}")
     if problem := log_report(tracking, sweeps, page):
         print(

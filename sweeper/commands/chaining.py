@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,13 @@ def sweeps_of(storage: Place, names: Iterable[str]) -> tuple[list[str], list[str
         found += there
         missing += [sweep for sweep in chain.sweep_names() if sweep not in launched]
     return list(dict.fromkeys(found)), list(dict.fromkeys(missing))
+
+
+def called(storage: Place, names: Sequence[str]) -> tuple[str, str]:
+    """Name and description of the chain, where one chain and nothing else is named; else nothing."""
+    if len(names) != 1 or names[0] in SweepFolder.names(storage) or not (chain := _chain(names[0])):
+        return "", ""
+    return chain.name, chain.description
 
 
 def _chain(name: str) -> Chain | None:

@@ -131,6 +131,46 @@ def test_no_difference_is_open_and_neither_supported_nor_contradicted():
     assert judgement.reason == "0 of 1 comparison show it; 1 is undecided with these seeds."
 
 
+def test_the_want_of_a_difference_is_no_evidence_that_more_options_gain_nothing():
+    """The means are alike to the digit; four seeds that scatter by a point say nothing of a quarter of a point."""
+    scattered = [0.010, -0.010, 0.006, -0.006]
+    judgement = judged("options-saturate", [*slot(0.97, 8), *slot(0.97, 64, noise=scattered)])
+    assert judgement.verdict is Verdict.NOT_ENOUGH_DATA
+    (comparison,) = judgement.comparisons
+    assert abs(comparison.difference.mean) < 0.0002
+
+
+def test_a_loss_beyond_the_margin_is_no_saturation_either():
+    assert judged("options-saturate", [*slot(0.97, 8), *slot(0.95, 64)]).verdict is Verdict.CONTRADICTED
+    quick = [record | {"train_seconds": 0.5 + 0.001 * record["seed"]} for record in slot(0.97, 8)]
+    assert judged("cost-of-learned", [*quick, *learned(0.97)]).verdict is Verdict.CONTRADICTED
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_two_arms_are_alike_exactly_where_the_interval_lies_within_the_margin(number):
+    random = np.random.default_rng(number)
+    spread, margin = random.choice([0.0005, 0.001, 0.002]), 0.0025
+    records = [*slot(0.97, 8), *slot(0.97 + random.normal(0, 0.002), 64, noise=random.normal(0, spread, 4))]
+    (comparison,) = judged("options-saturate", records).comparisons
+    found, many = comparison.difference, np.array([r["test_accuracy"] for r in records if r["options"] == 64])
+    by_seed = many - [r["test_accuracy"] for r in records if r["options"] == 8]
+    one_sided = [
+        stats.ttest_1samp(by_seed, -margin, alternative="greater").pvalue,
+        stats.ttest_1samp(by_seed, margin, alternative="less").pvalue,
+    ]
+    alike = comparison.reading is Reading.AS_CLAIMED
+    assert alike == (-margin < found.low and found.high < margin) == (max(one_sided) < 0.025)
+    assert (comparison.reading is Reading.OPPOSITE) == (found.low > margin or found.high < -margin)
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_values_without_any_spread_decide_nothing(name):
+    flat = [record | {"test_accuracy": 0.9, "train_seconds": 2.0} for record in TRUTHS[name][0]]
+    judgement = judged(name, flat)
+    assert judgement.verdict is Verdict.NOT_ENOUGH_DATA
+    assert {comparison.reading for comparison in judgement.comparisons} == {Reading.OPEN}
+
+
 def test_the_numbers_are_those_of_a_paired_test_by_seed():
     records = [*slot(0.95, 2), *slot(0.951, 8)]
     (comparison,) = judged("options-grow", records).comparisons
@@ -177,10 +217,11 @@ def test_one_opposite_among_many_contradicts_a_claim_about_every_k():
 def test_the_effect_is_told_with_its_interval_or_its_range():
     one = effect(judged("options-grow", TRUTHS["options-grow"][0]))
     number = r"[+−]\d\.\d\d"
-    pattern = rf"Measured difference of test accuracy: {number} \(points, 95 % interval {number} to {number}\)\."
+    pattern = rf"Measured difference of test accuracy: {number} points \(95 % interval {number} to {number}\)\."
     assert re.fullmatch(pattern, one)
     several = effect(judged("sharing-works", TRUTHS["sharing-works"][0]))
-    assert re.fullmatch(rf"Measured differences of test accuracy: {number} to {number} \(points\)\.", several)
+    least = rf"Least sure: .* against .*, {number} points \(95 % interval {number} to {number}\)\."
+    assert re.fullmatch(rf"Measured differences of test accuracy: {number} to {number} points\. {least}", several)
     ratio = effect(judged("cost-of-learned", TRUTHS["cost-of-learned"][0]))
     assert ratio.startswith("Measured difference of seconds per epoch: × 1."), ratio
 

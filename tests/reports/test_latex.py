@@ -21,7 +21,7 @@ def everything(length=2):
     table = Table("arms", EVERYTHING, columns, rows, [EVERYTHING])
     blocks = [
         Paragraph(EVERYTHING), Points(["[a] " + EVERYTHING]), Notice(EVERYTHING, [EVERYTHING]), table,
-        Facts([(EVERYTHING, EVERYTHING)]), Finding("f", EVERYTHING, "supported", EVERYTHING, EVERYTHING, table),
+        Facts([(EVERYTHING, EVERYTHING)]), Finding("f", EVERYTHING, "supported", EVERYTHING, table),
         Points([]),
     ]  # fmt: skip
     return Document(EVERYTHING, EVERYTHING, [Section(EVERYTHING, "s", blocks, [Section(EVERYTHING, "t", blocks)])])

@@ -79,14 +79,30 @@ def test_a_published_value_says_how_it_was_come_by_and_the_difference_is_ours_le
     records = [mnist({**SLOT, "options": 2, "seed": s}, test_accuracy=0.98) for s in range(2)]
     records += [mnist({"method": "supermask", "seed": s}, test_accuracy=0.97) for s in range(2)]
     table = published_table(arms(records), "published")
-    shown = {row[0].text: row for row in table.rows}
     columns = {title: place for place, title in enumerate(titles(table))}
-    machine, mask = shown["K=2 GS"], shown["supermask"]
+    shown = {row[columns["Method"]].text: row for row in table.rows}
+    machine, mask = shown["slot machine, GS"], shown["supermask"]
+    assert (machine[columns["Network"]].text, machine[columns["K"]].text) == ("Lenet on MNIST", "2")
     assert (machine[columns["Published"]].text, machine[columns["Published"]].mark) == ("97.14", "figure")
     assert machine[columns["Difference"]].text == "+0.86"
-    assert (mask[columns["Published"]].text, mask[columns["Published"]].mark) == ("98.00", "")
+    assert (mask[columns["Published"]].text, mask[columns["Published"]].mark) == ("98.00", "quoted")
     assert mask[columns["Difference"]].text == "−1.00"
     assert any(note.startswith("[1] Aladago & Torresani 2021: figure") for note in table.notes)
+    data = table.data.set_index("method")
+    assert data.loc["slot_machine", "difference"] == pytest.approx(0.0086)
+    assert data.loc["slot_machine", "published_kind"] == "figure-read"
+
+
+def test_of_a_method_that_nothing_was_published_for_the_best_by_validation_stands_beside_the_others():
+    records = [mnist({**SLOT, "options": 2})]
+    for keep, validation, test in [(0.3, 0.97, 0.95), (0.7, 0.96, 0.99)]:
+        given = {"method": "edge_popup", "keep_fraction": keep}
+        records.append(mnist(given, validation_accuracy=validation, test_accuracy=test))
+    table = published_table(arms(records), "published")
+    columns = {title: place for place, title in enumerate(titles(table))}
+    (popup,) = [row for row in table.rows if "edge-popup" in row[columns["Method"]].text]
+    assert popup[columns["Ours"]].text == "95.00"
+    assert [popup[columns[title]].text for title in ("K", "Published", "Difference", "Source")] == ["–"] * 4
 
 
 @pytest.mark.parametrize(
@@ -112,6 +128,18 @@ def test_augmented_and_plain_training_are_not_mixed():
     )
     assert augmented == pytest.approx(0.7808)
     assert math.isnan(plain)
+
+
+def test_learned_weights_find_the_baseline_of_their_own_augmentation_and_are_told_where_nobody_says():
+    given = {"network": "conv2", "dataset": "cifar10", "preset": "icml"}
+    learned = {**given, "method": "learned"}
+    augmented, plain, popup = (
+        with_published(arms_of(trials_frame([trial(each)]))).iloc[0]
+        for each in (learned, {**learned, "augmentation": "none"}, {**given, "method": "edge_popup"})
+    )
+    assert (augmented["published"], plain["published"]) == pytest.approx((0.7929, 0.71))
+    assert "not stated" not in augmented["published_source"] + plain["published_source"]
+    assert popup["published_source"].endswith("; augmentation not stated")
 
 
 def test_arms_with_the_same_total_of_epochs_stand_side_by_side_chosen_by_validation():

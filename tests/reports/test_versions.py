@@ -2,6 +2,7 @@
 
 import pytest
 
+from reports import Asked
 from reports.arms import apart_by_numerics, arms_of, once_each
 from reports.composition import compose
 from reports.links import Links
@@ -64,9 +65,12 @@ def test_the_command_that_makes_the_report_again_is_in_it_as_it_was_given():
     sweep = Sweep("digits_sweep", "1", "p", "", "", "", {}, {})
     nothing = frame([])[["run_id"]].assign(epoch=[], value=[])
     again = ["sweeper", "report", "reproduce_mnist", "--storage", "my results", "-o", "DIR"]
+    asked = Asked("reproduce_mnist", "What a chain says of itself.", ["selection"], again)
     tracked = Tracked((sweep,), frame(seeds(("1",))))
-    document, _ = compose(tracked, LINKS, lambda runs, metric: nothing, lambda runs, path: {}, ["selection"], again)
+    document, _ = compose(tracked, LINKS, lambda runs, metric: nothing, lambda runs, path: {}, asked)
+    assert (document.title, document.subtitle) == ("reproduce_mnist", "What a chain says of itself.")
     codes = [block.text for block in document.blocks() if block.kind == "code"]
     assert codes[0] == "sweeper report reproduce_mnist --storage 'my results' -o DIR"
     (notice,) = [block for block in document.blocks() if block.kind == "notice"]
-    assert (notice.title, notice.lines[0]) == ("1 sweep not launched", "selection")
+    assert notice.title.startswith("Partial")
+    assert notice.lines == ["1 sweep not launched: selection."]

@@ -43,8 +43,8 @@ def test_a_spread_holds_its_accuracy():
         (("vgg19", "cifar10", "slot_machine", 8, "greedy", "none"), 0.91, "text"),
         (("conv4", "cifar10", "slot_machine", 1), 0.11, "figure-read"),
         (("lenet", "mnist", "learned"), 0.9794, "figure-read"),
-        (("conv4", "cifar10", "edge_popup"), 0.858, "table"),
-        (("conv2", "cifar10", "supermask"), 0.66, "table"),
+        (("conv4", "cifar10", "edge_popup"), 0.858, "secondary"),
+        (("conv2", "cifar10", "supermask"), 0.66, "secondary"),
         (("resnet34", "image_folder", "learned"), 0.733, "table"),
     ],
 )
