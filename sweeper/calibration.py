@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -26,8 +27,8 @@ from trainers.training import TrainingRun
 
 CALIBRATION_SECONDS = 60.0  # for all of a sweep
 LONGEST_SECONDS = 1.0  # for the timed batches of one work
-WARM_UP_BATCHES, FEWEST_BATCHES = 2, 3
-EVALUATED_IMAGES = 1000
+FIRST_BATCHES = 2  # to warm up, and to see how many more there is time for
+EVALUATED_IMAGES = 1000  # at most
 MADE_UP_IMAGES = 4096
 
 
@@ -37,20 +38,26 @@ def calibrate(
     data_dir: Path | None,
     seconds: float = CALIBRATION_SECONDS,
     tell: Callable[[str], None] = lambda line: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[Sample]:
-    """Times every work of the sweep that no stored epoch tells of; ends after about so many seconds."""
+    """Times every work of the sweep that no stored epoch tells of.
+
+    Each has its share of the seconds. What its first batches take beyond that is missing to the others: once begun they
+    are not broken off, and nothing is begun after the last second.
+    """
     works: dict[Work, tuple[Recipe, Phase]] = {}
     for stage in forest.stages.values():
         epoch = estimates.epoch(stage.recipe, stage.phase)
         if epoch is None or epoch.source is not Source.MEASURED:
             works.setdefault(Work.of(stage.recipe, stage.phase), (stage.recipe, stage.phase))
     order = sorted(works.items(), key=lambda item: _data_key(item[1][0]))  # so that data are loaded once
-    end = time.monotonic() + seconds
+    end = clock() + seconds
     data: dict[str, DataSplits | None] = {}  # those used last
     samples: list[Sample] = []
     torch.set_num_threads(estimates.machine.threads)
     for number, (work, (recipe, phase)) in enumerate(order):
-        left = end - time.monotonic()
+        began = clock()
+        left = end - began
         if left <= 0:
             tell(f"{len(order) - number} of {len(order)} kinds of epochs are left out: {seconds:g} s are over")
             break
@@ -59,25 +66,35 @@ def calibrate(
             data = {key: _data(recipe, data_dir, estimates.machine.kind)}
         if (splits := data[key]) is not None:
             run = TrainingRun(recipe, splits, estimates.machine.kind)
-            budget = min(LONGEST_SECONDS, left / (len(order) - number))
-            samples.append(_timed(run, phase, work, estimates, budget))
+            share = left / (len(order) - number)
+            samples.append(_timed(run, phase, work, estimates, partial(_until, began + share, clock)))
+            if (took := clock() - began) > share:
+                what = f"{recipe.network} on {recipe.dataset}, {recipe.method}"
+                tell(f"{what}: the first {FIRST_BATCHES} batches alone took {took:.1f} s, more than their share")
     return samples
 
 
-def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, budget: float) -> Sample:
-    """An epoch of a few batches and some evaluation, made into a whole one."""
+def _until(moment: float, clock: Callable[[], float]) -> float:
+    return moment - clock()
+
+
+def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, left: Callable[[], float]) -> Sample:
+    """An epoch of a few batches and some evaluation, made into a whole one. `left`: the seconds that it still has."""
     recipe, whole, batch = run.recipe, run.data, run.recipe.batch_size
     examples = _train_examples(recipe, whole)
     if run.phase != phase:
         run.turn_to(phase)
-    run.data = _excerpt(whole, WARM_UP_BATCHES * batch)
-    warm_up = run.train_epoch()
+    run.data = _excerpt(whole, FIRST_BATCHES * batch, batch)
+    record = run.train_epoch()
     costs = run.costs()
     splits = (run.data.train, run.data.validation, run.data.test)
     excerpt_bytes = sum(split.images.nbytes + split.labels.nbytes for split in splits if isinstance(split, Split))
-    batches = max(FEWEST_BATCHES, int(budget * WARM_UP_BATCHES / warm_up.train_seconds))
-    run.data = _excerpt(whole, min(batches * batch, examples))
-    record = run.train_epoch()
+    each = min(LONGEST_SECONDS, left() / 2)  # for training, and for evaluation
+    batches = int(each * FIRST_BATCHES / record.train_seconds)
+    images = int(each * len(run.data.validation) / record.evaluation_seconds)
+    if batches > 0 and images > 0:  # or the first batches must do
+        run.data = _excerpt(whole, min(batches * batch, examples), min(images, EVALUATED_IMAGES))
+        record = run.train_epoch()
     training = record.train_seconds / ceil(len(run.data.train) / batch) * ceil(examples / batch)
     evaluation = record.evaluation_seconds / len(run.data.validation) * recipe.validation_examples
     machine = estimates.machine
@@ -117,9 +134,9 @@ def _train_examples(recipe: Recipe, data: DataSplits) -> int:
     return examples - recipe.validation_examples
 
 
-def _excerpt(data: DataSplits, examples: int) -> DataSplits:
+def _excerpt(data: DataSplits, examples: int, evaluated: int) -> DataSplits:
     """The first training images, and the first of those that an epoch is evaluated on."""
-    return replace(data, train=_first(data.train, examples), validation=_first(data.validation, EVALUATED_IMAGES))
+    return replace(data, train=_first(data.train, examples), validation=_first(data.validation, evaluated))
 
 
 def _first(split: Split | StreamedSplit, examples: int) -> Split | StreamedSplit:
