@@ -192,7 +192,7 @@ def test_a_sweep_on_a_cluster_outlives_whatever_fails_and_is_tracked_as_it_was(l
     wait_until(lambda: len(lab.records()) > before, 120)
 
     code, out, error = lab.sweeper("stop", "faults")
-    assert code == 0 and "faults is stopped; launching it again goes on." in out, out + error
+    assert code == 0 and "to go on: sweeper resume faults " in out and " --cluster http://" in out, out + error
     assert "faults: stopped on " in lab.sweeper("status", "faults")[1]
     left = lab.look().schedule.epochs_left()
     assert left > 0, "it was over before it could be stopped: make it longer"
