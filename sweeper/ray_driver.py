@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0
 LAST_CHANCE_SECONDS = 1.0
 LOW_ON_MEMORY = "running low on memory"  # what Ray says when it kills a worker to save the rest
-STOPPING_SECONDS = 60.0  # for Tune to come to its end, once no epoch runs any more
+STOPPING_SECONDS = 30.0  # for Tune to come to its end, once no epoch runs; after 60 Ray ends this process itself
 
 
 def run_on_ray(

@@ -113,6 +113,7 @@ class RunningLaunch:
         if sys.stdout.isatty():
             print(SHOW_CURSOR)
         code = self._end(why)
+        self.run.let_go()  # as others would find anyway, once this process is gone
         sys.stdout.flush()
         os._exit(code)
 
