@@ -144,7 +144,8 @@ class Spec(BaseModel):
         """The recipe's fields in which trials may differ, seeds aside, as the spec names them."""
         splits = ["slot_epochs"] if len(self.slot_epochs or ()) > 1 else []
         searched = list(self.search.space) if self.search else []
-        return list(dict.fromkeys([*self.axes, *splits, *searched, *(name for arm in self.arms for name in arm)]))
+        axes = [name for name, values in self.axes.items() if len(values) > 1]  # --set may have left one value
+        return list(dict.fromkeys([*axes, *splits, *searched, *(name for arm in self.arms for name in arm)]))
 
     def to_yaml(self) -> str:
         """This spec as YAML that `load_spec` reads back."""

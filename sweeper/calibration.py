@@ -70,7 +70,7 @@ def calibrate(
             samples.append(_timed(run, phase, work, estimates, partial(_until, began + share, clock)))
             if (took := clock() - began) > share:
                 what = f"{recipe.network} on {recipe.dataset}, {recipe.method}"
-                tell(f"{what}: the first {FIRST_BATCHES} batches alone took {took:.1f} s, more than their share")
+                tell(f"{what}: took {took:.1f} s of its share of {share:.1f} s, loading and evaluation included")
     return samples
 
 

@@ -66,7 +66,9 @@ def test_first_batches_that_take_longer_than_their_share_are_taken_and_told(cali
     samples, said, took = calibrated(9.0, 60.0)  # two batches, and one evaluated: 21 s of a share of 15
     assert len(samples) == 3
     assert took <= 60.0 + 21.0
-    assert said[0] == ("lenet on digits, slot_machine: the first 2 batches alone took 21.0 s, more than their share")
+    assert said[0] == (
+        "lenet on digits, slot_machine: took 21.0 s of its share of 15.0 s, loading and evaluation included"
+    )
     assert said[-1] == "1 of 4 kinds of epochs are left out: 60 s are over"
 
 
