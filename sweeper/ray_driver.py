@@ -275,7 +275,10 @@ def _error_of(trial: Trial) -> tuple[BaseException | None, str]:
     Read where the driver writes it: `Trial.get_pickled_error` looks where it is copied to, and that is later. Of what
     is neither a task's nor an actor's own error, such as a kill for want of memory, Tune keeps no more than the text.
     """
-    text = Path(trial.error_file).read_text() if trial.error_file else ""
+    text = ""
+    if trial.error_file:
+        with suppress(OSError):  # it could not be written: the disk is full, say
+            text = Path(trial.error_file).read_text()
     if trial.pickled_error_file:
         with suppress(OSError, EOFError, TypeError, ValueError, AttributeError, ImportError, pickle.UnpicklingError):
             return pickle.loads(Path(trial.pickled_error_file).read_bytes()), text

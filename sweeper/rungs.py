@@ -23,6 +23,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -86,6 +87,7 @@ class RungBook:
         self.entrants: dict[str, Entrant] = {}
         self.judgements: dict[str, Judgement] = {}
         self._path: Place | None = folder / JUDGEMENTS if folder else None
+        self._log = ObjectLog(self._path) if isinstance(self._path, ObjectPath) else None
         self._needed: dict[str, set[str]] = defaultdict(set)  # by stage: the places of those that come in it
         self._digest = content_hash(rungs.model_dump(mode="json"))
         self._read()
@@ -149,7 +151,7 @@ class RungBook:
     def _read(self) -> None:
         if self._path is None:
             return
-        for line in _lines(self._path):
+        for line in self._lines(self._path):
             try:
                 fields: dict[str, Any] = json.loads(line)
                 judgement = Judgement(**{name: value for name, value in fields.items() if name != "rungs"})
@@ -158,30 +160,30 @@ class RungBook:
             if fields.get("rungs") == self._digest:
                 self.judgements.setdefault(judgement.place, judgement)
 
+    def _lines(self, path: Place) -> list[str]:
+        if self._log is not None:
+            with storage_errors("read", path):
+                return [entry.decode() for entry in self._log.entries()]
+        try:
+            return path.read_text().split("\n")[:-1]  # what follows the last line's end was never wholly written
+        except FileNotFoundError:
+            return []
+
     def _keep(self, judgement: Judgement) -> None:
         if self._path is None:
             return
         line = json.dumps({**asdict(judgement), "rungs": self._digest}, sort_keys=True) + "\n"
         with storage_errors("write to", self._path):
-            if isinstance(self._path, ObjectPath):
-                ObjectLog(self._path).append(line.encode())
+            if self._log is not None:
+                self._log.append(line.encode())
                 return
+            assert isinstance(self._path, Path)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a+b") as file:
                 _cut_half_a_line(file.fileno())
                 file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())
-
-
-def _lines(path: Place) -> list[str]:
-    if isinstance(path, ObjectPath):
-        with storage_errors("read", path):
-            return [entry.decode() for entry in ObjectLog(path).entries()]
-    try:
-        return path.read_text().split("\n")[:-1]  # what follows the last line's end was never wholly written
-    except FileNotFoundError:
-        return []
 
 
 def _cut_half_a_line(descriptor: int) -> None:
