@@ -19,6 +19,7 @@ from sweeper.faults import Failure, Fault
 from sweeper.forest import Forest, Stage, Trial, grow
 from sweeper.limits import Amount
 from sweeper.orders import Order, Step
+from sweeper.packed import packed
 from sweeper.results import Epoch, TrialResult, trial_result
 from sweeper.scheduling import RetryRule, Schedule, Status
 from sweeper.steering import Steering
@@ -129,7 +130,7 @@ class Launch:
         for key in keys:
             record = self.store.read_span(key, stages[key].start)
             if record is not None:
-                self.records[key] = record
+                self.records[key] = packed(record)
 
     def _read_partials(self, forest: Forest, keys: Iterable[str]) -> None:
         for key in keys:
@@ -329,7 +330,7 @@ class Launch:
             self._finish(stage, record)
 
     def _finish(self, stage: Stage, record: StageRecord) -> None:
-        self.records[stage.key] = record
+        self.records[stage.key] = packed(record)
         self._live.pop(stage.key, None)
         self.saved.pop(stage.key, None)
         self.schedule.finish(stage.key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
@@ -34,10 +34,10 @@ class StageRecord:
     phase: Phase
     start: int  # epochs of the phase before it
     end: int
-    recipe: dict[str, Any]
+    recipe: Mapping[str, Any]
     data_digest: str
     numerics_version: int
-    epochs: list[dict[str, Any]]  # trainers' EpochRecord without its layers, one for each of start+1 … end
+    epochs: Sequence[dict[str, Any]]  # trainers' EpochRecord without its layers, one for each of start+1 … end
     test_accuracy: float  # at the stage's end; NaN in a partial record
     test_loss: float
     flops: int
@@ -49,11 +49,12 @@ class StageRecord:
     environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version
     started_at: str  # UTC, ISO 8601
     ended_at: str
-    selection: list[dict[str, Any]] = field(default_factory=list)  # of some epochs, layer by layer: sweeper.selections
+    selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.selections
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields as plain values; not copied, which would take longer than writing them."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        plain = {"recipe": dict(self.recipe), "epochs": list(self.epochs), "selection": list(self.selection)}
+        return {item.name: getattr(self, item.name) for item in fields(self)} | plain
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
@@ -79,7 +80,9 @@ def joined(before: StageRecord, after: StageRecord) -> StageRecord:
         evaluation_seconds=before.evaluation_seconds + after.evaluation_seconds,
         peak_memory_bytes=max(before.peak_memory_bytes, after.peak_memory_bytes),
         started_at=before.started_at,
-        selection=reduce(lambda kept, s: with_epoch(kept, s["epoch"], s["layers"]), after.selection, before.selection),
+        selection=reduce(
+            lambda kept, s: with_epoch(kept, s["epoch"], s["layers"]), after.selection, list(before.selection)
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweeper.faults import Failure
 from sweeper.forest import Forest, Trial
+from sweeper.packed import Chain
 from sweeper.scheduling import Status
 from sweeper.selections import Snapshot
 from sweeper.store import StageRecord
@@ -29,10 +30,10 @@ class TrialResult:
     label: str  # of its arm
     status: Status
     failure: Failure | None = None
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: Sequence[Epoch] = ()
     finals: dict[str, float] = field(default_factory=dict)  # accuracies and costs if COMPLETED, costs if STOPPED_EARLY
     environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
-    snapshots: list[Snapshot] = field(default_factory=list)  # what gets selected, once it is COMPLETED
+    snapshots: Sequence[Snapshot] = ()  # what gets selected, once it is COMPLETED
     search_trial: int | None = None  # Optuna's number of the point that it is of; None: no search asked for it
 
     @property
@@ -73,16 +74,16 @@ def seconds_of(epochs: Sequence[Epoch]) -> float:
 
 def trial_epochs(
     trial: Trial, records: Mapping[str, StageRecord], saved: Mapping[str, Sequence[Epoch]] | None = None
-) -> list[Epoch]:
+) -> Chain[Epoch]:
     """The curve so far, first epoch first: finished stages, then what is `saved` of the one after them."""
-    epochs: list[Epoch] = []
+    parts: list[Sequence[Epoch]] = []
     for key in trial.stages:
         if key in records:
-            epochs += records[key].epochs
+            parts.append(records[key].epochs)
         else:
-            epochs += (saved or {}).get(key, ())
+            parts.append((saved or {}).get(key, ()))
             break
-    return epochs
+    return Chain(parts)
 
 
 def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, float]:
@@ -133,7 +134,7 @@ def trial_result(
         trial_epochs(trial, records, saved),
         finals,
         _environment(finished[-1]) if finished else {},
-        [snapshot for record in finished for snapshot in record.selection] if status is Status.COMPLETED else [],
+        Chain([record.selection for record in finished]) if status is Status.COMPLETED else (),
     )
 
 

@@ -27,7 +27,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
@@ -141,6 +141,7 @@ class _CellStudy:
     storage: BaseStorage
     study: optuna.Study
     asked: dict[str, _Asked] = field(default_factory=dict)  # by the arm's hash
+    _copy: optuna.Study | None = None  # of the study, in memory; None: has to be made anew
 
     def __post_init__(self) -> None:
         for trial in self.study.get_trials(deepcopy=False):
@@ -174,6 +175,7 @@ class _CellStudy:
         state, values = _outcome(self.search.objectives, results)
         if not asked.is_open or asked.state is state:
             return
+        copy, self._copy = self._copy, None
         with storage_errors("write to", self.path):
             if asked.state is TrialState.FAIL:  # what a study was told stays: the mended result stands beside it
                 self.study.add_trial(
@@ -192,6 +194,9 @@ class _CellStudy:
                 for epoch, accuracy in rungs.items():
                     self.storage.set_trial_intermediate_value(trial_id, epoch, accuracy)
                 self.study.tell(asked.number, values, state)
+                if copy is not None and state is TrialState.COMPLETE and not rungs:
+                    copy.tell(asked.number, values, state)
+                    self._copy = copy
         asked.state = state
 
     def _take_in(
@@ -210,13 +215,14 @@ class _CellStudy:
 
     def _propose(self) -> optuna.trial.FrozenTrial | None:
         """A point whose recipe is new, proposed in a copy of the study; None where there is none left."""
-        copy = optuna.create_study(directions=self.study.directions)
-        copy.add_trials(self.study.get_trials(deepcopy=False))
+        copy, self._copy = self._copy or self._copied(), None
         number = len(self.asked)
         for attempt in range(PROPOSALS):
             copy.sampler = self._sampler(number, attempt)
             proposal = self._suggested(copy)
             if self._is_new(proposal.params):
+                if not attempt:  # else the copy has points that the study has not
+                    self._copy = copy
                 return proposal
             copy.tell(proposal.number, state=TrialState.FAIL)
         point = self._unseen(number)
@@ -225,6 +231,12 @@ class _CellStudy:
         proposal.params = dict(point)
         proposal.distributions = {name: _distribution(self.search.space[name]) for name in point}
         return proposal
+
+    def _copied(self) -> optuna.Study:
+        """A search of thousands of points keeps its copy: making it takes ten times as long as proposing a point."""
+        copy = optuna.create_study(storage=_OnlyTrials(), directions=self.study.directions)
+        copy.add_trials(self.study.get_trials(deepcopy=False))
+        return copy
 
     def _suggested(self, study: optuna.Study) -> optuna.trial.FrozenTrial:
         with _quietly():
@@ -261,6 +273,13 @@ class _CellStudy:
                 return NSGAIISampler(population_size=population, seed=seed)
             conditional = any(dimension.when for dimension in search.space.values())
             return TPESampler(seed=seed, multivariate=True, constant_liar=True, group=conditional)
+
+
+class _OnlyTrials(InMemoryStorage):
+    """Remembers nothing but trials: what NSGA-II notes of a generation would be another for a search broken off."""
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        pass
 
 
 class _ObjectJournal(BaseJournalBackend):

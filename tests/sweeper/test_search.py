@@ -12,7 +12,7 @@ from search_spaces.spec import Rungs, Spec
 from sweeper.cli import main
 from sweeper.faults import Failure, Fault
 from sweeper.scheduling import Status
-from sweeper.search import JOURNAL, StudySearch
+from sweeper.search import JOURNAL, StudySearch, _CellStudy
 from tests.sweeper.fake_launch import FakeLaunch, FakeStore
 from trainers.validation import InvalidInput
 
@@ -103,6 +103,40 @@ def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(tmp_path, sa
     more = searching(spec(sampler=sampler, trials=15), tmp_path / "a", store)
     more.run()
     assert len(trials_of(tmp_path / "a")) == 15
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"sampler": "random"},
+        {"sampler": "tpe"},
+        {"sampler": "nsga2", "objectives": ["validation_accuracy", "flops"], "population": 4},
+    ],
+    ids=lambda search: search["sampler"],
+)
+@pytest.mark.parametrize("eventful", [False, True])
+def test_points_are_proposed_as_in_a_copy_of_the_study_made_anew_for_each(tmp_path, monkeypatch, search, eventful):
+    small = {**SPACE, "options": {"integer": [2, 5]}}
+    rungs = Rungs(rule="asha", epochs=[2], reduction=3, min_trials=1) if eventful else None
+    made = []
+
+    def proposed(name):
+        asked = spec(small if eventful else SPACE, trials=30, **search)
+        launch = searching(asked, tmp_path / name, rungs=rungs)
+        if eventful:
+            launch.fail(launch.next_order().stage["key"], NO)
+        launch.run(workers=3)
+        return [(trial.params, trial.system_attrs, trial.state) for trial in trials_of(tmp_path / name)]
+
+    copied = _CellStudy._copied
+    monkeypatch.setattr(_CellStudy, "_copied", lambda cell: made.append(cell) or copied(cell))
+    kept = proposed("kept")
+    copies = len(made)
+    # None is kept: what was before the copy was.
+    monkeypatch.setattr(_CellStudy, "_copy", property(lambda cell: None, lambda cell, copy: None))
+    assert kept == proposed("anew")
+    assert len(kept) == 30 and len(made) - copies == 30
+    assert copies < 10 or eventful
 
 
 def test_a_small_space_is_searched_through_and_then_the_search_is_over(tmp_path):
