@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 ONE_OFF = {name for name, service in SERVICES.items() if "tools" in service.get("profiles", ())}
+BUCKET = "docs/examples/bucket.yml"
 EXAMPLE = (ROOT / ".env.example").read_text()
 SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|KEY")
 VARIABLE = re.compile(r"\$\{(\w+)")
@@ -89,9 +90,14 @@ def test_all_gpus_are_reserved_for_the_worker_that_is_for_them():
 
 
 def test_the_example_environment_names_every_variable_that_is_read_and_no_other():
-    read = set(VARIABLE.findall((ROOT / "docker-compose.yml").read_text()))
-    read |= {name for service in SERVICES.values() for name, value in service["environment"].items() if value is None}
-    assert set(re.findall(r"^#?([A-Z0-9_]+)=", EXAMPLE, re.MULTILINE)) == read | {"COMPOSE_PROFILES"}
+    read = set()
+    for file in ("docker-compose.yml", BUCKET):
+        text = (ROOT / file).read_text()
+        environments = [service["environment"] for service in yaml.safe_load(text)["services"].values()]
+        read |= {name for environment in environments for name, value in environment.items() if value is None}
+        read |= set(VARIABLE.findall(text))
+    own = {"COMPOSE_PROFILES", "COMPOSE_FILE"}  # of Docker Compose itself
+    assert set(re.findall(r"^#?([A-Z0-9_]+)=", EXAMPLE, re.MULTILINE)) == read | own
 
 
 def test_secrets_are_written_once_for_the_owner_alone(tmp_path):
@@ -135,16 +141,40 @@ def test_the_image_has_the_pins_all_packages_and_an_ordinary_user():
         assert re.search(rf"install --directory --owner=sweeper .*{volume}\b", text)
 
 
-def test_docker_compose_takes_the_file(tmp_path):
-    command = compose_command()
-    for name in ("docker-compose.yml", "Dockerfile"):
-        shutil.copy(ROOT / name, tmp_path)
-    config = [*command, "--project-directory", str(tmp_path), "-f", str(tmp_path / "docker-compose.yml"), "config"]
-    refused = subprocess.run(config, capture_output=True, text=True, cwd=tmp_path)
+@pytest.fixture
+def config(tmp_path):
+    """What Docker Compose makes of our files, beside a .env with this text."""
+
+    def run(environment, *more):
+        (tmp_path / ".env").write_text(environment)
+        shutil.copy(ROOT / "Dockerfile", tmp_path)
+        files = [word for name in ("docker-compose.yml", *more) for word in ("-f", str(ROOT / name))]
+        command = [*compose_command(), "--project-directory", str(tmp_path), *files, "config"]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    return run
+
+
+def test_docker_compose_takes_the_file(config):
+    refused = config("")
     assert refused.returncode != 0 and "run make secrets first" in refused.stderr
-    (tmp_path / ".env").write_text(EXAMPLE.replace("<generated>", "0" * 64))
-    done = subprocess.run(config, capture_output=True, text=True, cwd=tmp_path)
+    done = config(EXAMPLE.replace("<generated>", "0" * 64))
     assert done.returncode == 0, done.stderr
     resolved = yaml.safe_load(done.stdout)["services"]
     assert {"postgres", "mlflow", "ray-head", "ray-worker"} <= set(resolved)
     assert "${" not in done.stdout
+
+
+def test_a_bucket_takes_the_place_of_the_volume_and_mlflow_does_not_know_its_key(config):
+    secrets = EXAMPLE.replace("<generated>", "0" * 64)
+    refused = config(secrets, BUCKET)
+    assert refused.returncode != 0 and "s3://BUCKET/PREFIX" in refused.stderr
+    named = "STORAGE_URL=s3://b/p\nSTORAGE_ACCESS_KEY_ID=who\nSTORAGE_SECRET_ACCESS_KEY=hush\nAWS_REGION=here\n"
+    done = config(secrets + named, BUCKET)
+    assert done.returncode == 0, done.stderr
+    told = {name: service["environment"] for name, service in yaml.safe_load(done.stdout)["services"].items()}
+    for name in ("ray-head", "ray-worker"):
+        place = [told[name][key] for key in ("SWEEPER_STORAGE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+        assert [*place, told[name]["AWS_REGION"]] == ["s3://b/p", "who", "hush", "here"]
+    assert "hush" not in [*told["mlflow"].values(), *told["postgres"].values()]
+    assert told["ray-head"]["MLFLOW_TRACKING_URI"]  # what it had besides stays
