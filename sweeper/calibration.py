@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from sweeper.atomic import replace_file, storage_errors
-from sweeper.estimates import CALIBRATIONS, Estimates, Sample, Source, Work, read_calibrations
+from sweeper.estimates import CALIBRATIONS, Estimates, Sample, Source, Work, options_weighed, read_calibrations
 from sweeper.forest import Forest
 from sweeper.storage import Place
 from trainers.data import DataError, DataSplits, Split, StreamedSplit, load_splits
@@ -106,6 +106,7 @@ def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, lef
         seconds=training + evaluation,
         peak_memory_bytes=costs.peak_memory_bytes - excerpt_bytes + data_bytes(recipe),
         calibrated=True,
+        weighed=options_weighed(recipe, phase),
     )
 
 

@@ -31,6 +31,9 @@ SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
 WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
 # Training FLOPs a second that nothing is known of; a CPU's are of one thread.
 ASSUMED_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 2e12}
+# What weighing an option once takes, in FLOPs that the network does in the same time: 50 on a CPU with AVX-512, 115 on
+# one without (Lenet, batches of 128).
+FLOPS_OF_AN_OPTION = 80
 READ_A_WORK = 3  # stored stages of the sweep itself that are read for each work
 READ_NEWEST = 200  # other stored stages
 CALIBRATIONS = "calibrations.json"  # in the storage
@@ -77,6 +80,12 @@ class Sample:
     seconds: float  # of an epoch, training and evaluation
     peak_memory_bytes: int
     calibrated: bool = False
+    weighed: int = 0  # options that probabilistic selection weighs in an epoch
+
+    @property
+    def effort(self) -> int:
+        """What seconds go by: FLOPs, and what selection takes beside them."""
+        return effort(self.flops, self.weighed)
 
     @classmethod
     def of(cls, record: StageRecord) -> Sample:
@@ -90,6 +99,7 @@ class Sample:
             record.flops // len(record.epochs),
             median(seconds),
             record.peak_memory_bytes,
+            weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
         )
 
 
@@ -128,6 +138,7 @@ class MemoryEstimate:
 
 FlopsPerEpoch = Callable[[Recipe], int | None]
 PeakBytes = Callable[[Recipe], int | None]
+OptionsWeighed = Callable[[Recipe, Phase], int]
 
 
 class Estimates:
@@ -139,9 +150,11 @@ class Estimates:
         machine: Machine,
         flops_per_epoch: FlopsPerEpoch | None = None,
         peak_bytes: PeakBytes | None = None,
+        weighed: OptionsWeighed | None = None,
     ) -> None:
         self.machine = machine
         self.flops_per_epoch = counted_once(flops_per_epoch or training_flops)
+        self._weighed = weighed or options_weighed
         self._peak_bytes = peak_bytes or training_memory
         self._samples: dict[tuple[str, str], list[Sample]] = defaultdict(list)  # by network and kind
         for sample in samples:
@@ -164,7 +177,7 @@ class Estimates:
         """One epoch of this phase of a recipe."""
         work = Work.of(recipe, phase)
         if work not in self._known:
-            self._known[work] = self._look_up(work, recipe)
+            self._known[work] = self._look_up(work, recipe, phase)
         return self._known[work]
 
     def trial_seconds(self, recipe: Recipe) -> float | None:
@@ -200,7 +213,7 @@ class Estimates:
     def _samples_of(self, work: Work) -> list[Sample]:
         return [sample for sample in self._samples.get((work.network, work.kind), ()) if sample.work == work]
 
-    def _look_up(self, work: Work, recipe: Recipe) -> EpochEstimate | None:
+    def _look_up(self, work: Work, recipe: Recipe, phase: Phase) -> EpochEstimate | None:
         alike = self._samples.get((work.network, work.kind), [])
         same = [sample for sample in alike if sample.work == work]
         for source, calibrated in ((Source.MEASURED, False), (Source.CALIBRATED, True)):
@@ -210,15 +223,16 @@ class Estimates:
         flops = self.flops_per_epoch(recipe)
         if flops is None:
             return None
+        due = effort(flops, self._weighed(recipe, phase))
         if alike:
             likeness = max(work.likeness(sample.work) for sample in alike)
             likest = [sample for sample in alike if work.likeness(sample.work) == likeness and sample.flops]
-            rate = median(sample.flops / sample.seconds for sample in likest) if likest else 0.0
+            rate = median(sample.effort / sample.seconds for sample in likest) if likest else 0.0
             if rate:
                 why = f"{Source.SCALED} from other epochs of {work.network}"
-                return EpochEstimate(flops / rate, Source.SCALED, why)
+                return EpochEstimate(due / rate, Source.SCALED, why)
         rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
-        return EpochEstimate(flops / rate, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
+        return EpochEstimate(due / rate, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
 
 
 def measured(store: Store, forest: Forest) -> Iterator[Sample]:
@@ -261,6 +275,23 @@ def training_flops(recipe: Recipe) -> int | None:
         return training_flops_per_epoch(recipe)
     except InvalidInput:
         return None
+
+
+def options_weighed(recipe: Recipe, phase: Phase) -> int:
+    """How often an option is weighed in an epoch; 0 where only looking at the images would tell."""
+    if phase != "slot" or recipe.selection != "probabilistic":
+        return 0  # without torch, which takes a second to load
+    from trainers.flops import options_weighed_per_epoch
+
+    try:
+        return options_weighed_per_epoch(recipe)
+    except InvalidInput:
+        return 0
+
+
+def effort(flops: int, weighed: int) -> int:
+    """FLOPs of the network, and what its selection takes in the same measure."""
+    return flops + FLOPS_OF_AN_OPTION * weighed
 
 
 def training_memory(recipe: Recipe) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import torch
@@ -49,25 +50,56 @@ def training_flops_per_epoch(recipe: Recipe, train_examples: int | None = None, 
 
     For image_folder give the number of training images (before the validation split) and of classes.
     """
-    if recipe.dataset in DATA_SETS:
-        data_set = DATA_SETS[recipe.dataset]
-        input_shape, train_examples, classes = data_set.input_shape, data_set.train_examples, data_set.classes
-    elif train_examples is None or classes is None or recipe.image_size is None:
-        raise InvalidInput(f"dataset: the numbers of images and classes of {recipe.dataset} must be given")
-    else:
-        input_shape = (3, recipe.image_size, recipe.image_size)
+    input_shape, examples, classes = _data(recipe, train_examples, classes)
     arguments = tuple(network_arguments(recipe).items())
     forward = _forward_flops_per_image(recipe.network, arguments, input_shape, classes)
-    return BACKWARD_AND_FORWARD * forward * (train_examples - recipe.validation_examples)
+    return BACKWARD_AND_FORWARD * forward * (examples - recipe.validation_examples)
+
+
+def options_weighed_per_epoch(recipe: Recipe, train_examples: int | None = None, classes: int | None = None) -> int:
+    """How often probabilistic selection weighs an option in an epoch of the slot phase: batches x connections x K.
+
+    Zero for everything else. These are no FLOPs of the network, and are not counted as such, but take time: at large K
+    more than the network does.
+    """
+    if recipe.method != "slot_machine" or recipe.selection != "probabilistic":
+        return 0
+    input_shape, examples, classes = _data(recipe, train_examples, classes)
+    arguments = tuple(network_arguments(recipe).items())
+    connections = _connections(recipe.network, arguments, input_shape, classes)
+    batches = ceil((examples - recipe.validation_examples) / recipe.batch_size)
+    return batches * connections * (recipe.options or 1)
+
+
+def _data(recipe: Recipe, train_examples: int | None, classes: int | None) -> tuple[InputShape, int, int]:
+    """The shape of an image, and how many training images and classes there are."""
+    if recipe.dataset in DATA_SETS:
+        data_set = DATA_SETS[recipe.dataset]
+        return data_set.input_shape, data_set.train_examples, data_set.classes
+    if train_examples is None or classes is None or recipe.image_size is None:
+        raise InvalidInput(f"dataset: the numbers of images and classes of {recipe.dataset} must be given")
+    return (3, recipe.image_size, recipe.image_size), train_examples, classes
 
 
 @lru_cache(maxsize=1024)
 def _forward_flops_per_image(
     network: str, arguments: tuple[tuple[str, Any], ...], input_shape: InputShape, classes: int
 ) -> int:
-    with torch.device("meta"):
-        built = NETWORKS[network](input_shape, classes, **dict(arguments))
+    built = _built_on_meta(network, arguments, input_shape, classes)
     return forward_flops(built, input_shape, BATCH) // BATCH
+
+
+@lru_cache(maxsize=1024)
+def _connections(network: str, arguments: tuple[tuple[str, Any], ...], input_shape: InputShape, classes: int) -> int:
+    built = _built_on_meta(network, arguments, input_shape, classes)
+    return sum(parameter.numel() for parameter in built.parameters())
+
+
+def _built_on_meta(
+    network: str, arguments: tuple[tuple[str, Any], ...], input_shape: InputShape, classes: int
+) -> nn.Module:
+    with torch.device("meta"):
+        return NETWORKS[network](input_shape, classes, **dict(arguments))
 
 
 def _on_meta(network: nn.Module, input_shape: InputShape, batch: int) -> tuple[nn.Module, Tensor]:

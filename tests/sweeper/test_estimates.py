@@ -1,11 +1,22 @@
 """Estimates: the best source first, each said; epochs are looked up by the work that they are."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from search_spaces.spec import Spec, expand
-from sweeper.estimates import ASSUMED_FLOPS_PER_SECOND, Estimates, Machine, Sample, Source, Work, measured
+from sweeper.estimates import (
+    ASSUMED_FLOPS_PER_SECOND,
+    FLOPS_OF_AN_OPTION,
+    Estimates,
+    Machine,
+    Sample,
+    Source,
+    Work,
+    measured,
+    options_weighed,
+)
 from sweeper.forest import plant
 from sweeper.store import Store
 from tests.sweeper.conftest import a_launch
@@ -82,6 +93,19 @@ def test_other_epochs_of_the_same_network_are_scaled_by_flops_the_likest_first()
     half = sample(recipe(options=2), flops=500, seconds=1.0)
     far = sample(recipe(options=2, selection="probabilistic"), flops=1000, seconds=50.0)
     assert estimates(half, far).epoch(recipe(), "slot").seconds == 2.0
+
+
+def test_what_probabilistic_selection_takes_grows_with_the_options_that_it_weighs():
+    many = recipe(options=64, selection="probabilistic")
+    greedy = estimates(sample(flops=FLOPS_OF_AN_OPTION), flops=lambda recipe: FLOPS_OF_AN_OPTION)
+    weighed = options_weighed(many, "slot")
+    assert weighed > 0 == options_weighed(many, "finetune")
+    assert greedy.epoch(many, "slot").seconds == pytest.approx(2.0 * (1 + weighed))
+    assert greedy.epoch(recipe(options=64), "slot").seconds == 2.0
+    few = recipe(options=8, selection="probabilistic")
+    timed = replace(sample(few, flops=1), weighed=options_weighed(few, "slot"))
+    known = estimates(timed, flops=lambda recipe: 1)
+    assert known.epoch(many, "slot").seconds == pytest.approx(16.0)
 
 
 def test_of_a_device_that_is_not_here_any_sample_of_its_kind_will_do():

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.flops import forward_flops, training_flops_per_epoch, uncounted_operations
+from trainers.flops import (
+    forward_flops,
+    options_weighed_per_epoch,
+    training_flops_per_epoch,
+    uncounted_operations,
+)
 from trainers.networks import NETWORKS, build_network
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput
@@ -83,3 +88,16 @@ def test_a_folder_of_images_needs_its_numbers_of_images_and_classes():
         training_flops_per_epoch(folder)
     by_hand = 3 * 90 * 2 * (3 * 16 * 16 * 300 + 300 * 100 + 100 * 7)
     assert training_flops_per_epoch(folder, train_examples=100, classes=7) == by_hand
+
+
+def test_probabilistic_selection_weighs_every_option_of_every_connection_in_every_batch_and_nothing_else_does():
+    fields = {"method": "slot_machine", "options": 64, "slot_epochs": 2, "batch_size": 128, "validation_examples": 9000}
+
+    def weighed(**changes: object) -> int:
+        return options_weighed_per_epoch(Recipe.complete({"network": "lenet", "dataset": "mnist", **fields, **changes}))
+
+    assert weighed(selection="probabilistic") == 399 * (784 * 300 + 300 * 100 + 100 * 10) * 64
+    assert weighed(selection="greedy") == 0
+    for name in ("options", "slot_epochs"):
+        del fields[name]
+    assert weighed(method="learned") == 0
