@@ -19,6 +19,7 @@ from sweeper.atomic import StoreError, storage_errors
 from sweeper.faults import StorageFault
 from sweeper.forest import point_key
 from sweeper.object_path import Entry, ObjectPath, impatient, missing
+from sweeper.packed import packed
 from sweeper.records import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
 from sweeper.storage import Place, checked_key, is_key
 from sweeper.store import RECORD, Store, check_agreement, contradiction
@@ -180,7 +181,7 @@ class ObjectStore(Store):
             except Damaged as error:
                 damage = f"{RECORD}: {error}"
         if not damage:
-            self.bucket.bucket.known[key] = record, state
+            self.bucket.bucket.known[key] = packed(record), state
             return record, state
         return self._found(key) if self._set_aside(path, damage, read[1]) else None
 

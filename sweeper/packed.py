@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Packed(Sequence[T]):
-    """A list of JSON values in a tenth of its memory. Every look at it gives new values; changing them is no use."""
+    """A list of JSON values in a tenth of the memory. Every look at it gives new values; changing them is no use."""
 
     __slots__ = ("_folded", "_length")
 
@@ -95,7 +95,9 @@ class Chain(Sequence[T]):
 
 
 def packed(record: StageRecord) -> StageRecord:
-    """The same record, in a sixth of the memory."""
+    """The same record, in a tenth of the memory."""
+    if isinstance(record.epochs, Packed):
+        return record
     return replace(
         record,
         recipe=PackedFields(record.recipe),
