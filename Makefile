@@ -50,8 +50,8 @@ demo: $(READY)
 	@echo "The runs:    $(BIN)/sweeper ui --storage demo (starts MLflow's UI and prints its address)"
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster and not docker' $(TESTS)
-	@$(BIN)/python -m pytest -m cluster $(TESTS) || [ $$? = 5 ]
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster and not docker' --durations 8 $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m cluster --durations 12 $(TESTS) || [ $$? = 5 ]
 
 test-docker: $(READY)
 	@$(BIN)/python -m pytest -m docker tests/cluster/test_docker_stack.py

@@ -18,20 +18,19 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import torch
 
-from benchmarks.report import made_up_recipes
 from benchmarks.scale import Recording, Stopwatch
 from sweeper.forest import Stage, plant
 from sweeper.launch import Launch, Resources
@@ -42,15 +41,25 @@ from sweeper.results import CURVES, TrialResult
 from sweeper.store import Store
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, client
+from sweeper.tracking import Projection
 from trainers.data import data_digest
 from trainers.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tests.cluster.conftest import Postgres
 
 WORKERS = 32
 FASTER = 10
 SWEEP = "load"
 RECORDED = 4  # epochs of each phase that are trained, and handed out over and over
-EPOCHS = 40  # of a trial of made_up_recipes
+EPOCHS = 40  # of a trial
+
+
+def recipes(trials: int) -> list[Recipe]:
+    """Of trials that share nothing, so that each epoch is one trial's."""
+    given = {"network": "lenet", "dataset": "mnist", "method": "slot_machine", "options": 8}
+    recipe = Recipe.complete({**given, "slot_epochs": EPOCHS // 2, "finetune_epochs": EPOCHS // 2})
+    return [recipe.model_copy(update={"seed": seed}) for seed in range(trials)]
 
 
 class RealRecording(Recording):
@@ -123,33 +132,29 @@ def load(launch: Launch, recording: RealRecording, seconds: float) -> tuple[int,
             working.append((due + pace, key, steps))
 
 
-def lost(address: str, results: list[TrialResult]) -> tuple[int, int]:
-    """How many values were handed out, and how many of them MLflow does not have as they were."""
-    mlflow = client(address)
-    experiment = mlflow.get_experiment_by_name(SWEEP)
-    assert experiment is not None
-    runs, token = {}, None
-    while True:
-        page = mlflow.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
-        runs.update({run.data.tags.get("sweeper.recipe_hash", ""): run for run in page})
-        if not (token := page.token):
-            break
+def lost(postgres: Postgres, results: list[TrialResult]) -> tuple[int, int]:
+    """How many values were handed out, and how many of them MLflow's tables do not have as they were."""
+    hashes = dict(
+        line.split("|") for line in postgres.query(
+            "select run_uuid, value from tags where key = 'sweeper.recipe_hash'"
+        ).splitlines()
+    )  # fmt: skip
+    kept: dict[str, set[tuple[str, int, float]]] = defaultdict(set)
+    for line in postgres.query("select run_uuid, key, step, value from metrics").splitlines():
+        run, name, step, value = line.split("|")
+        if run in hashes:
+            kept[hashes[run]].add((name, int(step), float(value)))
     values = missing = 0
     for result in results:
-        run = runs.get(result.trial.recipe.content_hash())
-        for name in CURVES:
-            wanted = [
-                (int(epoch["total_epoch"]), epoch[name]) for epoch in result.epochs if epoch.get(name) is not None
-            ]
-            values += len(wanted)
-            if run is None:
-                missing += len(wanted)
-                continue
-            points = mlflow.get_metric_history(run.info.run_id, name) if wanted else []
-            missing += len(wanted) - len(set(wanted) & {(point.step, point.value) for point in points})
-        for name, value in result.finals.items():
-            values += 1
-            missing += run is None or run.data.metrics.get(name) != value
+        there = kept[result.trial.recipe.content_hash()]
+        wanted = [
+            (name, int(epoch["total_epoch"]), float(epoch[name]))
+            for epoch in result.epochs for name in CURVES if epoch.get(name) is not None
+        ]  # fmt: skip
+        last = int(result.epochs[-1]["total_epoch"])
+        wanted += [(name, last, value) for name, value in result.finals.items()]
+        values += len(wanted)
+        missing += len(set(wanted) - there)
     return values, missing
 
 
@@ -198,7 +203,7 @@ def measure(data_dir: Path, seconds: float) -> dict[str, Any]:
         trials = int(3 * WORKERS * FASTER * seconds / recording.epoch_seconds / EPOCHS) + WORKERS
         store = Store(folder / "store")
         digests = {"mnist": "d" * 64}
-        launch = Launch(SWEEP, plant(list(islice(made_up_recipes(), trials)), digests, store), digests, store,
+        launch = Launch(SWEEP, plant(recipes(trials), digests, store), digests, store,
                         Resources(), {})  # fmt: skip
         database = f"postgresql://mlflow:{postgres.password}@{postgres.address}:{postgres.port}/mlflow"
         with mlflow_server(database, folder, secrets.token_hex(16), free_port()) as address, mock.patch("os.fsync"):
@@ -215,8 +220,9 @@ def measure(data_dir: Path, seconds: float) -> dict[str, Any]:
             ended = time.monotonic()
             tracker.close(600.0)
             caught_up = time.monotonic() - ended
+            still = tracker.behind()
             results = [result for result in launch.results() if result.epochs]
-            values, missing = lost(address, results)
+            values, missing = lost(postgres, results)
             postgres.query("vacuum full")
             grown = int(postgres.query(size)) - empty
         cycles = sorted(tracker.cycles)
@@ -233,6 +239,7 @@ def measure(data_dir: Path, seconds: float) -> dict[str, Any]:
             "cycle_seconds_median": round(statistics.median(cycles), 2),
             "cycle_seconds_p95": round(cycles[min(len(cycles) - 1, int(0.95 * len(cycles)))], 2),
             "trials_behind_at_the_end": behind,
+            "trials_behind_after_that": still,
             "caught_up_after_seconds": round(caught_up, 1),
             "tracker_said": tracker.problem,
             "database_megabytes_per_1000_trials": round(grown / len(results) * 1000 / 2**20, 1),

@@ -17,7 +17,7 @@ from sweeper.launch import Launch
 from sweeper.results import Epoch, TrialResult, spent
 from sweeper.scheduling import Status
 from sweeper.tracked_runs import ENDED
-from sweeper.tracking import Projection, TrackingDown
+from sweeper.tracking import AT_ONCE, Projection, TrackingDown
 
 FIRST_PAUSE_SECONDS = 2.0
 SHARE_OF_TIME = 0.1  # at most this share of the driver's time goes into projecting while stages run
@@ -124,17 +124,23 @@ class Tracker(threading.Thread):
     def _project_all_of(self, numbers: Iterable[int]) -> float:
         """Returns the seconds that MLflow took for what had to be written."""
         seconds = 0.0
-        for number in numbers:
-            if self._abandoned.is_set():
-                break
-            if number not in self._settled:
+        left = (number for number in numbers if number not in self._settled)
+        while not self._abandoned.is_set():
+            batch: dict[int, TrialResult] = {}
+            for number in left:
                 result = self._as_shown(self.launch.result(number))
-                began = time.monotonic()
-                if self.projection.project(result):
-                    self._projected += 1
-                    seconds += time.monotonic() - began
-                if result.status in ENDED:
+                if not self.projection.is_current(result):
+                    batch[number] = result
+                elif result.status in ENDED:
                     self._settled.add(number)
+                if len(batch) == AT_ONCE:
+                    break
+            if not batch:
+                break
+            began = time.monotonic()
+            self._projected += self.projection.project_together(list(batch.values()))
+            seconds += time.monotonic() - began
+            self._settled |= {number for number, result in batch.items() if result.status in ENDED}
         return seconds
 
     def _trials_heard_of(self) -> list[int]:

@@ -13,7 +13,7 @@ from tests.sweeper.conftest import a_launch, wait_until
 from tests.sweeper.mlflow_server import Server
 from trainers.validation import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]  # as heavy as these
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture

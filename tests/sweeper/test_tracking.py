@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from sweeper.orders import Step
 from sweeper.results import CURVES
 from sweeper.scheduling import Status
 from sweeper.selections import selection_text
+from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from sweeper.tracking import Refused, TrackingDown, client
+from sweeper.tracking import Projection, Refused, TrackingDown, client
 from tests.sweeper.conftest import a_launch, project, projection, train
 
 
@@ -213,9 +215,9 @@ class Seen:
     def project_sweep(self, status, totals, left_out=None):
         pass
 
-    def project(self, result):
+    def is_current(self, result):
         self.names.append(result.name)
-        return False
+        return True
 
     def since(self):
         names, self.names = set(self.names), []
@@ -242,6 +244,44 @@ def test_between_looks_at_all_trials_only_those_are_looked_at_that_something_was
     assert tracker.projection.since() == through
     tracker._pass(last=True)
     assert tracker.projection.since() == everything
+
+
+class SideBySide(Projection):
+    """A server that answers only once four wait for it; it will not have one of them."""
+
+    together = threading.Barrier(4, timeout=20)
+    seen: list[str]
+
+    def connect(self):
+        pass
+
+    def _project_trial(self, result):
+        self.seen.append(result.name)
+        self.together.wait()
+        if result.trial.recipe.seed == 1:
+            raise TrackingDown("this one did not arrive")
+
+
+def test_trials_are_projected_to_a_server_side_by_side_and_the_one_that_fails_is_told(whole_launch):
+    server = SideBySide("http://127.0.0.1:1", None, SweepFacts("tiny", "", "", "", {}))
+    server.seen = []
+    four = whole_launch.results()[:4]
+    assert any(result.trial.recipe.seed == 1 for result in four)
+    with pytest.raises(TrackingDown, match="this one did not arrive"):
+        server.project_together(four)
+    assert sorted(server.seen) == sorted(result.name for result in four)
+
+
+def test_a_trial_that_waits_is_shown_as_far_as_it_is_stored(launch, address, storage):
+    begun, untouched = launch.results()[:2]
+    waiting = replace(begun, status=Status.PENDING, finals={}, epochs=begun.epochs[:2])
+    shown = projection(address, storage)
+    assert shown.project(waiting)
+    assert not shown.project(replace(untouched, status=Status.PENDING, finals={}, epochs=[]))
+    mlflow, runs = all_runs(address)
+    (run,) = kind(runs, "trial")
+    assert (run.info.run_name, run.info.status) == (begun.name, "SCHEDULED")
+    assert len(mlflow.get_metric_history(run.info.run_id, "train_loss")) == 2
 
 
 def test_after_an_outage_all_trials_are_looked_at_again(tiny, tmp_path):
