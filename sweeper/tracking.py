@@ -86,13 +86,13 @@ class Projection:
         if not self.address.startswith("http"):
             return sum(map(self._bring_up_to_date, results))
         changed: list[bool] = []
-        problems: list[Exception] = []
+        problems: list[TrackingDown] = []
 
         def bring(result: TrialResult) -> None:
             try:
                 changed.append(self._bring_up_to_date(result))
-            except Exception as problem:  # raised again below, in the thread that asked
-                problems.append(problem)
+            except TrackingDown as down:  # raised again below, in the thread that asked
+                problems.append(down)
 
         threads = [threading.Thread(target=bring, args=(result,), daemon=True) for result in results]
         for thread in threads:
