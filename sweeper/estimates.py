@@ -31,8 +31,8 @@ SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
 WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
 # Training FLOPs a second that nothing is known of; a CPU's are of one thread.
 ASSUMED_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 2e12}
-# What weighing an option once takes, in FLOPs that the network does in the same time: 50 on a CPU with AVX-512, 115 on
-# one without (Lenet, batches of 128).
+# What weighing an option once takes, in FLOPs that the network does in the same time: 50 and 115 on two CPUs (Lenet,
+# batches of 128), not measured on a GPU.
 FLOPS_OF_AN_OPTION = 80
 READ_A_WORK = 3  # stored stages of the sweep itself that are read for each work
 READ_NEWEST = 200  # other stored stages

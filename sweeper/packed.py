@@ -55,13 +55,13 @@ class PackedFields(Mapping[str, Any]):
         self._folded = _folded(dict(fields))
 
     def __len__(self) -> int:
-        return len(_unfolded(self._folded))
+        return len(_unfolded_fields(self._folded))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_unfolded(self._folded))
+        return iter(_unfolded_fields(self._folded))
 
     def __getitem__(self, name: str) -> Any:
-        return _unfolded(self._folded)[name]
+        return _unfolded_fields(self._folded)[name]
 
 
 class Chain(Sequence[T]):
@@ -120,3 +120,10 @@ def _folded(values: Any) -> bytes:
 
 def _unfolded(folded: bytes) -> Any:
     return json.loads(zlib.decompress(folded))
+
+
+@lru_cache(maxsize=16)
+def _unfolded_fields(folded: bytes) -> dict[str, Any]:
+    """Kept for a while: who looks at one field mostly looks at the others too."""
+    fields: dict[str, Any] = _unfolded(folded)
+    return fields

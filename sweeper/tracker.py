@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sweeper.faults import Failure
 from sweeper.forest import Forest, Stage
 from sweeper.launch import Launch
+from sweeper.mlflow_client import TrackingDown
 from sweeper.results import Epoch, TrialResult, spent
 from sweeper.scheduling import Status
 from sweeper.tracked_runs import ENDED
-from sweeper.tracking import AT_ONCE, Projection, TrackingDown
+from sweeper.tracking import AT_ONCE, Projection
 
 FIRST_PAUSE_SECONDS = 2.0
 SHARE_OF_TIME = 0.1  # at most this share of the driver's time goes into projecting while stages run
@@ -140,7 +141,10 @@ class Tracker(threading.Thread):
             began = time.monotonic()
             self._projected += self.projection.project_together(list(batch.values()))
             seconds += time.monotonic() - began
-            self._settled |= {number for number, result in batch.items() if result.status in ENDED}
+            self._settled |= {
+                number for number, result in batch.items()
+                if result.status in ENDED and self.projection.is_current(result)
+            }  # fmt: skip
         return seconds
 
     def _trials_heard_of(self) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from sweeper.mlflow_client import Refused, TrackingDown, Value, client, log_batch, outages
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
 from sweeper.selections import ARTIFACT, selection_text
@@ -21,22 +20,12 @@ from sweeper.tracked_view import NOTE, described, report_link, runs_page, trials
 from sweeper.tracked_view import TAG as VIEW
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from sweeper.mlflow_client import MlflowClient
 
 METRICS_A_CALL = 900  # MLflow takes 1000 entries in one call, tags included
-REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST")
 PAGE = 1000
 AT_ONCE = 4  # trials that are projected side by side
 SWEEPS_OWN = "tags.`sweeper.kind` = 'sweep'"  # the runs of sweeps, not of trials
-
-
-class TrackingDown(RuntimeError):
-    """MLflow did not take what it was given; try again later."""
-
-
-class Refused(TrackingDown):
-    """MLflow answers, and will not have this."""
 
 
 @dataclass
@@ -139,7 +128,7 @@ class Projection:
             moved = {name: value for name, value in totals.items() if name != "wall_seconds"}
             if moved != self._totals or parent.status != status:
                 now = _milliseconds()
-                metrics = [_metric(name, value, now, 0) for name, value in totals.items()]
+                metrics = [(name, value, now, 0) for name, value in totals.items()]
                 self._log(parent.run_id, metrics, {"sweeper.status": status, **tags})
                 self._totals = moved
                 parent.status = status
@@ -158,7 +147,7 @@ class Projection:
     @contextmanager
     def _outages(self) -> Iterator[None]:
         try:
-            with _outages():
+            with outages():
                 yield
         except Refused:
             raise
@@ -251,7 +240,7 @@ class Projection:
         return TrackedRun(run.info.run_id, now, run.info.status, "", "", name=result.name)
 
     def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
-        metrics = [_metric(*values) for values in tracked.new_values(result)]
+        metrics = list(tracked.new_values(result))
         fields = {} if tracked.projected else parameters(result)
         if result.snapshots and not tracked.has_finals:
             self._log_text(tracked.run_id, selection_text(result.snapshots), ARTIFACT)
@@ -264,22 +253,10 @@ class Projection:
         tracked.status, tracked.failure = result.status, str(result.failure or "")
 
     def _log(
-        self,
-        run_id: str,
-        metrics: Sequence[Metric],
-        tags: Mapping[str, str],
-        parameters: Mapping[str, str] | None = None,
+        self, run_id: str, values: Sequence[Value], tags: Mapping[str, str], parameters: Mapping[str, str] | None = None
     ) -> None:
-        from mlflow.entities import Param, RunTag
-
         assert self._client is not None
-        self._client.log_batch(
-            run_id,
-            metrics=list(metrics),
-            params=[Param(name, value) for name, value in (parameters or {}).items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
-            synchronous=True,
-        )
+        log_batch(self._client, run_id, values, tags, parameters or {})
 
     def _set_run_status(self, tracked: TrackedRun, status: Status, end_time: int) -> None:
         assert self._client is not None
@@ -293,24 +270,9 @@ class Projection:
         tracked.run_status = wanted
 
 
-def client(address: str) -> MlflowClient:
-    """A client that gives up after seconds, not minutes, and keeps quiet."""
-    os.environ.update(
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES="2",
-        MLFLOW_HTTP_REQUEST_TIMEOUT="5",
-        MLFLOW_DISABLE_TELEMETRY="true",
-        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
-    )
-    from mlflow import MlflowClient
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=address)
-
-
 def sweep_page(address: str, sweep: str) -> str | None:
     """Where in MLflow's UI a sweep is; None where MLflow has none of this name."""
-    with _outages():
+    with outages():
         experiment = client(address).get_experiment_by_name(sweep)
     if experiment is None or experiment.lifecycle_stage != "active":
         return None
@@ -319,7 +281,7 @@ def sweep_page(address: str, sweep: str) -> str | None:
 
 def is_launched(address: str, sweep: str) -> bool:
     """Whether MLflow has a sweep of this name that was not imported. Raises TrackingDown."""
-    with _outages():
+    with outages():
         mlflow = client(address)
         experiment = mlflow.get_experiment_by_name(sweep)
         parents = mlflow.search_runs([experiment.experiment_id], SWEEPS_OWN, max_results=1) if experiment else []
@@ -329,7 +291,7 @@ def is_launched(address: str, sweep: str) -> bool:
 def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
     """Puts a report's page among the artifacts of each sweep's own run. Returns what went wrong, or nothing."""
     try:
-        with _outages():
+        with outages():
             mlflow = client(address)
             found = [mlflow.get_experiment_by_name(sweep) for sweep in sweeps]
             for experiment in filter(None, found):
@@ -343,22 +305,6 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
     except TrackingDown as down:
         return str(down)
     return ""
-
-
-@contextmanager
-def _outages() -> Iterator[None]:
-    """What MLflow, its database or the way there raise becomes TrackingDown; Refused where trying again is no use."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except Exception as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        if isinstance(error, MlflowException) and error.error_code in REFUSALS:
-            raise Refused(first_line) from error
-        if isinstance(error, MlflowException | OSError) or type(error).__module__.startswith("sqlalchemy"):
-            raise TrackingDown(first_line) from error
-        raise
 
 
 def _experiment(client: MlflowClient, sweep: SweepFacts, artifacts: str | None) -> str:
@@ -398,12 +344,6 @@ def _existing(
         token = page.token
         if not token:
             return trials, parents, doubles
-
-
-def _metric(name: str, value: float, milliseconds: int, step: int) -> Metric:
-    from mlflow.entities import Metric
-
-    return Metric(name, float(value), milliseconds, int(step))
 
 
 def _milliseconds() -> int:

@@ -150,7 +150,7 @@ MUTATIONS = {
     ),
     "postgresql_restarted": Mutation(
         "PostgreSQL behind the tracking server is restarted at once (`immediate`)",
-        "sweeper/tracking.py",
+        "sweeper/mlflow_client.py",
         "if isinstance(error, MlflowException | OSError)",
         'if isinstance(error, OSError) or "Max retries" in str(error)',
         OUTAGE,

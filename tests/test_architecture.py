@@ -31,7 +31,7 @@ THIRD_PARTIES = {
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
 ONLY_IN = {
     "ray": {"sweeper/ray_driver.py", "sweeper/ray_session.py", "sweeper/cluster.py", "sweeper/cluster_nodes.py"},
-    "mlflow": {"sweeper/tracking.py", "reports/runs.py"},  # one writes, one reads
+    "mlflow": {"sweeper/mlflow_client.py", "reports/runs.py"},  # one writes, one reads
     "optuna": {"sweeper/search.py"},
     "obstore": {"sweeper/object_path.py"},
     "matplotlib": {"reports/figures.py"},

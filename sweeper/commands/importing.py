@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sweeper.commands.hints import storage_flag
 from sweeper.imports import ImportedSweep
+from sweeper.mlflow_client import TrackingDown
 from sweeper.object_store import open_store
 from sweeper.scheduling import Status
 from sweeper.storage import storage_that_answers
 from sweeper.sweep_folder import SweepFolder
 from sweeper.tracked_runs import SweepFacts
-from sweeper.tracking import Projection, TrackingDown, is_launched
+from sweeper.tracking import Projection, is_launched
 from sweeper.tracking_address import artifacts_of, check_reachable, check_scheme, default_address, without_password
 from trainers.recipe import content_hash
 from trainers.validation import InvalidInput

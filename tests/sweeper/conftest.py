@@ -57,7 +57,7 @@ def tiny(tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory) -> Path:
     """A database that MLflow has set up, which takes it seconds; copy it."""
-    from sweeper.tracking import client
+    from sweeper.mlflow_client import client
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     client(f"sqlite:///{path}").search_experiments()

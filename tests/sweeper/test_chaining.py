@@ -8,7 +8,7 @@ import pytest
 from search_spaces.chains import load_chain
 from sweeper.cli import main
 from sweeper.commands.chaining import launch_chain, sweeps_of
-from sweeper.tracking import client
+from sweeper.mlflow_client import client
 from trainers.validation import InvalidInput
 
 RECIPE = "recipe: {network: lenet, dataset: digits, preset: icml, method: slot_machine, options: 2, width: 0.2}\n"

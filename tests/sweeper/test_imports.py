@@ -9,7 +9,7 @@ import torch
 from benchmarks.gpu import train_one
 from sweeper.cli import main
 from sweeper.imports import read_records
-from sweeper.tracking import client
+from sweeper.mlflow_client import client
 from tests.sweeper.conftest import trained_storage
 from trainers.recipe import Recipe
 from trainers.validation import InvalidInput

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from sweeper.mlflow_client import client
 from sweeper.store import Store
-from sweeper.tracking import client
 from tests.sweeper.conftest import TINY, environment, table_of, trained_storage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]

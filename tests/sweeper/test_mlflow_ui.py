@@ -8,9 +8,10 @@ from urllib.parse import quote
 import pytest
 
 from reports import build_report
+from sweeper.mlflow_client import client
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, client, log_report, sweep_page
+from sweeper.tracking import Projection, log_report, sweep_page
 from tests.sweeper.conftest import FACTS, a_launch
 from tests.sweeper.mlflow_server import server_with_login
 

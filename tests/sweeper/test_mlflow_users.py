@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
+from sweeper.mlflow_client import TrackingDown, client
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, TrackingDown, client
+from sweeper.tracking import Projection
 from tests.sweeper.conftest import FACTS, a_launch
 from tests.sweeper.mlflow_server import server_with_login
 

@@ -3,10 +3,11 @@
 import pytest
 
 from sweeper.local_driver import run_local
+from sweeper.mlflow_client import client
 from sweeper.results import CURVES
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, client
+from sweeper.tracking import Projection
 from sweeper.tracking_address import check_reachable
 from tests.cluster.docker_engine import free_port
 from tests.sweeper.conftest import a_launch, wait_until

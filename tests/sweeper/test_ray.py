@@ -20,9 +20,9 @@ from sweeper import orphans
 from sweeper.cli import main
 from sweeper.faults import Fault
 from sweeper.launch import Resources
+from sweeper.mlflow_client import client
 from sweeper.ray_session import PREFIX, quiet
 from sweeper.store import Store
-from sweeper.tracking import client
 from tests.sweeper.conftest import (
     a_launch,
     claimed,

@@ -22,6 +22,15 @@ SPACE = {
     "slot_learning_rate": {"log_uniform": [0.01, 1], "when": {"selection": "greedy"}},
     "slot_epochs": {"integer": [2, 6], "step": 2},
 }
+every_sampler = pytest.mark.parametrize(
+    "search",
+    [
+        {"sampler": "random"},
+        {"sampler": "tpe"},
+        {"sampler": "nsga2", "objectives": ["validation_accuracy", "flops"], "population": 4},
+    ],
+    ids=lambda search: search["sampler"],
+)
 NO = Failure(Fault.NOT_A_NUMBER, "not a number")
 
 
@@ -51,15 +60,7 @@ def trials_of(folder):
     return study.trials
 
 
-@pytest.mark.parametrize(
-    "search",
-    [
-        {"sampler": "random"},
-        {"sampler": "tpe"},
-        {"sampler": "nsga2", "objectives": ["validation_accuracy", "flops"], "population": 4},
-    ],
-    ids=lambda search: search["sampler"],
-)
+@every_sampler
 def test_every_sampler_asks_for_distinct_points_and_is_told_of_each(tmp_path, search):
     launch = searching(spec(seeds=2, **search), tmp_path)
     launch.run(workers=3)
@@ -105,15 +106,7 @@ def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(tmp_path, sa
     assert len(trials_of(tmp_path / "a")) == 15
 
 
-@pytest.mark.parametrize(
-    "search",
-    [
-        {"sampler": "random"},
-        {"sampler": "tpe"},
-        {"sampler": "nsga2", "objectives": ["validation_accuracy", "flops"], "population": 4},
-    ],
-    ids=lambda search: search["sampler"],
-)
+@every_sampler
 @pytest.mark.parametrize("eventful", [False, True])
 def test_points_are_proposed_as_in_a_copy_of_the_study_made_anew_for_each(tmp_path, monkeypatch, search, eventful):
     small = {**SPACE, "options": {"integer": [2, 5]}}
@@ -260,7 +253,7 @@ def test_a_real_search_with_rungs_and_a_limit_from_plan_to_report(tmp_path, stor
     assert "asked for by NSGA-II" in report
     assert "the others were stopped early at rungs" in report
 
-    from sweeper.tracking import client
+    from sweeper.mlflow_client import client
 
     mlflow = client(f"sqlite:///{storage}/mlflow.db")
     tracked = mlflow.search_runs([mlflow.get_experiment_by_name("found").experiment_id])

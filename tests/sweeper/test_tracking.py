@@ -11,13 +11,14 @@ import pytest
 
 from sweeper.execution import DataShelf, StageWorker
 from sweeper.faults import Failure, Fault
+from sweeper.mlflow_client import Refused, TrackingDown, client
 from sweeper.orders import Step
 from sweeper.results import CURVES
 from sweeper.scheduling import Status
 from sweeper.selections import selection_text
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
-from sweeper.tracking import Projection, Refused, TrackingDown, client
+from sweeper.tracking import Projection
 from tests.sweeper.conftest import a_launch, project, projection, train
 
 
@@ -244,6 +245,18 @@ def test_between_looks_at_all_trials_only_those_are_looked_at_that_something_was
     assert tracker.projection.since() == through
     tracker._pass(last=True)
     assert tracker.projection.since() == everything
+
+
+def test_a_trial_is_settled_only_once_its_run_shows_it(whole_launch):
+    projection = Seen()
+    projection.is_current = lambda result: False  # what was to be written did not arrive, and nothing was raised
+    projection.project_together = len
+    tracker = Tracker(projection, whole_launch, lambda: 1.0)
+    tracker._pass(last=True)
+    assert tracker._settled == set()
+    projection.is_current = lambda result: True
+    tracker._pass(last=True)
+    assert len(tracker._settled) == len(whole_launch.forest.trials)
 
 
 class SideBySide(Projection):
