@@ -104,7 +104,7 @@ def choice_table(arms: pd.DataFrame, name: str) -> Table | None:
     rows: list[list[Cell]] = []
     chosen: list[dict[str, Any]] = []
     for fair, best in _best_options(arms):
-        what = f"{problem_name(fair)}: {FAMILIES[fair['family']]}"
+        what = f"{problem_name(fair)}: {_method(fair)}"
         reported = dict(zip(COLUMNS, best_published(fair), strict=True))
         rows.append([
             Cell(what, family=fair["family"]), Cell(f"{fair['options']}", int(fair["options"])),

@@ -10,7 +10,9 @@ from reports.links import Links
 from reports.reference import with_published
 from reports.runs import trials_frame
 from reports.tables import arm_table, budget_table, choice_table, published_table, trial_table
-from tests.reports.conftest import digits_sweep, trial
+from search_spaces.labels import arm_labels
+from tests.reports.conftest import DIGITS, digits_sweep, trial
+from trainers.recipe import Recipe
 
 LINKS = Links("http://127.0.0.1:5000")
 SLOT = {"method": "slot_machine", "slot_epochs": 40}
@@ -48,6 +50,15 @@ def test_the_best_k_is_chosen_by_validation_and_the_best_by_test_is_beside_it_an
         "%",
         "%, selected on test",
     ]
+
+
+def test_lines_over_k_that_differ_in_something_else_are_told_apart():
+    lines = [{**SLOT, "sharing": how, "options": k} for how in ("none", "layer", "network") for k in (2, 8)]
+    labels = arm_labels([Recipe.complete({**DIGITS, **fields}) for fields in lines])
+    records = [{**trial(fields), "arm": label} for fields, label in zip(lines, labels, strict=True)]
+    table = choice_table(arms(records), "best")
+    names = [row[0].text.partition(": ")[2] for row in table.rows]
+    assert names == ["slot machine, GS", "slot machine, GS, layer-shared", "slot machine, GS, network-shared"]
 
 
 def test_without_several_k_there_is_nothing_to_choose():
