@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,9 +37,13 @@ def transient_memory() -> Iterator[TransientMemory]:
     profiler: Any = autograd
     only_memory = (False, True, False, False, False, _ExperimentalConfig())
     profiler._enable_profiler_legacy(profiler.ProfilerConfig(profiler.ProfilerState.CPU, *only_memory))
+    collects = gc.isenabled()
+    gc.disable()  # or what an earlier step left in a cycle is freed meanwhile, and taken off
     try:
         yield found
     finally:
+        if collects:
+            gc.enable()
         alive = 0
         for thread in profiler._disable_profiler_legacy():
             for event in thread:
