@@ -292,7 +292,7 @@ def run_test(root: Path, test: str) -> tuple[str, str]:
     """`passes`, `fails` or `skips`, and how it did."""
     variables = {**os.environ, "PYTHONPATH": str(root), "SWEEPER_TEST_PATIENCE": str(PATIENCE_SECONDS)}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", test],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "-p", "no:cacheprovider", test],
         cwd=root, env=variables, capture_output=True, text=True,
     )  # fmt: skip
     lines = done.stdout.splitlines() or done.stderr.splitlines() or [""]

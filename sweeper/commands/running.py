@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import Any
 
 from sweeper.atomic import StoreError
 from sweeper.commands.hints import hint_to_launch
 from sweeper.commands.summary import print_summary
 from sweeper.environment import utc_now
 from sweeper.forecast import Forecast
+from sweeper.interruptions import told_of_signals
 from sweeper.intervals import Estimating
 from sweeper.launch import Launch
 from sweeper.progress import Progress, shown
@@ -63,7 +62,7 @@ class RunningLaunch:
     def carry_out(self, driver: Driver) -> int:
         """Runs it to its end, and returns the exit code."""
         self.tracker.start()
-        with self._signals(), self._requests():
+        with told_of_signals((signal.SIGINT, signal.SIGTERM), self._told_to_stop), self._requests():
             try:
                 with shown(self.progress) as refresh:
                     driver(self.run, refresh, self._give_up)
@@ -117,24 +116,11 @@ class RunningLaunch:
         sys.stdout.flush()
         os._exit(code)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _told_to_stop(self, number: int) -> None:
         """The first signal stops the launch after the running epochs, the second at once."""
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self.interruptions.append(number)
-            if len(self.interruptions) > 1:
-                raise KeyboardInterrupt
-            self.progress.news.append("stopping after the running epochs (once more: at once)")
-            self.run.stop()
-
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        self.interruptions.append(number)
+        self.progress.news.append("stopping after the running epochs (once more: at once)")
+        self.run.stop()
 
     @contextmanager
     def _requests(self) -> Iterator[None]:
