@@ -57,12 +57,27 @@ MUTATIONS = {
         "os.kill(pid, 0)",
         f"{RAY}killing_the_launch_again_and_again_loses_nothing_that_was_finished",
     ),
-    "launch_told_to_end": Mutation(
-        "the launch is told to end (SIGTERM to all, as when a machine shuts down)",
+    "launch_stopped": Mutation(
+        "the launch is stopped, by `sweeper stop` or Ctrl-C",
         "sweeper/ray_driver.py",
         "self._worker.save()",
         "pass",
+        "tests/sweeper/test_stop.py::test_stop_and_resume_on_ray",
+    ),
+    "launch_told_to_end": Mutation(
+        "the launch is told to end (SIGTERM to all, as when a machine shuts down)",
+        "sweeper/interruptions.py",
+        "tell(number[0])",
+        "pass",
         f"{RAY}a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind",
+    ),
+    "launch_told_to_end_while_stuck": Mutation(
+        "the same, while it waits for Ray's servers, which were told too",
+        "sweeper/interruptions.py",
+        "            if number[0] in numbers:\n                tell(number[0])",
+        "            if number[0] in numbers and handled:\n                tell(number[0])",
+        "tests/sweeper/test_interruptions.py::"
+        "test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so",
     ),
     "ray_does_not_let_go": Mutation(
         "Ray's servers die at the very end",
@@ -152,7 +167,7 @@ MUTATIONS = {
         "PostgreSQL behind the tracking server is restarted at once (`immediate`)",
         "sweeper/mlflow_client.py",
         "if isinstance(error, MlflowException | OSError)",
-        'if isinstance(error, OSError) or "Max retries" in str(error)',
+        'if "500" not in str(error) and isinstance(error, MlflowException | OSError)',
         OUTAGE,
     ),
     "disk_full": Mutation(
