@@ -167,7 +167,7 @@ MUTATIONS = {
         "PostgreSQL behind the tracking server is restarted at once (`immediate`)",
         "sweeper/mlflow_client.py",
         "if isinstance(error, MlflowException | OSError)",
-        'if "500" not in str(error) and isinstance(error, MlflowException | OSError)',
+        'if "error responses" not in str(error) and isinstance(error, MlflowException | OSError)',
         OUTAGE,
     ),
     "disk_full": Mutation(

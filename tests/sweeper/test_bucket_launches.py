@@ -96,6 +96,7 @@ def test_a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_c
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_service.endpoint)
     said = (tmp_path / "second").read_text()
     assert "10 of 10 trials completed" in said
+    assert "tried again" not in said, "requests were, and no stage"
     after = {entry.path.key: entry.modified for entry in stages_of(bucket)}
     assert len(after) == 18 and done.items() <= after.items(), "what was finished is as it was"
     assert table_of(bucket) == table_of(trained_storage(trained, tmp_path))
