@@ -77,17 +77,18 @@ def test_nobody_is_taken_for_dead_because_the_storage_was_away(in_bucket, monkey
 
 def test_an_owner_writes_its_card_anew_and_stops_when_it_lets_go(in_bucket, monkeypatch):
     monkeypatch.setattr(claims, "TOUCH_SECONDS", 0.02)
+    before = threading.enumerate()
     owner = Claims(in_bucket)
     owner.take(KEYS[0])
+    (touching,) = (thread for thread in threading.enumerate() if thread.name == "claims" and thread not in before)
     card = owner._card(owner.owner)
     seen = {card.read_text()}
     while len(seen) < 3:
         seen.add(card.read_text())
     owner.release_all()
     assert not card.is_file()
-    for thread in threading.enumerate():
-        if thread.name == "claims":
-            thread.join(10)
+    touching.join(10)
+    assert not touching.is_alive()
     assert not card.is_file(), "a last touch does not bring it back"
 
 

@@ -338,8 +338,8 @@ def short(folder: Path) -> Path:
     return path
 
 
-# A launch whose Ray servers die in the moment in which it lets go of them. Ray then takes 7 s, 16 s, or ends the process
-# after 60, as it happens; here it never comes back.
+# A launch whose Ray servers die in the moment in which it lets go of them. Ray then takes 7 s, 16 s, or ends the whole
+# process after 60, as it happens; here it never comes back.
 DIES_LAST = """
 import os, signal, sys, time
 from sweeper import ray_session
