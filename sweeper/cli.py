@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from sweeper.command_line import describing, keeping, looking, showing, training
 from sweeper.command_line.parser import WRONG_INPUT, Parser, command_of, subparsers
@@ -51,10 +51,22 @@ def build_parser() -> argparse.ArgumentParser:
         description="Sweeps of networks made of random weights: plan, launch, browse, report.",
         epilog="example: sweeper launch digits_quickstart && sweeper report digits_quickstart -o report",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and of which commit")
     command = command_of(parser.add_subparsers(dest="command", metavar="COMMAND", required=True))
     for group in GROUPS:
         group.add_commands(command)
     return parser
+
+
+class _Version(argparse.Action):
+    """Asks git, which takes a moment, only when it is wanted."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: object, **more: object) -> NoReturn:
+        from sweeper.environment import sources
+
+        known = sources()
+        print(f"sweeper {known['version']} (commit {known['git_commit']})")
+        parser.exit()
 
 
 def _given(arguments: Sequence[str] | None) -> dict[str, Any]:

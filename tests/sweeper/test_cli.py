@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it says, and with which exit code."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -35,6 +36,12 @@ def wrong(capsys, *arguments):
     assert message.startswith("sweeper: error: ")
     assert "Traceback" not in message
     return message.removeprefix("sweeper: error: ").strip()
+
+
+def test_it_says_which_version_it_is(capsys):
+    code, out, _ = said(capsys, "--version")
+    assert code == 0
+    assert re.fullmatch(r"sweeper \d+\.\d+\.\d+ \(commit ([0-9a-f]{40}\+?|unknown)\)\n", out)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
