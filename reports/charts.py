@@ -73,7 +73,8 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str, device
     points = _points(arms).assign(
         cost=arms[cost] / divisor, cost_half_width=arms[f"{cost}_half_width"] / divisor, front=arms[f"front_{cost}"]
     )
-    points["named"] = points["front"] | (points["family"] == "learned") | (len(points) <= NAMED_ARMS)
+    points["shown"] = points["front"] & ~points.duplicated(["cost", "accuracy"])  # of equals one, where there are many
+    points["named"] = points["shown"] | (points["family"] == "learned") | (len(points) <= NAMED_ARMS)
     title = f"{problem}: test accuracy against {kind.phrase[0].lower()}{kind.phrase[1:]}{device}"
     front = [str(label) for label in points.loc[points["front"], "label"]]
     alternative = f"On the Pareto front: {'; '.join(front)}. All: {described(points, unit)}"
@@ -86,7 +87,7 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str, device
     on_scale, note = _on_scale(points)
     caption = f"{caption} {note}".strip()
     drawn = figures.accuracy_against_cost(on_scale, f"{kind.phrase}, {unit}", words)
-    yield Figure(name, title, caption, alternative, drawn, points.assign(unit=unit))
+    yield Figure(name, title, caption, alternative, drawn, points.drop(columns="shown").assign(unit=unit))
 
 
 def _over_options(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str) -> Iterator[Figure]:

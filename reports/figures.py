@@ -103,8 +103,9 @@ def accuracy_by_arm(points: pd.DataFrame, words: Words) -> str:
 def accuracy_against_cost(points: pd.DataFrame, cost_label: str, words: Words) -> str:
     """One point per arm with its 95 % intervals, and the Pareto front as a step.
 
-    points: label, family, cost, cost_half_width, accuracy, half_width (fractions), n, front, named. Arms with `named`
-    are labelled. Points of nearly equal cost are spread sideways, the best of them staying where it belongs.
+    points: label, family, cost, cost_half_width, accuracy, half_width (fractions), n, front, shown, named. Arms with
+    `named` are labelled. Points of nearly equal cost are spread sideways, the best of them staying where it belongs;
+    where they are too many for that, all but those to be `shown` are dots.
     """
     hints = {}
     with _axes(top=0.62) as (figure, axes):
@@ -114,13 +115,13 @@ def accuracy_against_cost(points: pd.DataFrame, cost_label: str, words: Words) -
         shifts = [0.0] * len(points) if crowded else spread_sideways(axes, points["cost"])
         transforms = [axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans) for shift in shifts]
         for place, (point, moved) in enumerate(zip(rows(points), transforms, strict=True)):
-            if crowded and not point.front:
+            if crowded and not point.shown:
                 continue
             hints[f"arm-{place}"] = hint(point.label, point)
             intervals(axes, point.cost, point, moved, point.cost_half_width)
             marker(axes, point.cost, 100 * point.accuracy, point, moved, f"arm-{place}")
         if crowded:
-            crowd(axes, points[~points["front"]])
+            crowd(axes, points[~points["shown"]])
         front = points[points["front"]].sort_values("cost")
         costs, best = [*front["cost"], axes.get_xlim()[1]], [*front["accuracy"], *front["accuracy"].tail(1)]
         axes.step(costs, 100 * np.array(best), where="post", color=FAINT, linewidth=1, linestyle=(0, (4, 2)))

@@ -175,11 +175,22 @@ def test_a_crowd_of_arms_is_drawn_with_its_front_told_apart():
     cost = np.linspace(1, 9, count)
     points = pd.DataFrame({
         "label": [f"arm {i}" for i in range(count)], "family": "gs", "accuracy": 0.9, "half_width": 0.01, "n": 3,
-        "cost": cost, "cost_half_width": np.nan, "front": cost == 1, "named": cost == 1,
+        "cost": cost, "cost_half_width": np.nan, "front": cost == 1, "shown": cost == 1, "named": cost == 1,
     })  # fmt: skip
     written = texts(accuracy_against_cost(points, "Cost", WORDS))
     assert "arm 0" in written
     assert "arm 5" not in written
+
+
+def test_of_arms_that_are_equal_in_accuracy_and_cost_one_is_named_in_a_crowd():
+    records = [
+        trial({**SLOT, "slot_weight_decay": decay * 1e-4}, test_accuracy=0.9, train_seconds=9.0 - 3 * (decay == 5))
+        for decay in range(CROWD + 20)
+    ] + [trial({**SLOT, "slot_weight_decay": 0.5}, test_accuracy=0.9, train_seconds=6.0)]  # fmt: skip
+    figure = figures(records)["s-train-seconds"]
+    assert figure.data["front"].sum() == 2
+    (label,) = figure.data.loc[figure.data["front"], "label"].unique()  # made up: all are called alike
+    assert texts(figure.svg).count(label) == 1
 
 
 def test_markup_in_labels_is_text():

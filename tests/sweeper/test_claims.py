@@ -277,7 +277,7 @@ def test_what_a_killed_launch_was_training_another_one_takes_over_from_its_last_
     dying = Recorded(tmp_path, spec, "--storage", storage, "--save-seconds", "0", hang="3")
     wait_until((tmp_path / "hanging").exists)
     other = a_launch(spec, storage)
-    heir = threading.Thread(target=run_local, args=(other,))
+    heir = threading.Thread(target=run_local, args=(other,), daemon=True)
     heir.start()
     wait_until(lambda: len(other.elsewhere) == 1 and other.schedule.epochs_left() == 4)  # it waits for the last one
     assert not other.schedule.running
