@@ -54,7 +54,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster and not docker' --durations 8 $(TESTS)
-	@$(BIN)/python -m pytest -m cluster --durations 12 $(TESTS) || [ $$? = 5 ]
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m cluster --durations 12 $(TESTS) || [ $$? = 5 ]
 
 test-docker: $(READY)
 	@$(BIN)/python -m pytest -m docker tests/cluster/test_docker_stack.py

@@ -1,6 +1,7 @@
 """How long a report over many runs takes: python -m benchmarks.report [RUNS], printing JSON.
 
-The runs are made up and written straight into MLflow's tables (through its client they would take half an hour).
+The runs are made up and written straight into MLflow's tables (through its client they would take half an hour). Each
+says what gets selected in a file of its own, as a small network that is really trained says it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from mlflow import MlflowClient
 
 from reports import build_report
 from search_spaces.labels import arm_labels
+from sweeper.forest import plant
+from sweeper.launch import Launch, Resources
+from sweeper.local_driver import run_local
+from sweeper.selections import ARTIFACT, selection_text
+from sweeper.store import Store
+from trainers.data import data_digest
 from trainers.recipe import Recipe
 
 SWEEP, EPOCHS, SEEDS, CURVE = "many", 40, 4, 5
@@ -37,7 +44,7 @@ def main(runs: int = 10_000) -> None:
         client = MlflowClient(tracking_uri=f"sqlite:///{database}")
         experiment = client.create_experiment(SWEEP, artifact_location=str(folder / "artifacts"))
         recipes = list(islice(made_up_recipes(), runs))
-        insert(database, int(experiment), recipes)
+        insert(database, int(experiment), recipes, folder / "artifacts", a_selection(folder / "trained"))
         made, cpu_made = perf_counter(), process_time()
         page = build_report([SWEEP], f"sqlite:///{database}", folder / "report")
         ended, cpu_ended = perf_counter(), process_time()
@@ -71,12 +78,24 @@ def made_up_recipes() -> Iterator[Recipe]:
                 yield Recipe.complete({**given, "seed": seed})
 
 
-def insert(database: Path, experiment: int, recipes: list[Recipe]) -> None:
-    """A parent run and a run per recipe, by the project's schema, with a short validation curve each."""
+def a_selection(folder: Path) -> str:
+    """What a trial says of its selection."""
+    recipe = Recipe.complete(
+        {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8, "width": 0.2,
+         "slot_epochs": EPOCHS, "finetune_epochs": 0}
+    )  # fmt: skip
+    digests = {"digits": data_digest("digits", None)}
+    launch = Launch(SWEEP, plant([recipe], digests), digests, Store(folder), Resources(), {})
+    run_local(launch)
+    return selection_text(launch.result(0).snapshots)
+
+
+def insert(database: Path, experiment: int, recipes: list[Recipe], artifacts: Path, selection: str) -> None:
+    """A parent run and a run per recipe, by the project's schema, each with a short validation curve and a file."""
     random = np.random.default_rng(0)
     rows: dict[str, list[tuple[Any, ...]]] = {"runs": [], "tags": [], "params": [], "metrics": [], "latest_metrics": []}
     parent = uuid4().hex
-    add_run(rows, experiment, parent, SWEEP, {"sweeper.kind": "sweep"}, {}, {"trials": len(recipes)}, 0)
+    add_run(rows, experiment, parent, SWEEP, "", {"sweeper.kind": "sweep"}, {}, {"trials": len(recipes)}, 0)
     for recipe, label in zip(recipes, arm_labels(recipes), strict=True):
         accuracy = 0.98 - 0.04 / (recipe.options or 1) + float(random.normal(0, 0.002))
         tags = {
@@ -91,7 +110,11 @@ def insert(database: Path, experiment: int, recipes: list[Recipe]) -> None:
             "peak_memory_bytes": 2e8, "stored_bits_per_weight": float(np.log2(recipe.options or 1)),
         }  # fmt: skip
         fields = recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
-        add_run(rows, experiment, uuid4().hex, f"{label} seed {recipe.seed}", tags, fields, metrics, CURVE)
+        run = uuid4().hex
+        kept = artifacts / run / "artifacts"
+        kept.mkdir(parents=True)
+        (kept / ARTIFACT).write_text(selection)
+        add_run(rows, experiment, run, f"{label} seed {recipe.seed}", str(kept), tags, fields, metrics, CURVE)
     with sqlite3.connect(database) as connection:
         for table, values in rows.items():
             columns = COLUMNS[table]
@@ -110,11 +133,11 @@ COLUMNS = {
 
 
 def add_run(
-    rows: dict[str, list[tuple[Any, ...]]], experiment: int, run: str, name: str,
+    rows: dict[str, list[tuple[Any, ...]]], experiment: int, run: str, name: str, artifacts: str,
     tags: dict[str, str], params: dict[str, Any], metrics: dict[str, float], curve: int,
 ) -> None:  # fmt: skip
     """The rows of one run."""
-    rows["runs"].append((run, name, "UNKNOWN", "", "FINISHED", START, START + 60_000, "active", "", experiment))
+    rows["runs"].append((run, name, "UNKNOWN", "", "FINISHED", START, START + 60_000, "active", artifacts, experiment))
     rows["tags"] += [(key, value, run) for key, value in {**tags, "mlflow.runName": name}.items()]
     rows["params"] += [(key, str(value), run) for key, value in params.items()]
     rows["metrics"] += [(key, float(value), START, run, EPOCHS, False) for key, value in metrics.items()]

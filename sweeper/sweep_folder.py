@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -59,12 +59,12 @@ class SweepFolder:
     def spec_path(self) -> Place:
         return self.path / "spec.yaml"
 
-    def spec(self) -> Spec:
-        """As it was launched last. Raises InvalidInput."""
+    def spec(self, overrides: Sequence[str] = ()) -> Spec:
+        """As it was launched last, but for these overrides. Raises InvalidInput."""
         if not isinstance(self.spec_path, ObjectPath):
-            return load_spec(str(self.spec_path))
+            return load_spec(str(self.spec_path), overrides)
         with storage_errors("read", self.spec_path):
-            return spec_of(self.spec_path.read_text(), str(self.spec_path))
+            return spec_of(self.spec_path.read_text(), str(self.spec_path), overrides)
 
     @classmethod
     def names(cls, storage: Place) -> list[str]:

@@ -42,6 +42,10 @@ def add_commands(command: AddCommand) -> None:
         "resume", _resume, "go on with a sweep as it was launched last", "sweeper resume lenet_options --max-parallel 4"
     )
     add_sweep(added)
+    added.add_argument(
+        "--set", metavar="limits.FIELD=value", action="append", default=[], dest="overrides",
+        help="change a limit of its spec, such as limits.device_hours=2, from now on (again for more)",
+    )  # fmt: skip
     add_resources(added, again=True)
     add_cluster(added, submits=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from sweeper.storage import Place
@@ -18,6 +19,15 @@ def hint_to_launch(command: str, folder: SweepFolder, file: SweepFile) -> str:
     """`sweeper resume SWEEP` or `retry`, from where the last launch was started, which may have been elsewhere."""
     cluster = cluster_of(file)
     return hint(command, folder) + (f" --cluster {shlex.quote(cluster)}" if cluster else "")
+
+
+def hint_to_raise(folder: SweepFolder, file: SweepFile, limits: Iterable[str]) -> str:
+    """`sweeper resume SWEEP` with twice of each of these limits, such as "device_hours: 0.1"."""
+    flags = []
+    for name, _, value in (limit.partition(": ") for limit in limits):
+        twice = 2 * float(value)
+        flags.append(f"--set limits.{name}={int(twice) if twice.is_integer() else twice}")
+    return " ".join([hint_to_launch("resume", folder, file), *flags])
 
 
 def cluster_of(file: SweepFile) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search_spaces.spec import Spec, load_spec
+from search_spaces.spec import Spec, check_limits_only, load_spec
 from sweeper.commands.looking import SweepView, projection_of
 from sweeper.commands.planning import Wanted, foresee
 from sweeper.commands.running import INTERRUPTED, Driver, RunningLaunch
@@ -55,6 +55,7 @@ def launch_spec(options: argparse.Namespace, spec: Spec, estimate: Estimating) -
 
 def resume(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper resume SWEEP`"""
+    check_limits_only(options.overrides)
     return _launch_again(options, _at_rest(options), estimate)
 
 
@@ -87,7 +88,8 @@ def _launch_again(options: argparse.Namespace, folder: SweepFolder, estimate: Es
         if getattr(options, name) is None:
             setattr(options, name, value)
     shares = {**file.options, **_given(options, RESOURCES)}
-    return _launch(options, folder.spec(), folder.storage, shares, estimate)
+    spec = folder.spec(getattr(options, "overrides", ()))
+    return _launch(options, spec, folder.storage, shares, estimate)
 
 
 def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search_spaces.spec import NAME, load_spec
+from search_spaces.spec import NAME, check_limits_only, load_spec
 from sweeper.cluster import Cluster, Job, words
 from sweeper.object_path import bucket_at, is_url
 from sweeper.submission import SPEC, write_submission
@@ -38,7 +38,10 @@ def again_on_cluster(options: argparse.Namespace) -> int:
     """`sweeper resume SWEEP --cluster URL`, and `retry`"""
     if not re.fullmatch(NAME.strip("^$"), options.sweep):
         raise InvalidInput(f"sweep: {options.sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
-    return _submit(options, options.sweep, [options.command, options.sweep], None)
+    overrides = getattr(options, "overrides", ())
+    check_limits_only(overrides)
+    command = [options.command, options.sweep, *(f"--set={override}" for override in overrides)]
+    return _submit(options, options.sweep, command, None)
 
 
 def _submit(options: argparse.Namespace, sweep: str, command: Sequence[str], spec_text: str | None) -> int:

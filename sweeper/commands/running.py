@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sweeper.atomic import StoreError
-from sweeper.commands.hints import hint_to_launch
+from sweeper.commands.hints import hint_to_launch, hint_to_raise
 from sweeper.commands.summary import print_summary
 from sweeper.environment import utc_now
 from sweeper.forecast import Forecast
@@ -89,7 +89,8 @@ class RunningLaunch:
                 print(f"\nBroken off: {lost}. {again}", flush=True)
                 return SOME_FAILED
             if outcome == Status.STOPPED_EARLY:
-                print(f"\nThe limits of the spec are reached. With higher ones it goes on: {_limits_flag(self.run)}")
+                higher = hint_to_raise(self.folder, self.file, self.run.limits_reached)
+                print(f"\nThe limits of the spec are reached. With higher ones, twice these say, it goes on: {higher}")
                 return LIMIT_REACHED
             return GOOD if outcome == Status.COMPLETED else SOME_FAILED
 
@@ -143,8 +144,3 @@ class RunningLaunch:
         finally:
             over.set()
             thread.join()
-
-
-def _limits_flag(run: Launch) -> str:
-    """The flags of a launch that would raise the limits."""
-    return " ".join(f"--set limits.{limit.partition(':')[0]}=…" for limit in run.limits_reached)

@@ -244,12 +244,27 @@ def test_what_a_job_says_at_its_end_can_be_copied_and_run_where_it_was_submitted
     assert f"Once the cause is mended: sweeper retry half --storage {tmp_path / 'stored'}\n" in capsys.readouterr().out
 
 
-def test_what_is_submitted_knows_the_address_that_it_was_submitted_to(head, spec, monkeypatch):
-    submitted = []
+@pytest.fixture
+def submitted(monkeypatch):
+    """The commands that are sent to the cluster."""
+    commands = []
     monkeypatch.setattr(
         Cluster,
         "submit",
-        lambda self, sweep, owner, package, command: submitted.append(command) or self.newest("done"),
+        lambda self, sweep, owner, package, command: commands.append(command) or self.newest("done"),
     )
+    return commands
+
+
+def test_a_sweep_goes_on_there_with_higher_limits(head, submitted, capsys):
+    there = ("--cluster", head.address, "--detach")
+    assert main(["resume", "done", "--set", "limits.device_hours=2", "--set", "limits.trials=9", *there]) == 0
+    assert " sweeper.cluster_entry resume done --set=limits.device_hours=2 --set=limits.trials=9 " in submitted[0]
+    assert main(["resume", "done", "--set", "seeds=2", *there]) == 2
+    assert "--set seeds=2: a sweep goes on with other limits at most" in capsys.readouterr().err
+    assert len(submitted) == 1
+
+
+def test_what_is_submitted_knows_the_address_that_it_was_submitted_to(head, spec, submitted):
     assert main(["launch", spec, "--cluster", head.address, "--detach"]) == 0
     assert submitted[0].endswith(f" --ray-address auto --submitted-to {head.address}")

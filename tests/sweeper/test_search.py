@@ -239,8 +239,10 @@ def test_a_real_search_with_rungs_and_a_limit_from_plan_to_report(tmp_path, stor
     assert code == 3
     assert "LIMIT REACHED  trials: 6 (6 begun)" in said
     assert "stopped early at rungs" in said
-    code, said = sweeper("launch", tmp_path / "found.yaml", "--local", "--set", "limits.trials=null")
-    assert code == 0
+    higher = f"sweeper resume found --storage {storage} --set limits.trials=12"
+    assert said.endswith(f"With higher ones, twice these say, it goes on: {higher}\n")
+    assert main(higher.split()[1:]) == 0
+    capsys.readouterr()
     runs = json.loads(sweeper("runs", "found", "--json")[1])
     assert Counter(run["status"] for run in runs).keys() == {"COMPLETED", "STOPPED_EARLY"} and len(runs) == 10
     for run in runs:

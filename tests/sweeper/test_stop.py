@@ -90,6 +90,10 @@ def test_resume_starts_what_was_launched_and_nothing_else(capsys, tiny, storage,
         file[name] for name in ("tracking", "data_dir", "options", "manner", "spec_hash")
     ]
     assert len(table_of(storage)) == 5
+    refused = wrong(capsys, "resume", "tiny", "--storage", storage, "--set", "limits.epochs=9", "--set", "seeds=2")
+    assert refused.startswith("--set seeds=2: a sweep goes on with other limits at most (limits.trials, ")
+    unknown = wrong(capsys, "resume", "tiny", "--storage", storage, "--set", "limits.epoch=9")
+    assert unknown == "--set limits.epoch=9: limits has no field epoch (did you mean epochs?)"
 
 
 @pytest.mark.cluster
