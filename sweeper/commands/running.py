@@ -120,8 +120,9 @@ class RunningLaunch:
     def _told_to_stop(self, number: int) -> None:
         """The first signal stops the launch after the running epochs, the second at once."""
         self.interruptions.append(number)
-        self.progress.news.append("stopping after the running epochs (once more: at once)")
-        self.run.stop()
+        if len(self.interruptions) == 1:
+            self.progress.news.append("stopping after the running epochs (once more: at once)")
+            self.run.stop()
 
     @contextmanager
     def _requests(self) -> Iterator[None]:
