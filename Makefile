@@ -41,7 +41,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "make: '$(PYTHON)' lacks its venv module (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
 	@echo "Installing into .venv, once: about 170 packages, several GB with torch; minutes, or less than one with uv."
 	@$(PYTHON) -m venv .venv
-	@{ command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/python $(PACKAGES); } \
+	@{ command -v uv >/dev/null && uv pip install --quiet --compile-bytecode --python $(BIN)/python $(PACKAGES); } \
 		|| $(BIN)/python -m pip install --quiet $(PACKAGES)
 	@touch $(READY)
 

@@ -51,7 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
         description="Sweeps of networks made of random weights: plan, launch, browse, report.",
         epilog="example: sweeper launch digits_quickstart && sweeper report digits_quickstart -o report",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and of which commit")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+        help="say which version this is, and of which commit",
+    )  # fmt: skip
     command = command_of(parser.add_subparsers(dest="command", metavar="COMMAND", required=True))
     for group in GROUPS:
         group.add_commands(command)

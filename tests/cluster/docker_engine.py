@@ -27,7 +27,8 @@ BASE_IMAGES = ("python:3.11-slim-bookworm", "postgres:17-bookworm")
 # What a checkout needs for the stack; the rest of the repository stays away.
 NEEDED = (
     "docker-compose.yml", "Dockerfile", ".dockerignore", ".env.example", "Makefile", "pyproject.toml",
-    "constraints.txt", "README.md", "LICENSE", "docker", "scripts", "trainers", "search_spaces", "sweeper", "reports",
+    "constraints.txt", "README.md", "LICENSE", "docker", "docs/examples", "scripts",
+    "trainers", "search_spaces", "sweeper", "reports",
 )  # fmt: skip
 CHUNK = 1 << 24
 

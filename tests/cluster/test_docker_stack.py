@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.storage import storage_at
 from tests.cluster.docker_engine import Stack, docker_engine, ensure_base_images, holders, run
 from tests.sweeper.conftest import wait_until
+from tests.sweeper.object_server import CREDENTIALS, a_service
 
 SERVICES = ("postgres", "mlflow", "ray-head", "ray-worker")
 IMAGE = "slot-sweeper:under-test"
@@ -195,6 +197,38 @@ def test_a_stack_that_is_taken_away_is_restored_with_all_its_runs(stack):
     assert stored(stack) == records
     again = stack.call("run", "--rm", "-T", "sweeper", "launch", SWEEP, *SMALLER)
     assert again.returncode == 0 and "0 epochs are left" in again.stdout, again.stdout + again.stderr
+
+
+def test_results_go_to_a_bucket_where_the_example_says_so(stack, tmp_path, monkeypatch):
+    pytest.importorskip("moto", reason="needs moto (make setup installs it)")
+    gateway = next(iter(stack.inspect("ray-head")["NetworkSettings"]["Networks"].values()))["Gateway"]
+    in_the_volume = stored(stack)
+    with a_service(tmp_path, host="0.0.0.0") as service:
+        with (stack.folder / ".env").open("a") as file:
+            file.write(
+                "COMPOSE_FILE=docker-compose.yml:docs/examples/bucket.yml\n"
+                "STORAGE_URL=s3://bucket/lab\n"
+                f"STORAGE_ACCESS_KEY_ID={CREDENTIALS['AWS_ACCESS_KEY_ID']}\n"
+                f"STORAGE_SECRET_ACCESS_KEY={CREDENTIALS['AWS_SECRET_ACCESS_KEY']}\n"
+                f"AWS_REGION={CREDENTIALS['AWS_REGION']}\n"
+                f"AWS_ENDPOINT_URL=http://{gateway}:{service.port}\n"
+            )
+        stack.make("up")
+        wait_until(lambda: all(stack.health(name) == "healthy" for name in SERVICES), 300)
+        fewer = ("--set", "seeds=1", "--set", "budget_epochs=4")
+        done = stack.call("run", "--rm", "-T", "sweeper", "launch", SWEEP, *fewer)
+        assert done.returncode == 0 and "11 of 11 trials completed" in done.stdout, done.stdout + done.stderr
+        assert "Results:  s3://bucket/lab\n" in done.stdout
+        again = stack.call("run", "--rm", "-T", "sweeper", "launch", SWEEP, *fewer)
+        assert again.returncode == 0 and "0 epochs are left" in again.stdout, again.stdout + again.stderr
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": service.endpoint}.items():
+            monkeypatch.setenv(name, value)
+        written = [entry.path for entry in storage_at("s3://bucket/lab").entries()]
+    assert sum(path.name == "record.json" for path in written) >= 11
+    assert stored(stack) == in_the_volume
+    secret = CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
+    knows = {name for name in SERVICES if any(secret in line for line in stack.inspect(name)["Config"]["Env"])}
+    assert knows == {"ray-head", "ray-worker"}, "MLflow has no use for the key"
 
 
 def tags(run: dict) -> dict[str, str]:

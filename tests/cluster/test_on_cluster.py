@@ -267,4 +267,6 @@ def test_a_sweep_goes_on_there_with_higher_limits(head, submitted, capsys):
 
 def test_what_is_submitted_knows_the_address_that_it_was_submitted_to(head, spec, submitted):
     assert main(["launch", spec, "--cluster", head.address, "--detach"]) == 0
-    assert submitted[0].endswith(f" --ray-address auto --submitted-to {head.address}")
+    program, flags = submitted[0].split(" --owner ")
+    assert program == "python -m sweeper.cluster_entry launch sweep.yaml"  # no flag that was not given
+    assert flags.endswith(f" --ray-address auto --submitted-to {head.address}")

@@ -24,7 +24,7 @@ moto, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading
 def application(environ, start_response):
     with one_at_a_time:
         return list(moto(environ, start_response))
-run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=True)
+run_simple(sys.argv[1], int(sys.argv[2]), application, threaded=True)
 """
 # moto forgets everything when it ends, and a real service does not: so what is killed stands before it.
 FORWARDER = """
@@ -88,11 +88,11 @@ class Service:
 
 
 @contextmanager
-def a_service(folder: Path, **environment: str):
-    """moto with an empty bucket called `bucket`."""
+def a_service(folder: Path, host: str = "127.0.0.1", **environment: str):
+    """moto with an empty bucket called `bucket`, on one address or all (0.0.0.0) of this machine."""
     port = free_port()
     service = Service(
-        sys.executable, "-c", SERVER, port,
+        sys.executable, "-c", SERVER, host, port,
         port=port, log=folder / "moto.log", **environment,
     )  # fmt: skip
     try:
