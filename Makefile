@@ -52,6 +52,7 @@ demo: $(READY)
 	@echo "The report:  demo/report/report.html (open it in a browser)"
 	@echo "The runs:    $(BIN)/sweeper ui --storage demo (starts MLflow's UI and prints its address)"
 
+# loadgroup hands out tests one by one: some take a minute or three.
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster and not docker' --durations 8 $(TESTS)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m cluster --durations 12 $(TESTS) || [ $$? = 5 ]

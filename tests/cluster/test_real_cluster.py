@@ -24,7 +24,7 @@ from tests.cluster.network import answer, network
 from tests.sweeper.conftest import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 SPEC = """\
 name: faults

@@ -11,7 +11,7 @@ from tests.reports.conftest import track, trial
 from tests.sweeper.test_outage import Server
 from trainers.validation import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers")]
+pytestmark = [pytest.mark.cluster]
 
 
 def test_a_server_gives_the_same_frame_and_the_same_curves_as_its_database(empty_database, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from tests.sweeper.conftest import TINY, environment, start_sweeper, table_of, t
 from tests.sweeper.object_server import CREDENTIALS, a_forwarder
 from tests.sweeper.test_claims import Recorded, epochs_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers")]
+pytestmark = [pytest.mark.cluster]
 SECRETS = [value for name, value in CREDENTIALS.items() if name != "AWS_REGION"]
 
 

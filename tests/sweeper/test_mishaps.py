@@ -14,7 +14,7 @@ from sweeper.mlflow_client import client
 from sweeper.store import Store
 from tests.sweeper.conftest import TINY, environment, table_of, trained_storage
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 # Runs commands one after the other in one process, in which things happen when so many epochs have been trained.
 EVENTFUL = """

@@ -16,7 +16,7 @@ from tests.sweeper.conftest import FACTS, a_launch
 from tests.sweeper.mlflow_server import server_with_login
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.browser, pytest.mark.xdist_group("servers"), pytest.mark.timeout(900),
+    pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(900),
 ]  # fmt: skip
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

@@ -15,7 +15,7 @@ from sweeper.tracking import Projection
 from tests.sweeper.conftest import FACTS, a_launch
 from tests.sweeper.mlflow_server import server_with_login
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 PASSWORD = "a-long-enough-password"
 
 

@@ -14,7 +14,7 @@ from tests.sweeper.conftest import a_launch, wait_until
 from tests.sweeper.mlflow_server import Server
 from trainers.validation import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from tests.sweeper.test_ray import Started, _nothing_outlives_its_test  # noqa: F401
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 GIB = 2**30
 SPEC = """\

@@ -37,7 +37,6 @@ from trainers.validation import InvalidInput
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.xdist_group("ray"),
     pytest.mark.timeout(900),  # seconds on a machine that is idle; others may share it
     pytest.mark.skipif(not orphans.possible(), reason="needs /proc to look at processes"),
 ]

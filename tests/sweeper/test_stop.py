@@ -97,7 +97,6 @@ def test_resume_starts_what_was_launched_and_nothing_else(capsys, tiny, storage,
 
 
 @pytest.mark.cluster
-@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(900)
 def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     spec = tmp_path / "slow.yaml"

@@ -14,7 +14,7 @@ from sweeper.sweep_folder import SweepFolder
 from tests.sweeper.conftest import a_launch, command, environment, project, trained_storage, wait_until
 from trainers.validation import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("servers"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, tmp_path):
