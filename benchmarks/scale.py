@@ -29,14 +29,13 @@ from unittest import mock
 
 import torch
 
-from benchmarks.report import made_up_recipes
+from benchmarks.report import made_up_recipes, trained
 from reports import build_report
 from reports.statistics import estimate
 from sweeper.estimates import Estimates, machine_here, measured
 from sweeper.forecast import forecast
 from sweeper.forest import Forest, Stage, plant
 from sweeper.launch import Launch, Resources
-from sweeper.local_driver import run_local
 from sweeper.orders import Order, Step
 from sweeper.progress import Progress, shown
 from sweeper.results import TrialResult
@@ -44,8 +43,6 @@ from sweeper.store import StageRecord, Store
 from sweeper.tracked_runs import SweepFacts
 from sweeper.tracker import Tracker
 from sweeper.tracking import Projection
-from trainers.data import data_digest
-from trainers.recipe import Recipe
 
 SWEEP = "many"
 FACTS = SweepFacts(SWEEP, "", "name: many\n", "s" * 64, {})
@@ -72,14 +69,7 @@ class Recording:
 
     def __init__(self, folder: Path, watch: Stopwatch) -> None:
         self.watch = watch
-        recipe = Recipe.complete(
-            {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8, "width": 0.2,
-             "slot_epochs": 40, "finetune_epochs": 20}
-        )  # fmt: skip
-        digests, store = {"digits": data_digest("digits", None)}, Store(folder)
-        launch = Launch(SWEEP, plant([recipe], digests), digests, store, Resources(), {})
-        run_local(launch)
-        self.records = {record.phase: record for record in launch.records.values()}
+        self.records = {record.phase: record for record in trained(folder).records.values()}
 
     def of(self, stage: Stage) -> StageRecord:
         """What a worker would write of this stage."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,7 +17,7 @@ from search_spaces.names import AXIS_FIELDS, name_faults
 from search_spaces.overrides import apply_override
 from search_spaces.search import Dimension, Search
 from search_spaces.yaml_text import read_yaml
-from trainers.recipe import Recipe, content_hash
+from trainers.recipe import content_hash
 from trainers.validation import InvalidInput, explain, nearest
 
 __all__ = ["AXIS_FIELDS", "Limits", "Rungs", "Spec", "arm_label", "arm_labels", "bundled_specs", "expand", "load_spec"]
@@ -130,8 +130,11 @@ class Spec(BaseModel):
             spec = cls.model_validate(data)
         except ValidationError as error:
             known = [name for model in (cls, Limits, Rungs, Search, Dimension) for name in model.model_fields]
-            faults = [_misplaced(line, data, where) or line for line in explain(error, known, where).split("\n")]
-            raise InvalidInput("\n".join(faults)) from None
+            misplaced = {
+                name: f"a field of recipes, so it goes below {'axes, which has lists' if many else 'recipe'}"
+                for name, many in ((name, isinstance(data.get(name), list)) for name in AXIS_FIELDS)
+            }
+            raise InvalidInput(explain(error, known, where, misplaced)) from None
         faults = name_faults(spec)
         if faults:
             raise InvalidInput("\n".join(where + fault for fault in faults))
@@ -171,15 +174,6 @@ def bundled_chains() -> list[str]:
 def _bundled(folder: str) -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in files("search_spaces").joinpath(folder).iterdir()
                   if entry.name.endswith(".yaml"))  # fmt: skip
-
-
-def _misplaced(fault: str, data: Mapping[str, Any], where: str) -> str:
-    """What to say instead of a field that a spec does not know where it is one of recipes; empty for other faults."""
-    for name in data:
-        if name in Recipe.model_fields and fault.startswith(f"{where}{name}: unknown field"):
-            place = "axes, which has lists" if isinstance(data[name], list) else "recipe"
-            return f"{where}{name}: a field of recipes, so it goes below {place}"
-    return ""
 
 
 def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:

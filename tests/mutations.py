@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_SECONDS = 200  # of a test with the launches that it has started: without a guard some never end
+NEVER_ENDS_SECONDS = 900  # nor do some tests, once they have failed: a thread of theirs goes on
 
 
 @dataclass(frozen=True)
@@ -304,12 +305,15 @@ def copy_checkout(to: Path) -> None:
 
 
 def run_test(root: Path, test: str) -> tuple[str, str]:
-    """`passes`, `fails` or `skips`, and how it did."""
+    """`passes`, `fails`, `skips`, `hangs` or `errs`, and how it did."""
     variables = {**os.environ, "PYTHONPATH": str(root), "SWEEPER_TEST_PATIENCE": str(PATIENCE_SECONDS)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "-p", "no:cacheprovider", test],
-        cwd=root, env=variables, capture_output=True, text=True,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "-p", "no:cacheprovider", test],
+            cwd=root, env=variables, capture_output=True, text=True, timeout=NEVER_ENDS_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "hangs", f"it did not end in {NEVER_ENDS_SECONDS} s"
     lines = done.stdout.splitlines() or done.stderr.splitlines() or [""]
     if done.returncode == 0:
         return ("skips" if "skipped" in lines[-1] and "passed" not in lines[-1] else "passes"), lines[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,19 +25,27 @@ def one_of(field: str, value: object, choices: Iterable[str]) -> str:
     return f"{field}: {value!r} is not one of {', '.join(known)}{nearest(value, known)}"
 
 
-def explain(error: ValidationError, fields: Iterable[str], where: str = "") -> str:
-    """Pydantic's faults as `field: rule, value` lines. `where` goes before each field's name."""
+def explain(
+    error: ValidationError, fields: Iterable[str], where: str = "", misplaced: Mapping[str, str] | None = None
+) -> str:
+    """Pydantic's faults as `field: rule, value` lines. `where` goes before each field's name.
+
+    misplaced: fields that do not belong at the top, and what to say of them where they stand there.
+    """
     known = list(fields)
-    return "\n".join(_line(fault, known, where) for fault in error.errors(include_url=False))
+    return "\n".join(_line(fault, known, where, misplaced or {}) for fault in error.errors(include_url=False))
 
 
-def _line(fault: Any, known: list[str], where: str) -> str:
+def _line(fault: Any, known: list[str], where: str, misplaced: Mapping[str, str]) -> str:
     path = [str(part) for part in fault["loc"]]
     field = where + ".".join(path)
     value = fault.get("input")
     kind: str = fault["type"]
+    if kind == "extra_forbidden" and path[0] in misplaced:
+        return f"{field}: {misplaced[path[0]]}"
     if kind == "extra_forbidden":
-        return f"{field}: unknown field{nearest(path[-1], known)}"
+        others = [name for name in known if name != path[-1]]  # itself it may be elsewhere, and not here
+        return f"{field}: unknown field{nearest(path[-1], others)}"
     if kind == "missing":
         return f"{field}: missing, and it has no default"
     if kind == "literal_error":

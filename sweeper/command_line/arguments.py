@@ -54,6 +54,13 @@ def add_sweep(
     completed(parser.add_argument("sweep", metavar="SWEEP", nargs=nargs, help=what), complete_sweeps)
 
 
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", metavar="limits.FIELD=value", action="append", default=[], dest="overrides",
+        help="change a limit of its spec, such as limits.device_hours=2, from now on (again for more)",
+    )  # fmt: skip
+
+
 def add_data(parser: argparse.ArgumentParser, again: bool = False) -> None:
     default = "as it was launched last" if again else "the variable SWEEPER_DATA_DIR"
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.command_line.arguments import add_cluster, add_resources, add_shares, add_spec, add_sweep
+from sweeper.command_line.arguments import add_cluster, add_limits, add_resources, add_shares, add_spec, add_sweep
 from sweeper.command_line.parser import AddCommand
 
 
@@ -42,15 +42,13 @@ def add_commands(command: AddCommand) -> None:
         "resume", _resume, "go on with a sweep as it was launched last", "sweeper resume lenet_options --max-parallel 4"
     )
     add_sweep(added)
-    added.add_argument(
-        "--set", metavar="limits.FIELD=value", action="append", default=[], dest="overrides",
-        help="change a limit of its spec, such as limits.device_hours=2, from now on (again for more)",
-    )  # fmt: skip
+    add_limits(added)
     add_resources(added, again=True)
     add_cluster(added, submits=True)
 
     added = command("retry", _retry, "launch again what failed, as it was launched last", "sweeper retry lenet_options")
     add_sweep(added)
+    add_limits(added)
     add_resources(added, again=True)
     add_cluster(added, submits=True)
 

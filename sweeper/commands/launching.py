@@ -55,31 +55,32 @@ def launch_spec(options: argparse.Namespace, spec: Spec, estimate: Estimating) -
 
 def resume(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper resume SWEEP`"""
-    check_limits_only(options.overrides)
-    return _launch_again(options, _at_rest(options), estimate)
+    folder, spec = _at_rest(options)
+    return _launch_again(options, folder, spec, estimate)
 
 
 def retry(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
-    folder = _at_rest(options)
+    folder, spec = _at_rest(options)
     store = open_store(folder.storage)
     stages = SweepView(folder).look.forest.stages
     failed = [key for key in store.failures() if key in stages]
     for key in failed:
         store.clear_failure(key)
     print(f"{len(failed)} failed stages are tried again.")
-    return _launch_again(options, folder, estimate)
+    return _launch_again(options, folder, spec, estimate)
 
 
-def _at_rest(options: argparse.Namespace) -> SweepFolder:
-    """The folder of a sweep that nobody runs now."""
+def _at_rest(options: argparse.Namespace) -> tuple[SweepFolder, Spec]:
+    """A sweep that nobody runs now, as it is to go on: with other limits, if the command line says so."""
+    check_limits_only(options.overrides)
     folder = SweepFolder.find(storage_that_answers(options.storage), options.sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run already ({folder.holder()})")
-    return folder
+    return folder, folder.spec(options.overrides)
 
 
-def _launch_again(options: argparse.Namespace, folder: SweepFolder, estimate: Estimating) -> int:
+def _launch_again(options: argparse.Namespace, folder: SweepFolder, spec: Spec, estimate: Estimating) -> int:
     """As it was launched last, but for what is said otherwise now."""
     file = folder.read()
     options.tracking = options.tracking or file.tracking
@@ -88,7 +89,6 @@ def _launch_again(options: argparse.Namespace, folder: SweepFolder, estimate: Es
         if getattr(options, name) is None:
             setattr(options, name, value)
     shares = {**file.options, **_given(options, RESOURCES)}
-    spec = folder.spec(getattr(options, "overrides", ()))
     return _launch(options, spec, folder.storage, shares, estimate)
 
 

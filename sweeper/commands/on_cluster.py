@@ -38,9 +38,8 @@ def again_on_cluster(options: argparse.Namespace) -> int:
     """`sweeper resume SWEEP --cluster URL`, and `retry`"""
     if not re.fullmatch(NAME.strip("^$"), options.sweep):
         raise InvalidInput(f"sweep: {options.sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
-    overrides = getattr(options, "overrides", ())
-    check_limits_only(overrides)
-    command = [options.command, options.sweep, *(f"--set={override}" for override in overrides)]
+    check_limits_only(options.overrides)
+    command = [options.command, options.sweep, *(f"--set={override}" for override in options.overrides)]
     return _submit(options, options.sweep, command, None)
 
 

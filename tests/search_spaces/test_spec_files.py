@@ -49,6 +49,7 @@ def test_a_bundled_spec_has_the_name_of_its_file_and_says_what_it_tests(name):
         (GOOD + "axes: {options: [two]}", "mine.yaml: axes.options: should be a valid integer"),
         (GOOD + "axes: {optons: [2]}", "mine.yaml: axes.optons: unknown field (did you mean options?)"),
         (GOOD + "options: [2, 8]", "mine.yaml: options: a field of recipes, so it goes below axes, which has lists"),
+        (GOOD + "seed: 3", "mine.yaml: seed: unknown field (did you mean seeds?)"),
         (GOOD + "batch_size: 64", "mine.yaml: batch_size: a field of recipes, so it goes below recipe"),
         (GOOD + "1: 2", "mine.yaml: 1: "),
         (b"\xff\xfe", "is not UTF-8 text (byte 0)"),

@@ -15,9 +15,7 @@ from sweeper.tracking import Projection, log_report, sweep_page
 from tests.sweeper.conftest import FACTS, a_launch
 from tests.sweeper.mlflow_server import server_with_login
 
-pytestmark = [
-    pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(900),
-]  # fmt: skip
+pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(900)]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -92,8 +92,9 @@ def test_resume_starts_what_was_launched_and_nothing_else(capsys, tiny, storage,
     assert len(table_of(storage)) == 5
     refused = wrong(capsys, "resume", "tiny", "--storage", storage, "--set", "limits.epochs=9", "--set", "seeds=2")
     assert refused.startswith("--set seeds=2: a sweep goes on with other limits at most (limits.trials, ")
-    unknown = wrong(capsys, "resume", "tiny", "--storage", storage, "--set", "limits.epoch=9")
-    assert unknown == "--set limits.epoch=9: limits has no field epoch (did you mean epochs?)"
+    for command in ("resume", "retry"):
+        unknown = wrong(capsys, command, "tiny", "--storage", storage, "--set", "limits.epoch=9")
+        assert unknown == "--set limits.epoch=9: limits has no field epoch (did you mean epochs?)"
 
 
 @pytest.mark.cluster
