@@ -28,11 +28,11 @@ def _prefixed(unit: str) -> tuple[tuple[float, str], ...]:
     return tuple((factor, prefix + unit) for factor, prefix in PREFIXES)
 
 
+LONGER = ((7200.0, "h"), (120.0, "min"))
 COSTS: dict[str, Cost] = {
     "flops": Cost("FLOPs", "Training FLOPs of one trial", formats.flops, "FLOP", scales=_prefixed("FLOP")),
-    "train_seconds": Cost(
-        "Time", "Training time of one trial", formats.seconds, "s", True, ((7200.0, "h"), (120.0, "min"))
-    ),
+    "train_seconds": Cost("Time", "Training time of one trial", formats.seconds, "s", True, LONGER),
+    "train_cpu_seconds": Cost("CPU time", "CPU time of training one trial", formats.seconds, "s", True, LONGER),
     "energy_joules": Cost("Energy", "Energy of training one trial", formats.energy, "J", True, _prefixed("J")),
     "peak_memory_bytes": Cost("Peak memory", "Peak memory in training", formats.size, "B", True, _prefixed("B")),
     "state_bytes": Cost("Training state", "Size of the training state", formats.size, "B", scales=_prefixed("B")),

@@ -27,7 +27,8 @@ NOTE = (
     "has several, its best by validation stands for it. p is two-sided, against the threshold in the claim; where the "
     "claim is that a difference lies within a margin, against the nearer end of it, which makes it two one-sided tests "
     "at 2.5 % each. Intervals are not corrected for the number of comparisons. Paired: a t-test of the differences by "
-    "seed, for arms that share what a seed draws (Welch's where fewer than two seeds are in common)."
+    "seed, for arms that share what a seed draws (Welch's where fewer than two seeds are in common). "
+    "Seconds per epoch are of CPU time where every trial on a kind of device has it, else by the clock."
 )
 SURE = {Verdict.SUPPORTED: 0, Verdict.CONTRADICTED: 1, Verdict.NOT_ENOUGH_DATA: 2}
 

@@ -39,8 +39,8 @@ TAGS = (
 TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
 METRICS = (
     "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
-    "epochs", "flops", "train_seconds", "energy_joules", "peak_memory_bytes", "state_bytes", "stored_bits_per_weight",
-    "extreme_fraction", "selected_magnitude",
+    "epochs", "flops", "train_seconds", "train_cpu_seconds", "energy_joules", "peak_memory_bytes", "state_bytes",
+    "stored_bits_per_weight", "extreme_fraction", "selected_magnitude",
 )  # fmt: skip
 
 

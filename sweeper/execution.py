@@ -20,9 +20,9 @@ from sweeper.environment import describe, utc_now
 from sweeper.faults import Failure, StorageFault, failure_of
 from sweeper.object_store import open_store
 from sweeper.orders import Order, Step
+from sweeper.records import StageRecord, measured_costs
 from sweeper.selections import Snapshot, with_epoch
 from sweeper.storage import storage_at
-from sweeper.store import StageRecord
 from trainers.data import DataSplits, load_splits
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe import Recipe
@@ -175,6 +175,7 @@ class StageWorker:
             started_at=self._started_at,
             ended_at=utc_now(),
             selection=list(self._selection),
+            **measured_costs(epochs),
         )
 
 

@@ -18,6 +18,7 @@ from sweeper.atomic import replace_file, storage_errors
 from sweeper.faults import Failure, Fault
 from sweeper.forest import Trial
 from sweeper.object_path import ObjectPath
+from sweeper.records import measured_costs
 from sweeper.results import TrialResult
 from sweeper.scheduling import Status
 from sweeper.selections import Snapshot, with_epoch
@@ -51,6 +52,8 @@ class ImportedEpoch(_Part):
     selected_magnitude: Amount | None = None
     train_seconds: Amount
     evaluation_seconds: Amount
+    train_cpu_seconds: Amount | None = None
+    train_joules: Amount | None = None
     layers: list[dict[str, Any]] = []
 
 
@@ -205,7 +208,11 @@ def _result(record: ImportedTrial, recipe: Recipe, label: str) -> TrialResult:
 
 
 def _finals(record: ImportedTrial) -> dict[str, float]:
-    measured = {"test_loss": record.test_loss, "slot_test_accuracy": record.slot_test_accuracy}
+    measured = {
+        "test_loss": record.test_loss,
+        "slot_test_accuracy": record.slot_test_accuracy,
+        **measured_costs([epoch.model_dump() for epoch in record.epochs]),
+    }
     return {
         "test_accuracy": record.test_accuracy,
         **{name: value for name, value in measured.items() if value is not None and math.isfinite(value)},

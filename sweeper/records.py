@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from sweeper.selections import with_epoch
 from trainers.recipe import Phase
 
-FORMAT = 1
+FORMAT = 2  # 1 had no train_cpu_seconds and no energy_joules
 
 
 class Damaged(Exception):
@@ -50,6 +50,8 @@ class StageRecord:
     started_at: str  # UTC, ISO 8601
     ended_at: str
     selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.selections
+    train_cpu_seconds: float | None = None  # None unless every epoch has it
+    energy_joules: float | None = None  # of training, likewise
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields as plain values; not copied, which would take longer than writing them."""
@@ -60,7 +62,7 @@ class StageRecord:
     def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
         """The record with these fields, no others and all that have no default. Raises Damaged."""
         wanted = {item.name for item in fields(cls)}
-        optional = {item.name for item in fields(cls) if item.default_factory is not MISSING}
+        optional = {item.name for item in fields(cls) if {item.default, item.default_factory} != {MISSING}}
         if not wanted - optional <= values.keys() <= wanted:
             odd = ", ".join(sorted(wanted ^ values.keys()))
             raise Damaged(f"its fields are not those of a stage's record: {odd}")
@@ -78,6 +80,8 @@ def joined(before: StageRecord, after: StageRecord) -> StageRecord:
         flops=before.flops + after.flops,
         train_seconds=before.train_seconds + after.train_seconds,
         evaluation_seconds=before.evaluation_seconds + after.evaluation_seconds,
+        train_cpu_seconds=total([before.train_cpu_seconds, after.train_cpu_seconds]),
+        energy_joules=total([before.energy_joules, after.energy_joules]),
         peak_memory_bytes=max(before.peak_memory_bytes, after.peak_memory_bytes),
         started_at=before.started_at,
         selection=reduce(
@@ -97,8 +101,24 @@ def cut(record: StageRecord, start: int, parent: str) -> StageRecord:
         flops=record.flops * len(epochs) // len(record.epochs),
         train_seconds=math.fsum(epoch["train_seconds"] for epoch in epochs),
         evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
+        **measured_costs(epochs),
         selection=[snapshot for snapshot in record.selection if snapshot["epoch"] > start],
     )
+
+
+def total(amounts: Iterable[float | None]) -> float | None:
+    """Their sum; None where one of them was not measured."""
+    found = list(amounts)
+    known = [amount for amount in found if amount is not None]
+    return math.fsum(known) if len(known) == len(found) else None
+
+
+def measured_costs(epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What only some machines measure, over these epochs; None where one of them lacks it."""
+    return {
+        "train_cpu_seconds": total(epoch.get("train_cpu_seconds") for epoch in epochs),
+        "energy_joules": total(epoch.get("train_joules") for epoch in epochs),
+    }
 
 
 @dataclass(frozen=True)
@@ -112,28 +132,31 @@ class StateFile:
 def encode(record: StageRecord, state: StateFile) -> bytes:
     """The text of record.json: canonical JSON that holds the hash of itself and of the state file."""
     content = {"format": FORMAT, "record": record.as_dict(), "state_file": asdict(state)}
-    return _canonical({**content, "sha256": sha256(_canonical(content))})
+    return canonical({**content, "sha256": sha256(canonical(content))})
 
 
 def decode(text: bytes) -> tuple[StageRecord, StateFile]:
-    """A record and what it knows of its state file. Raises Damaged unless every byte is as written."""
+    """A record and what it knows of its state file.
+
+    Raises Damaged unless every byte is as written, NewerFormat for what a later version wrote.
+    """
     try:
         content = json.loads(text)
     except ValueError as error:
         raise Damaged(f"not JSON: {error}") from None
     if not isinstance(content, dict) or "record" not in content:
         raise Damaged("JSON, but not a stage's record")
+    said = content.pop("sha256", None)
+    if said != sha256(canonical(content)) or text != canonical({**content, "sha256": said}):
+        raise Damaged("it does not match its own SHA-256")
     if isinstance(content.get("format"), int) and content["format"] > FORMAT:
         raise NewerFormat(f"format {content['format']}, and this version reads up to {FORMAT}")
-    said = content.pop("sha256", None)
-    if said != sha256(_canonical(content)) or text != _canonical({**content, "sha256": said}):
-        raise Damaged("it does not match its own SHA-256")
     return StageRecord.from_dict(content["record"]), StateFile(**content["state_file"])
 
 
 def encode_partial(record: StageRecord, state: bytes) -> bytes:
     """A stage on its way, in one file: a line with the hash of the rest, the record so far, the state."""
-    rest = _canonical(record.as_dict()) + b"\n" + state
+    rest = canonical(record.as_dict()) + b"\n" + state
     return sha256(rest).encode() + b"\n" + rest
 
 
@@ -151,6 +174,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _canonical(value: Any) -> bytes:
+def canonical(value: Any) -> bytes:
+    """The one JSON text of a value."""
     # NaN and infinities stay: a validation loss may overflow in a run that is otherwise sound.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

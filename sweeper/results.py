@@ -11,9 +11,9 @@ from typing import Any
 from sweeper.faults import Failure
 from sweeper.forest import Forest, Trial
 from sweeper.packed import Chain
+from sweeper.records import StageRecord, total
 from sweeper.scheduling import Status
 from sweeper.selections import Snapshot
-from sweeper.store import StageRecord
 
 CURVES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "changed_fraction",
@@ -96,10 +96,15 @@ def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, 
 
 
 def _costs(stages: Sequence[StageRecord]) -> dict[str, float]:
+    measured = {
+        "train_cpu_seconds": total(stage.train_cpu_seconds for stage in stages),
+        "energy_joules": total(stage.energy_joules for stage in stages),
+    }
     return {
         "epochs": float(sum(len(stage.epochs) for stage in stages)),
         "flops": float(sum(stage.flops for stage in stages)),
         "train_seconds": math.fsum(stage.train_seconds for stage in stages),
+        **{name: amount for name, amount in measured.items() if amount is not None},
         "peak_memory_bytes": float(max(stage.peak_memory_bytes for stage in stages)),
         "state_bytes": float(max(stage.state_bytes for stage in stages)),
         "stored_bits_per_weight": stages[-1].stored_bits_per_weight,

@@ -188,14 +188,14 @@ MUTATIONS = {
     "record_cut_or_altered": Mutation(
         "a record is cut, altered, or half written",
         "sweeper/records.py",
-        "if said != sha256(_canonical(content)) or text != _canonical({**content, \"sha256\": said}):",
+        "if said != sha256(canonical(content)) or text != canonical({**content, \"sha256\": said}):",
         "if False:",
         f"{MISHAPS}records_that_are_cut_altered_or_half_written_are_told_set_aside_and_trained_again",
     ),
     "any_byte_changed": Mutation(
         "any byte of a record or state is changed, or it is cut anywhere",
         "sweeper/records.py",
-        'or text != _canonical({**content, "sha256": said})',
+        'or text != canonical({**content, "sha256": said})',
         "",
         f"{STORE}a_record_is_damaged_whichever_of_its_bytes_is_changed",
     ),
@@ -237,11 +237,9 @@ MUTATIONS = {
     ),
     "clock_jumps": Mutation(
         "the clock jumps a month back and a year ahead",
-        "trainers/training.py",
-        "        start = time.perf_counter()\n        train = self._train_all_batches()\n"
-        "        train_seconds = time.perf_counter() - start\n",
-        "        start = time.time()\n        train = self._train_all_batches()\n"
-        "        train_seconds = time.time() - start\n",
+        "trainers/meters.py",
+        "clock = Taken(), time.perf_counter",
+        "clock = Taken(), time.time",
         f"{MISHAPS}a_clock_that_jumps_changes_no_result_and_no_duration",
     ),
     "clocks_differ": Mutation(

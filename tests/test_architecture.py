@@ -22,7 +22,7 @@ COMMAND_LINE = ("sweeper/cli.py", "sweeper/command_line/")
 MAY_IMPORT_THE_COMMAND_LINE = (*COMMAND_LINE, "sweeper/__main__.py", "sweeper/cluster_entry.py")
 
 THIRD_PARTIES = {
-    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton"},
+    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton", "pynvml"},
     "search_spaces": {"pydantic", "yaml"},
     "sweeper": {"argcomplete", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"}
     | {"obstore"},
@@ -39,6 +39,7 @@ ONLY_IN = {
     "rich": {"sweeper/live_display.py"},
     "argcomplete": {"sweeper/completion.py"},
     "triton": {"trainers/triton_kernels.py"},
+    "pynvml": {"trainers/energy.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
 # Where a program may look at its environment or its arguments; everything else is told.
@@ -68,6 +69,7 @@ NOT_NEEDED_TO_TRAIN = (
     "rich",
     "jinja2",
     "triton",
+    "pynvml",
 )
 
 

@@ -19,6 +19,7 @@ from trainers.attachment import attach, bake, selected_weights
 from trainers.costs import Costs, state_bytes, tensor_bytes, transient_memory
 from trainers.data import DataSplits, Split, StreamedSplit
 from trainers.flops import training_flops_per_epoch
+from trainers.meters import metered
 from trainers.methods import build_method
 from trainers.networks import build_network
 from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
@@ -57,6 +58,8 @@ class EpochRecord:
     selected_magnitude: float | None  # mean |value| in use, relative as in LayerSelection; None without any
     train_seconds: float
     evaluation_seconds: float
+    train_cpu_seconds: float | None  # None where another device trains
+    train_joules: float | None  # None but on an NVIDIA GPU that nobody shares
     layers: tuple[LayerSelection, ...]  # what each layer has selected; () in the finetune phase
 
 
@@ -115,9 +118,9 @@ class TrainingRun:
         before = self._selection()
         rate = learning_rate(self.recipe, self.phase, self.epoch)
         set_learning_rate(self._optimizer, rate)
-        start = time.perf_counter()
-        train = self._train_all_batches()
-        train_seconds = time.perf_counter() - start
+        # Images that are streamed are decoded by processes of their own.
+        with metered(self.device, one_process=isinstance(self.data.train, Split)) as taken:
+            train = self._train_all_batches()
         self.epoch += 1
         if not math.isfinite(train.loss):
             raise TrainingFailed("not a number" if math.isnan(train.loss) else "infinite loss", self.phase, self.epoch)
@@ -134,8 +137,10 @@ class TrainingRun:
             validation_accuracy=validation.accuracy,
             learning_rate=rate,
             **total_fractions(layers),  # type: ignore[arg-type]
-            train_seconds=train_seconds,
+            train_seconds=taken.seconds,
             evaluation_seconds=time.perf_counter() - start,
+            train_cpu_seconds=taken.cpu_seconds,
+            train_joules=taken.joules,
             layers=layers,
         )
 

@@ -146,6 +146,19 @@ def test_a_loss_beyond_the_margin_is_no_saturation_either():
     assert judged("cost-of-learned", [*quick, *learned(0.97)]).verdict is Verdict.CONTRADICTED
 
 
+def test_cost_is_compared_by_cpu_time_where_every_trial_has_it():
+    """Half of the trials ran beside other work: by the clock they took three times as long."""
+    records = [*slot(0.97, 8), *learned(0.97)]
+    busy = [
+        record | {"train_cpu_seconds": record["train_seconds"]}
+        | ({"train_seconds": 3 * record["train_seconds"]} if record["method"] == "slot_machine" else {})
+        for record in records
+    ]  # fmt: skip
+    assert judged("cost-of-learned", busy).verdict is Verdict.SUPPORTED
+    partly = [record | {"train_cpu_seconds": None} if number == 0 else record for number, record in enumerate(busy)]
+    assert judged("cost-of-learned", partly).verdict is Verdict.CONTRADICTED
+
+
 @pytest.mark.parametrize("number", range(40))
 def test_two_arms_are_alike_exactly_where_the_interval_lies_within_the_margin(number):
     random = np.random.default_rng(number)

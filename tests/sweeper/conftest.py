@@ -32,7 +32,10 @@ from trainers.data import data_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a stage measures of the clock, the machine and the process it happens to run on.
-CIRCUMSTANCES = {"train_seconds", "evaluation_seconds", "started_at", "ended_at", "environment"}
+CIRCUMSTANCES = {
+    "train_seconds", "train_cpu_seconds", "train_joules", "energy_joules", "evaluation_seconds",
+    "started_at", "ended_at", "environment",
+}  # fmt: skip
 
 TINY = """\
 name: tiny

@@ -18,7 +18,19 @@ import torch
 
 from sweeper.faults import StorageFault
 from sweeper.forest import plant, point_key
-from sweeper.records import Damaged, decode, decode_partial, encode_partial
+from sweeper.records import (
+    FORMAT,
+    Damaged,
+    canonical,
+    cut,
+    decode,
+    decode_partial,
+    encode,
+    encode_partial,
+    joined,
+    measured_costs,
+    sha256,
+)
 from sweeper.store import RECORD, STATE, StageRecord, Store, StoreError
 from trainers.recipe import Recipe
 
@@ -87,6 +99,40 @@ def test_what_is_written_is_read_back_exactly(store):
     for name, tensor in a_state().items():
         assert read[name].dtype == tensor.dtype
         assert torch.equal(read[name], tensor)
+
+
+def metered(*amounts, start=0):
+    """A record of epochs with so much CPU time and energy; None: of none that is known."""
+    known = [{} if each is None else {"train_cpu_seconds": each, "train_joules": 9 * each} for each in amounts]
+    epochs = [{**epoch, "train_seconds": 1.0, "evaluation_seconds": 0.0} for epoch in known]
+    return a_record(start, start + len(amounts), epochs=epochs, **measured_costs(epochs))
+
+
+def test_cpu_time_and_energy_are_summed_where_every_epoch_has_them():
+    both = joined(metered(1.0, 2.0), metered(4.0, start=2))
+    assert (both.train_cpu_seconds, both.energy_joules) == (7.0, 63.0)
+    later = cut(both, 1, "point")
+    assert (later.train_cpu_seconds, later.energy_joules) == (6.0, 54.0)
+    partly = joined(metered(1.0, None), metered(4.0, start=2))
+    assert (partly.train_cpu_seconds, partly.energy_joules) == (None, None)
+    assert cut(partly, 2, "point").energy_joules == 36.0
+
+
+def hashed_anew(record):
+    content = {name: value for name, value in record.items() if name != "sha256"}
+    return canonical({**content, "sha256": sha256(canonical(content))})
+
+
+def test_a_record_from_before_cpu_time_was_kept_is_read_as_it_was(store):
+    store.write(a_record(), a_state())
+    path = folder_of(store, a_record().key) / RECORD
+    _, state = decode(path.read_bytes())
+    old = json.loads(encode(a_record(), state))
+    for name in ("train_cpu_seconds", "energy_joules"):
+        assert old["record"].pop(name, 0) is None
+    old["format"] = 1
+    path.write_bytes(hashed_anew(old))
+    assert store.read(a_record().key) == a_record()
 
 
 def test_numbers_that_are_not_finite_survive(store):
@@ -279,7 +325,7 @@ def test_a_damaged_pointer_makes_a_stage_absent_until_it_is_written_again(store,
 def test_a_record_of_a_newer_version_is_left_alone_and_named(store):
     store.write(a_record(), a_state())
     path = folder_of(store, a_record().key) / RECORD
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+    path.write_bytes(hashed_anew({**json.loads(path.read_text()), "format": FORMAT + 1}))
     with pytest.raises(StoreError, match="newer version"):
         store.read(a_record().key)
     assert path.exists()
