@@ -18,6 +18,7 @@ from reports.reference import with_published
 from reports.runs import Sweep, Tracked
 from reports.searched import search_table
 from reports.selection_section import ReadTexts, selection_sections
+from reports.shared_values import shared_values_sections
 from reports.summary import in_short
 from reports.tables import arm_table, budget_table, choice_table, numbers, published_table, trial_table
 
@@ -50,6 +51,7 @@ def compose(
         pictures = [*figures_of(its_arms, anchor), *curves_of(its_arms, anchor, read)]
         sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, place))
     sections += selection_sections(pooled, read, read_texts)
+    sections += shared_values_sections(pooled_trials)
     sections.append(provenance.section(tracked, links, asked.again or ["sweeper", "report", *names, "-o", "DIR"]))
     title, subtitle = asked.title, asked.description
     if not title:

@@ -26,6 +26,7 @@ from reports.drawing import (
     LINES,
     PUBLISHED,
     RULE,
+    SHAPES,
     accuracy_limits,
     band,
     crowd,
@@ -46,6 +47,7 @@ from reports.drawing import (
 from reports.formats import percent
 from reports.svg import COLOURS, themed
 
+TOLD_APART = 300  # trials in one picture that have a name each
 WIDTH = 7.2  # inches; the drawing scales with the page
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "sweeper", "svg.fonttype": "none", "font.size": 9.5, "text.color": INK, "text.parse_math": False,
@@ -249,6 +251,28 @@ def shares_over(points: pd.DataFrame, x_label: str, y_label: str, chance: float,
         axes.text(-0.075, 1.03, y_label, transform=axes.transAxes, fontsize=9.5, color=FAINT)
         label_ends(axes, ends)
         return themed(_svg(figure), words.name, words.title, words.description)
+
+
+def accuracy_of_trials(points: pd.DataFrame, x_label: str, words: Words) -> str:
+    """A mark per trial, no means: for what one trial in two may do. points: label, family, x, accuracy (fraction)."""
+    hints = {}
+    with _axes() as (figure, axes):
+        for family, members in points.groupby("family", sort=False):
+            mark: dict[str, Any] = {"marker": SHAPES[str(family)], "linestyle": "", "color": COLOURS[str(family)][0]}
+            if len(members) > TOLD_APART:
+                axes.plot(members["x"], 100 * members["accuracy"], **mark, markersize=2.5, alpha=0.35)
+                continue
+            for point in rows(members):
+                group = f"trial-{point.Index}"
+                hints[group] = f"{point.label}: {percent(point.accuracy)} %"
+                axes.plot([point.x], [100 * point.accuracy], **mark, markersize=5, alpha=0.75, gid=group)
+        axes.axvline(0, color=RULE, linewidth=0.8, zorder=0)
+        axes.margins(0.04)
+        axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlabel(x_label)
+        _accuracy_axis(axes)
+        return themed(_svg(figure), words.name, words.title, words.description, hints)
 
 
 @contextmanager

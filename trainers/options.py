@@ -163,6 +163,16 @@ def glorot_bound(weight: Tensor, kind: str) -> float:
     return math.sqrt({"glorot_uniform": 6.0, "glorot_normal": 2.0}[kind] / (fan_in + fan_out))
 
 
+def values_of_the_network(seed: int, count: int) -> NDArray[np.float64]:
+    """The K values that all layers share under `sharing: network`, in units of each layer's bound: K of U(-1, 1)."""
+    odd, _ = RandomStream(_network_key(seed)).pairs(np.arange(count, dtype=np.int64))
+    return np.asarray(odd / STEPS)
+
+
+def _network_key(seed: int) -> int:
+    return stream_key(seed, "shared values of the network")
+
+
 def draw_options(
     layer: nn.Module,
     name: str,
@@ -182,7 +192,7 @@ def draw_options(
     values = {
         "none": own,
         "layer": stream_key(seed, "shared values", name),
-        "network": stream_key(seed, "shared values of the network"),
+        "network": _network_key(seed),
     }[sharing]
     return LayerOptions(
         count=count,

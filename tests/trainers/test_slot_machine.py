@@ -16,6 +16,7 @@ from tests.trainers.k_scores import all_lines, attach_k_scores
 from trainers import native
 from trainers.attachment import attach, bake, selected_weights
 from trainers.optimization import learning_rate, set_learning_rate
+from trainers.options import draw_options, values_of_the_network
 from trainers.recipe import Recipe
 from trainers.slot_machine import SlotMachine, SlotWeight, attach_given
 from trainers.streams import RandomStream
@@ -298,3 +299,11 @@ def test_a_copied_network_selects_on_its_own():
             b.normal_()
     assert not torch.equal(twin(images), before)
     assert torch.equal(net(images), before)
+
+
+@pytest.mark.parametrize("kind", ["glorot_uniform", "glorot_normal"])
+def test_the_values_of_a_network_are_those_of_every_layer_by_its_bound(kind):
+    for name, layer in (("first", nn.Linear(30, 20)), ("second", nn.Conv2d(3, 8, 3))):
+        drawn = draw_options(layer, name, seed=7, count=5, sharing="network", value_bound=kind, score_ranges=(1.0, 0.1))
+        expected = torch.from_numpy(values_of_the_network(7, 5)) * drawn.value_bound
+        torch.testing.assert_close(drawn.shared_values().double(), expected, rtol=1e-6, atol=0)
