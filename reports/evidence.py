@@ -28,7 +28,8 @@ NOTE = (
     "claim is that a difference lies within a margin, against the nearer end of it, which makes it two one-sided tests "
     "at 2.5 % each. Intervals are not corrected for the number of comparisons. Paired: a t-test of the differences by "
     "seed, for arms that share what a seed draws (Welch's where fewer than two seeds are in common). "
-    "Seconds per epoch are of CPU time where every trial on a kind of device has it, else by the clock."
+    "Seconds per epoch are of CPU time where every trial has it; else by the clock, in which is what other work the "
+    "machine did meanwhile."
 )
 SURE = {Verdict.SUPPORTED: 0, Verdict.CONTRADICTED: 1, Verdict.NOT_ENOUGH_DATA: 2}
 
@@ -55,7 +56,8 @@ def claims_table(judged: Sequence[Judgement]) -> Table | None:
 
 
 def _summary(judgement: Judgement) -> list[Cell]:
-    least, text = deciding(judgement), judgement.claim.measure.text
+    measure = judgement.claim.measure
+    least, text = deciding(judgement), measure.text
     assert least is not None
     found, shown = judgement.comparisons, sum(each.reading is Reading.AS_CLAIMED for each in judgement.comparisons)
     difference = least.difference
@@ -64,7 +66,7 @@ def _summary(judgement: Judgement) -> list[Cell]:
         Cell(judgement.verdict, verdict=True),
         Cell(judgement.claim.statement, href=f"#claim-{judgement.claim.name}"),
         Cell(f"{shown} of {len(found)}", shown / len(found)),
-        Cell(text(difference.mean) + judgement.claim.measure.unit), Cell(between),
+        Cell(f"{text(difference.mean)}{measure.unit}{measure.clock}"), Cell(between),
         Cell(f"{least.first['arm']} against {least.second['arm']}, {problem_name(least.first)}"),
     ]  # fmt: skip
 

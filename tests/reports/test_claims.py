@@ -154,9 +154,13 @@ def test_cost_is_compared_by_cpu_time_where_every_trial_has_it():
         | ({"train_seconds": 3 * record["train_seconds"]} if record["method"] == "slot_machine" else {})
         for record in records
     ]  # fmt: skip
-    assert judged("cost-of-learned", busy).verdict is Verdict.SUPPORTED
+    by_cpu = judged("cost-of-learned", busy)
+    assert by_cpu.verdict is Verdict.SUPPORTED
+    assert "difference of CPU seconds per epoch: ×" in effect(by_cpu)
     partly = [record | {"train_cpu_seconds": None} if number == 0 else record for number, record in enumerate(busy)]
-    assert judged("cost-of-learned", partly).verdict is Verdict.CONTRADICTED
+    by_clock = judged("cost-of-learned", partly)
+    assert by_clock.verdict is Verdict.CONTRADICTED
+    assert "difference of seconds per epoch by the clock: ×" in effect(by_clock)
 
 
 @pytest.mark.parametrize("number", range(40))
@@ -236,7 +240,7 @@ def test_the_effect_is_told_with_its_interval_or_its_range():
     least = rf"Least sure: .* against .*, {number} points \(95 % interval {number} to {number}\)\."
     assert re.fullmatch(rf"Measured differences of test accuracy: {number} to {number} points\. {least}", several)
     ratio = effect(judged("cost-of-learned", TRUTHS["cost-of-learned"][0]))
-    assert ratio.startswith("Measured difference of seconds per epoch: × 1."), ratio
+    assert ratio.startswith("Measured difference of seconds per epoch by the clock: × 1."), ratio
 
 
 def test_only_arms_that_are_alike_in_all_else_face_each_other():
