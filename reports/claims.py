@@ -49,6 +49,12 @@ class Measure:
     text: Callable[[float], str]
     unit: str = ""
     clock: str = ""  # which one, where a difference stands without the name
+    rather: Measure | None = None  # a better one, taken where every completed trial has it
+
+    def at_best(self, trials: pd.DataFrame) -> Measure:
+        """The better measure if all these trials have it, or else this one."""
+        done = trials[trials["status"] == COMPLETED]
+        return self.rather if self.rather and not np.isnan(self.rather.values(done)).any() else self
 
 
 ACCURACY = Measure("test accuracy, points", lambda trials: trials["test_accuracy"], formats.points, " points")
@@ -58,21 +64,15 @@ def _ratio(value: float) -> str:
     return formats.MISSING if isnan(value) else f"× {exp(value):.2f}"
 
 
-# Compared as a ratio, hence in logarithms.
+# Compared as a ratio, hence in logarithms. Other work on a machine hardly adds to CPU time.
 CPU_PACE = Measure(
     "CPU seconds per epoch, ratio",
     lambda trials: np.log(trials["train_cpu_seconds"] / trials["epochs"]), _ratio, clock=" (CPU time)",
 )  # fmt: skip
 PACE = Measure(
     "seconds per epoch by the clock, ratio",
-    lambda trials: np.log(trials["train_seconds"] / trials["epochs"]), _ratio, clock=" (by the clock)",
+    lambda trials: np.log(trials["train_seconds"] / trials["epochs"]), _ratio, clock=" (by the clock)", rather=CPU_PACE,
 )  # fmt: skip
-
-
-def best_measure(measure: Measure, trials: pd.DataFrame) -> Measure:
-    """For seconds CPU time, which other work on a machine hardly adds to, where every completed trial has it."""
-    done = trials[trials["status"] == COMPLETED]
-    return CPU_PACE if measure is PACE and done["train_cpu_seconds"].notna().all() else measure
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Judgement:
 
 def judge(claim: Claim, arena: Arena, trials: pd.DataFrame) -> Judgement:
     """Compare every pair of the claim, correct for their number (Holm), and conclude. Trials: each recipe once."""
-    claim = replace(claim, measure=best_measure(claim.measure, trials))
+    claim = replace(claim, measure=claim.measure.at_best(trials))
     samples = _samples(claim.measure, trials)
     arms: list[dict[str, Any]] = arena.arms.to_dict("records")  # type: ignore[assignment]
     pairs = [(arms[first], arms[second]) for first, second in dict.fromkeys(claim.pairing(arena))]

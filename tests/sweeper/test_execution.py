@@ -56,6 +56,8 @@ def test_trials_read_from_shared_stages_equal_the_same_trials_run_alone_bit_for_
         assert (finals["test_accuracy"], finals["test_loss"]) == (test.accuracy, test.loss)
         assert finals["peak_memory_bytes"] == max(peaks)
         assert finals["flops"] == costs.flops_per_epoch * len(epochs)
+        assert finals["train_cpu_seconds"] == pytest.approx(sum(epoch["train_cpu_seconds"] for epoch in stored))
+        assert "energy_joules" not in finals, "which no CPU knows"
         state = launch.store.read_state(trial.stages[-1])
         assert state.keys() == alone.state_dict().keys()
         assert all(torch.equal(state[name], tensor) for name, tensor in alone.state_dict().items())

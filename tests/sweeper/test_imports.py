@@ -25,6 +25,8 @@ def records(tmp_path_factory):
     for seed, finetune in ((0, 0), (1, 2)):
         recipe = Recipe.complete({**GIVEN, "slot_epochs": 3, "finetune_epochs": finetune, "seed": seed})
         record = train_one(recipe, how, torch.device("cpu"))
+        for number, epoch in enumerate(record["epochs"]):
+            epoch |= {"train_cpu_seconds": None, "train_joules": 100.0 + number}  # as a GPU does
         (folder / f"{seed}.json").write_text(json.dumps({**record, "device": "NVIDIA <b>H200</b>"}))
     return folder
 
@@ -62,6 +64,8 @@ def test_records_become_a_sweep_that_is_reported_with_its_hardware(records, stor
         assert metrics["test_accuracy"] == record["test_accuracy"]
         assert metrics["flops"] == record["costs"]["flops_per_epoch"] * len(record["epochs"])
         assert metrics.get("slot_test_accuracy") == record.get("slot_test_accuracy")
+        assert metrics["energy_joules"] == sum(epoch["train_joules"] for epoch in record["epochs"])
+        assert "train_cpu_seconds" not in metrics
         curve = mlflow.get_metric_history(run.info.run_id, "validation_accuracy")
         assert [point.value for point in curve] == [epoch["validation_accuracy"] for epoch in record["epochs"]]
         assert [file.path for file in mlflow.list_artifacts(run.info.run_id)] == ["selection.json"]
