@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from trainers.data import load_splits
-from trainers.recipe import Recipe
+from trainers.data.splits import load_splits
+from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from sweeper.selections import is_kept
-from trainers.data import DataSplits, Split, load_splits
+from sweeper.records.stage_record import is_kept
+from trainers.data.splits import DataSplits, Split, load_splits
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe import Recipe
+from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingFailed, TrainingRun
 
 FLOAT_PEAK_SIZE = 8192  # of the square product that the device's bfloat16 rate is measured with

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from trainers.data import load_splits
-from trainers.recipe import Recipe
+from trainers.data.splits import load_splits
+from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 
 

@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean
 
-from search_spaces.spec import expand, load_spec
-from sweeper.estimates import Estimates, Sample, machine_here, measured, read_calibrations
-from sweeper.forest import Forest, Stage, plant
-from sweeper.scheduling import Schedule
-from sweeper.simulation import lower_bound, makespan
-from sweeper.store import Store
+from search_spaces.expansion import expand
+from search_spaces.loading import load_spec
+from sweeper.planning.estimates import Estimates, Sample, machine_here, measured, read_calibrations
+from sweeper.planning.makespan import lower_bound, makespan
+from sweeper.records.store import Store
+from sweeper.stages.forest import Forest, Stage, plant
+from sweeper.stages.schedule import Schedule
 
 
 def ratios(

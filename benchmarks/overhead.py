@@ -20,18 +20,18 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from sweeper import orphans
-from sweeper.faults import Failure
-from sweeper.forest import Stage, plant
-from sweeper.launch import Launch, Resources
-from sweeper.ray_session import quiet
-from sweeper.results import Epoch
-from sweeper.store import Store
-from sweeper.tracked_runs import SweepFacts
-from sweeper.tracker import Tracker
-from sweeper.tracking import Projection
-from trainers.data import data_digest, load_splits
-from trainers.recipe import Recipe
+from sweeper.launch import orphans
+from sweeper.launch.launch import Launch, Resources
+from sweeper.launch.ray_session import quiet
+from sweeper.records.store import Store
+from sweeper.records.trial_result import Epoch
+from sweeper.stages.faults import Failure
+from sweeper.stages.forest import Stage, plant
+from sweeper.tracking.projection import Projection
+from sweeper.tracking.run_state import SweepFacts
+from sweeper.tracking.tracker import Tracker
+from trainers.data.splits import data_digest, load_splits
+from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 
 SLOTS = 2
@@ -112,7 +112,7 @@ def training_cpu_seconds(recipe: Recipe, data_dir: Path | None) -> float:
 
 def run(recipes: list[Recipe], data_dir: Path | None) -> dict[str, float]:
     """Launches them, and says where the time went."""
-    from sweeper.ray_driver import run_on_ray
+    from sweeper.launch.ray_tune import run_on_ray
 
     with TemporaryDirectory() as name:
         folder = Path(name)

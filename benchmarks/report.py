@@ -23,13 +23,13 @@ from mlflow import MlflowClient
 
 from reports import build_report
 from search_spaces.labels import arm_labels
-from sweeper.forest import plant
-from sweeper.launch import Launch, Resources
-from sweeper.local_driver import run_local
-from sweeper.selections import ARTIFACT, selection_text
-from sweeper.store import Store
-from trainers.data import data_digest
-from trainers.recipe import Recipe
+from sweeper.launch.launch import Launch, Resources
+from sweeper.launch.local import run_local
+from sweeper.records.stage_record import ARTIFACT, selection_text
+from sweeper.records.store import Store
+from sweeper.stages.forest import plant
+from trainers.data.splits import data_digest
+from trainers.recipe.recipe import Recipe
 
 SWEEP, EPOCHS, SEEDS, CURVE = "many", 40, 4, 5
 START = 1_790_000_000_000

@@ -31,18 +31,20 @@ import torch
 
 from benchmarks.report import made_up_recipes, trained
 from reports import build_report
-from reports.statistics import estimate
-from sweeper.estimates import Estimates, machine_here, measured
-from sweeper.forecast import forecast
-from sweeper.forest import Forest, Stage, plant
-from sweeper.launch import Launch, Resources
-from sweeper.orders import Order, Step
-from sweeper.progress import Progress, shown
-from sweeper.results import TrialResult
-from sweeper.store import StageRecord, Store
-from sweeper.tracked_runs import SweepFacts
-from sweeper.tracker import Tracker
-from sweeper.tracking import Projection
+from reports.analysis.statistics import estimate
+from sweeper.cli.display import shown
+from sweeper.cli.progress import Progress
+from sweeper.launch.launch import Launch, Resources
+from sweeper.launch.orders import Order, Step
+from sweeper.planning.estimates import Estimates, machine_here, measured
+from sweeper.planning.forecast import forecast
+from sweeper.records.stage_record import StageRecord
+from sweeper.records.store import Store
+from sweeper.records.trial_result import TrialResult
+from sweeper.stages.forest import Forest, Stage, plant
+from sweeper.tracking.projection import Projection
+from sweeper.tracking.run_state import SweepFacts
+from sweeper.tracking.tracker import Tracker
 
 SWEEP = "many"
 FACTS = SweepFacts(SWEEP, "", "name: many\n", "s" * 64, {})

@@ -18,12 +18,13 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.scale import Recording, Stopwatch, drive
-from search_spaces.spec import Spec, expand
-from sweeper.forest import Cuts, plant
-from sweeper.launch import Launch, Resources
-from sweeper.search import StudySearch
-from sweeper.steering import Steering
-from sweeper.store import Store
+from search_spaces.expansion import expand
+from search_spaces.spec import Spec
+from sweeper.launch.launch import Launch, Resources
+from sweeper.records.store import Store
+from sweeper.search.optuna_study import StudySearch
+from sweeper.search.policy import Steering
+from sweeper.stages.forest import Cuts, plant
 
 SPEC: dict[str, Any] = {
     "name": "search",

@@ -24,14 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.trainers.k_scores import all_lines, attach_k_scores
-from trainers.attachment import attach, bake, selected_weights
-from trainers.costs import state_bytes
-from trainers.data_sets import DATA_SETS
-from trainers.methods import build_method
-from trainers.networks import build_network
+from tests.trainers.methods.k_scores import all_lines, attach_k_scores
+from trainers.costs.memory import state_bytes
+from trainers.data.registry import DATA_SETS
+from trainers.methods.base import attach, bake, selected_weights
+from trainers.methods.registry import build_method
+from trainers.networks.registry import build_network
 from trainers.optimization import build_sgd
-from trainers.recipe import Recipe
+from trainers.recipe.recipe import Recipe
 
 BATCH = 128
 WRONG_LABELS = 0.1  # of all; with none the loss, and with it all gradients, would soon be 0

@@ -32,18 +32,18 @@ from urllib.request import urlopen
 import torch
 
 from benchmarks.scale import Recording, Stopwatch
-from sweeper.forest import Stage, plant
-from sweeper.launch import Launch, Resources
-from sweeper.local_driver import run_local
-from sweeper.orders import Step
-from sweeper.records import StageRecord
-from sweeper.results import CURVES, TrialResult
-from sweeper.store import Store
-from sweeper.tracked_runs import SweepFacts
-from sweeper.tracker import Tracker
-from sweeper.tracking import Projection
-from trainers.data import data_digest
-from trainers.recipe import Recipe
+from sweeper.launch.launch import Launch, Resources
+from sweeper.launch.local import run_local
+from sweeper.launch.orders import Step
+from sweeper.records.stage_record import StageRecord
+from sweeper.records.store import Store
+from sweeper.records.trial_result import CURVES, TrialResult
+from sweeper.stages.forest import Stage, plant
+from sweeper.tracking.projection import Projection
+from sweeper.tracking.run_state import SweepFacts
+from sweeper.tracking.tracker import Tracker
+from trainers.data.splits import data_digest
+from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from tests.cluster.conftest import Postgres

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for by name, where that is more than the names of sweeps."""
-
-    title: str = ""  # of a chain; else the names of the sweeps say it
-    description: str = ""
-    missing: Sequence[str] = ()  # sweeps that belong to it and were not launched; the report says so
-    again: Sequence[str] = ()  # the command that makes this report again
+from reports.request import Asked
 
 
 def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, asked: Asked | None = None) -> Path:
@@ -24,10 +15,10 @@ def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, asked: Ask
     Raises InvalidInput for a store that is not there, an unknown sweep, or a folder that cannot be written.
     """
     # Here, so that importing this package costs nothing until a report is wanted.
-    from reports.composition import compose
-    from reports.links import Links
-    from reports.runs import read_curves, read_sweeps, read_texts
-    from reports.writing import write
+    from reports.document.files import write
+    from reports.sections.composition import compose
+    from reports.tracked.links import Links
+    from reports.tracked.runs import read_curves, read_sweeps, read_texts
 
     tracked = read_sweeps(sweeps, tracking_uri)
     readers = partial(read_curves, tracking_uri=tracking_uri), partial(read_texts, tracking_uri=tracking_uri)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.completion import given_fields, with_defaults
+from search_spaces.inheritance import given_fields, with_defaults
 from search_spaces.labels import arm_labels
-from search_spaces.search import Point
-from trainers.recipe import Recipe
-from trainers.validation import InvalidInput
+from search_spaces.ranges import Point
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from search_spaces.spec import Spec

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from search_spaces.arm_text import LENGTHS, arm_text, facts_of
-from trainers.recipe import Recipe
+from search_spaces.arm_words import LENGTHS, arm_text, facts_of
+from trainers.recipe.recipe import Recipe
 
 
 def arm_label(recipe: Recipe, among: Sequence[Recipe]) -> str:

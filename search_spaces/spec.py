@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from search_spaces.budgets import rescale
-from search_spaces.expansion import expand, pruned
-from search_spaces.labels import arm_label, arm_labels
-from search_spaces.names import AXIS_FIELDS, name_faults
-from search_spaces.overrides import apply_override
-from search_spaces.search import Dimension, Search
-from search_spaces.yaml_text import read_yaml
-from trainers.recipe import content_hash
-from trainers.validation import InvalidInput, explain, nearest
-
-__all__ = ["AXIS_FIELDS", "Limits", "Rungs", "Spec", "arm_label", "arm_labels", "bundled_specs", "expand", "load_spec"]
+from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
+from search_spaces.ranges import Dimension, Search
+from trainers.recipe.errors import InvalidInput, explain, nearest
+from trainers.recipe.recipe import content_hash
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
@@ -161,95 +152,45 @@ class Spec(BaseModel):
         return content_hash(self.model_dump(mode="json", exclude_defaults=True))
 
 
-def bundled_specs() -> list[str]:
-    """The names of the specs that come with this package."""
-    return _bundled("specs")
+def name_faults(spec: Spec) -> list[str]:
+    """A line for every name in the spec that is no field where it stands."""
+    faults = [*_unknown("recipe", spec.recipe, RECIPE_FIELDS), *_unknown("axes", spec.axes, AXIS_FIELDS)]
+    for index, arm in enumerate(spec.arms):
+        faults += _unknown(f"arms[{index}]", arm, AXIS_FIELDS)
+    for index, rule in enumerate(spec.exclude):
+        faults += _unknown(f"exclude[{index}]", rule, AXIS_FIELDS)
+        if not rule:
+            faults.append(f"exclude[{index}]: an empty rule would leave out the whole grid")
+    faults += _search_faults(spec)
+    for field, value in spec.recipe.items():
+        if isinstance(value, list):
+            faults.append(f"recipe.{field}: one value, not the list {value!r} (lists go under axes)")
+    for index, arm in enumerate(spec.arms):
+        faults += [f"arms[{index}].{field}: an empty list" for field, value in arm.items() if value == []]
+    return faults
 
 
-def bundled_chains() -> list[str]:
-    """The names of the chains that come with this package."""
-    return _bundled("chains")
+def _search_faults(spec: Spec) -> list[str]:
+    if spec.search is None:
+        return []
+    space = spec.search.space
+    faults = _unknown("search.space", space, AXIS_FIELDS)
+    for name, dimension in space.items():
+        faults += _unknown(f"search.space.{name}.when", dimension.when, AXIS_FIELDS)
+    axes = {**spec.axes, **({"slot_epochs": spec.slot_epochs} if spec.slot_epochs is not None else {})}
+    faults += [
+        f"search.space.{name}: it is an axis of the grid, too; a field is either searched or an axis"
+        for name in space
+        if name in axes
+    ]
+    return faults
 
 
-def _bundled(folder: str) -> list[str]:
-    return sorted(entry.name.removesuffix(".yaml") for entry in files("search_spaces").joinpath(folder).iterdir()
-                  if entry.name.endswith(".yaml"))  # fmt: skip
-
-
-def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in a file, or the bundled one of that name, with `field=value` overrides applied; every recipe checked.
-
-    An override may name a field of the spec (`seeds=[0]`), one below it (`recipe.batch_size=64`, `axes.options=[2, 8]`,
-    `limits.epochs=100`) or a recipe field alone: one value goes into the base recipe and, where the field is an axis,
-    replaces the axis; a list becomes the axis. Exceptions that arms state stay. With `budget_epochs` the splits scale
-    (`search_spaces.budgets`). Raises InvalidInput.
-    """
-    return spec_of(*read_spec_text(name_or_path), overrides)
-
-
-def spec_of(text: str, label: str, overrides: Sequence[str] = ()) -> Spec:
-    """The same of a spec's text; `label` is what to call it in messages."""
-    where = f"{label}: "
-    try:
-        data = read_yaml(text)
-    except InvalidInput as error:
-        raise InvalidInput(f"{where}{error}") from None
-    if isinstance(data, dict) and "sweeps" in data and "recipe" not in data:
-        raise InvalidInput(f"{where}it is a chain of sweeps, which plan, launch and report take, and no spec")
-    touched: set[str] = set()
-    sections = {"limits": [*Limits.model_fields], "rungs": [*Rungs.model_fields], "search": [*Search.model_fields]}
-    if overrides:
-        data = Spec.parse(data, where).model_dump(exclude_unset=True)
-        stated = data.get("budget_epochs")
-        for override in overrides:
-            touched |= apply_override(data, override, Spec.model_fields, sections)
-        if "budget_epochs" in touched:
-            rescale(data, stated, touched)
-    spec = Spec.parse(data, where)
-    try:
-        if overrides:
-            spec = pruned(spec, touched)
-        expand(spec)
-    except InvalidInput as error:
-        raise InvalidInput("\n".join(where + line for line in str(error).split("\n"))) from None
-    return spec
-
-
-def check_limits_only(overrides: Sequence[str]) -> None:
-    """Raises InvalidInput where these change more than limits, and so would make another sweep of it."""
-    fields = ", ".join(f"limits.{name}" for name in Limits.model_fields)
-    for override in overrides:
-        if not override.startswith("limits."):
-            raise InvalidInput(
-                f"--set {override}: a sweep goes on with other limits at most ({fields}). "
-                "To change more, launch its spec"
-            )
-
-
-def is_path(name_or_path: str) -> bool:
-    """Whether this names a file; otherwise it is the name of a bundled spec."""
-    path = Path(name_or_path)
-    return path.suffix in (".yaml", ".yml") or path.parent != Path(".")
-
-
-def read_spec_text(name_or_path: str) -> tuple[str, str]:
-    """The text of a spec or a chain and what to call it in messages. Raises InvalidInput."""
-    path = Path(name_or_path)
-    if not is_path(name_or_path):
-        names = [*bundled_specs(), *bundled_chains()]
-        if name_or_path not in names:
-            raise InvalidInput(
-                f"spec: {name_or_path!r} is not a bundled spec{nearest(name_or_path, names)}; the bundled ones are "
-                f"{', '.join(names)}; a file is named by its path, such as ./{name_or_path}.yaml"
-            )
-        folder = "specs" if name_or_path in bundled_specs() else "chains"
-        source = files("search_spaces").joinpath(folder, f"{name_or_path}.yaml")
-        return source.read_text(encoding="utf-8"), f"{name_or_path}.yaml"
-    try:
-        return path.read_bytes().decode("utf-8"), path.name
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"spec: {name_or_path} is not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise InvalidInput(f"spec: cannot read {name_or_path}: {error.strerror}") from None
-    except ValueError as error:
-        raise InvalidInput(f"spec: cannot read {name_or_path!r}: {error}") from None
+def _unknown(where: str, names: Iterable[str], known: tuple[str, ...]) -> list[str]:
+    faults = []
+    for name in names:
+        if name == "seed":
+            faults.append(f"{where}.seed: the seeds of a sweep go into seeds")
+        elif name not in known:
+            faults.append(f"{where}.{name}: unknown field{nearest(name, known)}")
+    return faults

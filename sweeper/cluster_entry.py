@@ -21,7 +21,7 @@ def main(arguments: "list[str]", folder: Path) -> int:  # an old Python must be 
                 file=sys.stderr,
             )
             return 2
-    from sweeper.cli import main as sweeper
+    from sweeper.cli.main import main as sweeper
 
     return sweeper(arguments)
 

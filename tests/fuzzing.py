@@ -23,15 +23,16 @@ import torch
 import yaml
 from safetensors.numpy import load
 
-from search_spaces.spec import Spec, bundled_specs, load_spec
-from search_spaces.yaml_text import read_yaml
-from trainers.attachment import attach
-from trainers.methods import build_method
-from trainers.networks import build_network
-from trainers.recipe import Recipe
-from trainers.ticket_file import read_fields, seal
-from trainers.tickets import encode_ticket, load_ticket
-from trainers.validation import InvalidInput
+from search_spaces.loading import bundled_specs, load_spec
+from search_spaces.spec import Spec
+from search_spaces.yaml_reader import read_yaml
+from trainers.methods.base import attach
+from trainers.methods.registry import build_method
+from trainers.networks.registry import build_network
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
+from trainers.tickets.file_format import read_fields, seal
+from trainers.tickets.tickets import encode_ticket, load_ticket
 
 # What breaks readers of YAML, or says what no field expects.
 WORDS = (

@@ -39,85 +39,87 @@ class Mutation:
         path.write_text(text.replace(self.guard, self.without), encoding="utf-8")
 
 
-RAY, MISHAPS, CLAIMS, STORE = (f"tests/sweeper/test_{name}.py::test_" for name in ("ray", "mishaps", "claims", "store"))
-BUCKET, OBJECTS = "tests/sweeper/test_bucket_launches.py::test_", "tests/sweeper/test_object_store.py::test_"
+RAY, MISHAPS = "tests/sweeper/launch/test_ray.py::test_", "tests/sweeper/launch/test_mishaps.py::test_"
+CLAIMS, STORE = "tests/sweeper/storage/test_claims.py::test_", "tests/sweeper/records/test_store.py::test_"
+BUCKET = "tests/sweeper/launch/test_bucket_launches.py::test_"
+OBJECTS = "tests/sweeper/records/test_bucket_store.py::test_"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
 MEMORY = f"{MISHAPS}memory_that_runs_out_losses_that_are_no_numbers_and_bugs_each_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
 TOGETHER = f"{CLAIMS}two_sweeps_that_share_stages_train_each_once_at_the_same_time_and_one_sweep_is_launched_once"
 OUTAGE = (
-    "tests/sweeper/test_outage.py::"
+    "tests/sweeper/tracking/test_outage.py::"
     "test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_no_trial_and_shows_all_in_the_end"
 )
 
 MUTATIONS = {
     "launch_killed": Mutation(
         "the launch is SIGKILLed, again and again",
-        "sweeper/orphans.py",
+        "sweeper/launch/orphans.py",
         "os.kill(pid, signal.SIGKILL)",
         "os.kill(pid, 0)",
         f"{RAY}killing_the_launch_again_and_again_loses_nothing_that_was_finished",
     ),
     "launch_stopped": Mutation(
         "the launch is stopped, by `sweeper stop` or Ctrl-C",
-        "sweeper/ray_driver.py",
+        "sweeper/launch/ray_tune.py",
         "self._worker.save()",
         "pass",
-        "tests/sweeper/test_stop.py::test_stop_and_resume_on_ray",
+        "tests/sweeper/cli/test_stop.py::test_stop_and_resume_on_ray",
     ),
     "launch_told_to_end": Mutation(
         "the launch is told to end (SIGTERM to all, as when a machine shuts down)",
-        "sweeper/interruptions.py",
+        "sweeper/cli/signals.py",
         "tell(number[0])",
         "pass",
         f"{RAY}a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind",
     ),
     "launch_told_to_end_while_stuck": Mutation(
         "the same, while it waits for Ray's servers, which were told too",
-        "sweeper/interruptions.py",
+        "sweeper/cli/signals.py",
         "            if number[0] in numbers:\n                tell(number[0])",
         "            if number[0] in numbers and handled:\n                tell(number[0])",
-        "tests/sweeper/test_interruptions.py::"
+        "tests/sweeper/cli/test_signals.py::"
         "test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so",
     ),
     "ray_does_not_let_go": Mutation(
         "Ray's servers die at the very end",
-        "sweeper/ray_session.py",
+        "sweeper/launch/ray_session.py",
         "stuck.start()",
         "pass",
         f"{RAY}a_launch_whose_ray_dies_at_the_very_end_says_what_it_has_done_and_ends",
     ),
     "worker_killed": Mutation(
         "a worker is SIGKILLed in mid-epoch",
-        "sweeper/execution.py",
+        "sweeper/launch/worker.py",
         "partial = self._store.read_partial(stage.key, stage.start)",
         "partial = None",
         f"{RAY}a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch",
     ),
     "worker_hangs": Mutation(
         "a worker hangs (stopped by SIGSTOP)",
-        "sweeper/ray_driver.py",
+        "sweeper/launch/ray_tune.py",
         "ray.kill(self._workers[trial.trial_id])",
         "pass",
         HANGS,
     ),
     "node_gone": Mutation(
         "a node of the Ray cluster is gone",
-        "sweeper/ray_driver.py",
+        "sweeper/launch/ray_tune.py",
         'Failure(Fault.INFRASTRUCTURE, "its worker process died"',
         'Failure(Fault.BUG, "its worker process died"',
         HANGS,
     ),
     "out_of_memory": Mutation(
         "a worker runs out of memory",
-        "sweeper/scheduling.py",
+        "sweeper/stages/schedule.py",
         "if failure.fault is Fault.OUT_OF_MEMORY and key not in self._tried_alone:",
         "if False:",
         MEMORY,
     ),
     "machine_low_on_memory": Mutation(
         "a worker is killed because its machine runs low on memory (by Ray's watch over it)",
-        "sweeper/ray_driver.py",
+        "sweeper/launch/ray_tune.py",
         "or (error is None and LOW_ON_MEMORY in text)",
         "",
         f"{RAY}a_worker_that_is_killed_because_its_machine_runs_low_on_memory_is_tried_once_more_alone",
@@ -131,77 +133,77 @@ MUTATIONS = {
     ),
     "exception": Mutation(
         "an exception in a method",
-        "sweeper/execution.py",
+        "sweeper/launch/worker.py",
         "except Exception as error:  # the boundary",
         "except ArithmeticError as error:  # the boundary",
         MEMORY,
     ),
     "same_exception": Mutation(
         "the same exception in every stage",
-        "sweeper/scheduling.py",
+        "sweeper/stages/schedule.py",
         "if count >= self.rule.same_bug_limit and count > self._finished:",
         "if False:",
         MEMORY,
     ),
     "tracking_down_at_the_start": Mutation(
         "the tracking server is down at the start, and comes back",
-        "sweeper/tracker.py",
+        "sweeper/tracking/tracker.py",
         "failures, self.problem = failures + 1, str(down)",
         "failures, self.problem = failures + 1, str(down)\n                return",
         OUTAGE,
     ),
     "tracking_stays_down": Mutation(
         "it stays down",
-        "sweeper/commands/summary.py",
+        "sweeper/cli/summary.py",
         "if behind or tracker.problem:",
         "if False:",
-        "tests/sweeper/test_cli.py::test_what_an_outage_kept_away_is_tracked_later",
+        "tests/sweeper/cli/test_cli.py::test_what_an_outage_kept_away_is_tracked_later",
     ),
     "tracking_killed": Mutation(
         "the tracking server is SIGKILLed in mid-sweep, and comes back",
-        "sweeper/tracker.py",
+        "sweeper/tracking/tracker.py",
         "if (last and (not self.problem or failures >= GIVE_UP_AFTER))",
         "if (last or failures >= 2)",
         OUTAGE,
     ),
     "postgresql_restarted": Mutation(
         "PostgreSQL behind the tracking server is restarted at once (`immediate`)",
-        "sweeper/mlflow_client.py",
+        "sweeper/tracking/mlflow_client.py",
         "if isinstance(error, MlflowException | OSError)",
         'if "error responses" not in str(error) and isinstance(error, MlflowException | OSError)',
         OUTAGE,
     ),
     "disk_full": Mutation(
         "the disk is full while stages are written, and while failures are written down",
-        "sweeper/launch.py",
+        "sweeper/launch/launch.py",
         "except StoreError:\n            self.saved.pop(key, None)  # the disk is full",
         "except KeyError:\n            self.saved.pop(key, None)  # the disk is full",
         DISK,
     ),
     "storage_read_only": Mutation(
         "the storage is read-only",
-        "sweeper/atomic.py",
+        "sweeper/storage/folder.py",
         "raise fault from error",
         "raise",
         DISK,
     ),
     "record_cut_or_altered": Mutation(
         "a record is cut, altered, or half written",
-        "sweeper/records.py",
+        "sweeper/records/stage_record.py",
         "if said != sha256(canonical(content)) or text != canonical({**content, \"sha256\": said}):",
         "if False:",
         f"{MISHAPS}records_that_are_cut_altered_or_half_written_are_told_set_aside_and_trained_again",
     ),
     "any_byte_changed": Mutation(
         "any byte of a record or state is changed, or it is cut anywhere",
-        "sweeper/records.py",
+        "sweeper/records/stage_record.py",
         'or text != canonical({**content, "sha256": said})',
         "",
         f"{STORE}a_record_is_damaged_whichever_of_its_bytes_is_changed",
     ),
     "writer_killed": Mutation(
         "a writer is SIGKILLed at any of its system calls",
-        "sweeper/store.py",
+        "sweeper/records/store.py",
         "            draft.rename(folder)\n",
         "            folder.mkdir()\n            (draft / STATE).rename(folder / STATE)\n"
         "            (draft / RECORD).rename(folder / RECORD)\n",
@@ -209,63 +211,63 @@ MUTATIONS = {
     ),
     "damage_found_twice": Mutation(
         "two find the same damage while one of them mends it",
-        "sweeper/storage.py",
+        "sweeper/records/layout.py",
         "if identity(target) != seen:",
         "if False:",
         f"{STORE}a_good_one_written_while_another_finds_the_damage_too_is_not_set_aside",
     ),
     "launched_twice": Mutation(
         "the same sweep is launched twice at once",
-        "sweeper/sweep_folder.py",
+        "sweeper/records/sweep_folder.py",
         "            if not _locked(file):",
         "            if False:",
         TOGETHER,
     ),
     "two_sweeps_share": Mutation(
         "two sweeps that share stages run in one storage at once",
-        "sweeper/launch.py",
+        "sweeper/launch/launch.py",
         "if not self.claims.take(stage.key):",
         "if False:",
         TOGETHER,
     ),
     "one_of_two_killed": Mutation(
         "one of two such launches is SIGKILLed",
-        "sweeper/claims.py",
+        "sweeper/storage/claims.py",
         'lives = _born(int(process["pid"])) == str(process["born"])',
         "lives = True",
         f"{CLAIMS}what_a_killed_launch_was_training_another_one_takes_over_from_its_last_saved_epoch",
     ),
     "clock_jumps": Mutation(
         "the clock jumps a month back and a year ahead",
-        "trainers/meters.py",
+        "trainers/costs/meters.py",
         "clock = Taken(), time.perf_counter",
         "clock = Taken(), time.time",
         f"{MISHAPS}a_clock_that_jumps_changes_no_result_and_no_duration",
     ),
     "clocks_differ": Mutation(
         "the clocks of two machines differ",
-        "sweeper/claims.py",
+        "sweeper/storage/claims.py",
         "return self.clock() - since < PATIENCE_SECONDS",
         "return time.time() - int(touched) / 1e9 < PATIENCE_SECONDS",
         f"{CLAIMS}the_claim_of_another_machine_holds_as_long_as_its_owner_touches_it_whatever_the_clocks_say",
     ),
     "bucket_gone": Mutation(
         "in a bucket: the launch is SIGKILLed, then its service is gone for a while",
-        "sweeper/object_path.py",
+        "sweeper/storage/bucket.py",
         '"retry_timeout": patience,',
         '"retry_timeout": timedelta(seconds=0.1),',
         f"{BUCKET}a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_cost_nothing_that_was_finished",
     ),
     "bucket_launched_twice": Mutation(
         "in a bucket: two sweeps that share stages at once, and one of them twice",
-        "sweeper/sweep_folder.py",
+        "sweeper/records/sweep_folder.py",
         "if not lease.take():",
         "if False:",
         f"{BUCKET}two_sweeps_that_share_stages_train_each_once_and_one_sweep_is_launched_once",
     ),
     "bucket_search_killed": Mutation(
         "in a bucket: the launch of a search is SIGKILLed",
-        "sweeper/search.py",
+        "sweeper/search/optuna_study.py",
         "        self._log.append(json.dumps(logs",
         "        self._log._read.append(json.dumps(logs",
         f"{BUCKET}a_search_goes_on_where_a_killed_launch_left_it",
@@ -273,14 +275,14 @@ MUTATIONS = {
     "bucket_breaks_promises": Mutation(
         "a bucket that does not exist, keys that are not taken, nobody at the endpoint, "
         "a service that ignores conditions",
-        "sweeper/object_store.py",
+        "sweeper/records/bucket_store.py",
         "check_promises(impatient(self.bucket))",
         "pass",
         f"{OBJECTS}a_service_that_lets_two_create_the_same_object_is_refused_before_anything_starts",
     ),
     "bucket_damaged": Mutation(
         "a record or state in a bucket is cut, altered, gone",
-        "sweeper/object_store.py",
+        "sweeper/records/bucket_store.py",
         "if read is not None and sha256(read[0]) == file.sha256:",
         "if read is not None:",
         f"{OBJECTS}whatever_is_damaged_is_set_aside_told_and_written_again",

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "reports": {"reports", "search_spaces", "trainers"},
 }
 # The one exception: the command line brings all together.
-COMMAND_LINE = ("sweeper/cli.py", "sweeper/command_line/")
+COMMAND_LINE = ("sweeper/cli/",)
 MAY_IMPORT_THE_COMMAND_LINE = (*COMMAND_LINE, "sweeper/__main__.py", "sweeper/cluster_entry.py")
 
 THIRD_PARTIES = {
@@ -30,32 +30,32 @@ THIRD_PARTIES = {
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
 ONLY_IN = {
-    "ray": {"sweeper/ray_driver.py", "sweeper/ray_session.py", "sweeper/cluster.py", "sweeper/cluster_nodes.py"},
-    "mlflow": {"sweeper/mlflow_client.py", "reports/runs.py"},  # one writes, one reads
-    "optuna": {"sweeper/search.py"},
-    "obstore": {"sweeper/object_path.py"},
-    "matplotlib": {"reports/figures.py"},
-    "yaml": {"search_spaces/spec.py", "search_spaces/yaml_text.py"},
-    "rich": {"sweeper/live_display.py"},
-    "argcomplete": {"sweeper/completion.py"},
-    "triton": {"trainers/triton_kernels.py"},
-    "pynvml": {"trainers/energy.py"},
+    "ray": {f"sweeper/launch/{name}.py" for name in ("ray_tune", "ray_session", "ray_jobs", "ray_nodes")},
+    "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
+    "optuna": {"sweeper/search/optuna_study.py"},
+    "obstore": {"sweeper/storage/bucket.py"},
+    "matplotlib": {"reports/pictures/figures.py"},
+    "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
+    "rich": {"sweeper/cli/live.py"},
+    "argcomplete": {"sweeper/cli/completion.py"},
+    "triton": {"trainers/kernels/triton_kernels.py"},
+    "pynvml": {"trainers/costs/meters.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
 # Where a program may look at its environment or its arguments; everything else is told.
 READS_THE_ENVIRONMENT = {
-    "sweeper/command_line/arguments.py",  # what a variable sets is a default of an argument
-    "sweeper/command_line/parser.py",
-    "sweeper/cli.py",
-    "sweeper/commands/browsing.py",  # hands it on to MLflow's server
+    "sweeper/cli/options.py",  # what a variable sets is a default of an argument
+    "sweeper/cli/parser.py",
+    "sweeper/cli/main.py",
+    "sweeper/cli/commands/mlflow.py",  # hands it on to MLflow's server
     "sweeper/cluster_entry.py",  # a program of its own, which a cluster runs
-    "sweeper/orphans.py",  # a program of its own, run beside a launch
+    "sweeper/launch/orphans.py",  # a program of its own, run beside a launch
 }
 # Where any exception at all may be caught.
-TRIAL_BOUNDARY = {"sweeper/execution.py"}
+TRIAL_BOUNDARY = {"sweeper/launch/worker.py"}
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "manager", "managers"}
 # Imported only where there is a CUDA device, and triton with torch.
-NEEDS_TRITON = {"trainers/triton_kernels.py"}
+NEEDS_TRITON = {"trainers/kernels/triton_kernels.py"}
 # A machine with a GPU and little else trains all the same.
 NOT_NEEDED_TO_TRAIN = (
     "ray",
@@ -81,7 +81,7 @@ def imported_modules(source: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: imports are absolute here, so that they can be found"
-            # `from sweeper import cli` imports sweeper.cli; for other names the module itself is what counts.
+            # `from sweeper import cli` imports sweeper.cli.main; for other names the module itself is what counts.
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} - {None}
     return found
 
@@ -142,7 +142,7 @@ def test_arrows_point_one_way(name):
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_nothing_imports_the_command_line(name):
-    of_the_command_line = ("sweeper.cli", "sweeper.command_line")
+    of_the_command_line = ("sweeper.cli",)
     assert not {module for module in IMPORTS[name] if module.startswith(of_the_command_line)} or name.startswith(
         MAY_IMPORT_THE_COMMAND_LINE
     )

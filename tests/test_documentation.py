@@ -7,12 +7,13 @@ from typing import get_args
 
 import pytest
 
-from search_spaces.spec import bundled_chains, bundled_specs, expand, load_spec
-from sweeper.cli import build_parser
-from trainers.data_sets import DATA_SETS
-from trainers.methods import METHODS
-from trainers.networks import NETWORKS
-from trainers.recipe import Preset
+from search_spaces.expansion import expand
+from search_spaces.loading import bundled_chains, bundled_specs, load_spec
+from sweeper.cli.main import build_parser
+from trainers.data.registry import DATA_SETS
+from trainers.methods.registry import METHODS
+from trainers.networks.registry import NETWORKS
+from trainers.recipe.choices import Preset
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.cli import main
+from sweeper.cli.main import main
 
 KEPT = Path(__file__).parent / "kept_store"
 SWEEPS = ("every_method", "splits", "searched")

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainers.recipe import Phase, Recipe
+from trainers.recipe.choices import Phase
+from trainers.recipe.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, phase: Phase, epoch: int) -> float:

@@ -15,19 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.attachment import attach, bake, selected_weights
-from trainers.costs import Costs, state_bytes, tensor_bytes, transient_memory
-from trainers.data import DataSplits, Split, StreamedSplit
-from trainers.flops import training_flops_per_epoch
-from trainers.meters import metered
-from trainers.methods import build_method
-from trainers.networks import build_network
+from trainers.costs.flops import training_flops_per_epoch
+from trainers.costs.memory import Costs, state_bytes, tensor_bytes, transient_memory
+from trainers.costs.meters import metered
+from trainers.data.image_folder import StreamedSplit
+from trainers.data.splits import DataSplits, Split
+from trainers.methods.base import attach, bake, selected_weights
+from trainers.methods.registry import build_method
+from trainers.methods.snapshots import LayerSelection, total_fractions
+from trainers.networks.registry import build_network
 from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
-from trainers.recipe import PHASES, Phase, Recipe
-from trainers.selected_values import LayerSelection, total_fractions
-from trainers.stepping import GraphedStep, TrainingStep, logits, set_precision
+from trainers.recipe.choices import PHASES, Phase
+from trainers.recipe.recipe import Recipe
+from trainers.step import GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
-from trainers.tickets import stored_bits_per_weight
+from trainers.tickets.tickets import stored_bits_per_weight
 
 EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.spec import load_spec
-from sweeper.cli import main
-from sweeper.cluster import words
-from sweeper.commands.on_cluster import _handed_on
-from trainers.tickets import TicketError, load_ticket
-from trainers.validation import InvalidInput
+from search_spaces.loading import load_spec
+from sweeper.cli.commands.cluster import _handed_on
+from sweeper.cli.main import main
+from sweeper.launch.ray_jobs import words
+from trainers.recipe.errors import InvalidInput
+from trainers.tickets.file_format import TicketError
+from trainers.tickets.tickets import load_ticket
 
 COMMANDS = ["status", "runs", "stop", "resume", "retry", "track", "ui"]
 NAMES = ["../outside", "/etc", "..", "a/../../outside", "a\nb", "a;touch b", "$(touch b)", ""]

@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sweeper.cli import main
+from sweeper.cli.main import main
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.storage import storage_at
+from sweeper.storage.place import storage_at
 from tests.cluster.docker_engine import Stack, docker_engine, ensure_base_images, holders, run
 from tests.sweeper.conftest import wait_until
-from tests.sweeper.object_server import CREDENTIALS, a_service
+from tests.sweeper.storage.object_server import CREDENTIALS, a_service
 
 SERVICES = ("postgres", "mlflow", "ray-head", "ray-worker")
 IMAGE = "slot-sweeper:under-test"

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.cli import main
-from sweeper.cluster import OWNER, SWEEP, Cluster
-from sweeper.submission import PACKAGES, write_submission
+from sweeper.cli.main import main
+from sweeper.launch.ray_jobs import OWNER, PACKAGES, SWEEP, Cluster, write_submission
 from tests.sweeper.conftest import command, environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,7 +206,7 @@ def test_a_submission_runs_by_itself_and_knows_what_code_it_is(tmp_path):
     write_submission(tmp_path, SPEC)
     done = run_there(tmp_path, "plan", "sweep.yaml", "--storage", str(tmp_path / "storage"))
     assert done.returncode == 0 and "1 trials" in done.stdout, done.stderr
-    program = "import json; from sweeper.environment import sources; print(json.dumps(sources()))"
+    program = "import json; from sweeper.records.environment import sources; print(json.dumps(sources()))"
     told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(told.stdout) == json.loads((tmp_path / "submission.json").read_text())["sources"]
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from search_spaces.spec import expand, load_spec
-from sweeper.forest import plant
-from sweeper.launch import Launch, Resources
-from sweeper.store import Store
-from sweeper.sweep_folder import SweepFolder
+from search_spaces.expansion import expand
+from search_spaces.loading import load_spec
+from sweeper.launch.launch import Launch, Resources
+from sweeper.records.store import Store
+from sweeper.records.sweep_folder import SweepFolder
+from sweeper.stages.forest import plant
 from tests.cluster.network import answer, network
 from tests.sweeper.conftest import wait_until
 

@@ -12,9 +12,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from reports.runs import METRICS, TAGS, trials_frame
+from reports.tracked.runs import METRICS, TAGS, trials_frame
 from search_spaces.labels import arm_labels
-from trainers.recipe import Recipe
+from trainers.recipe.recipe import Recipe
 
 START = 1_790_000_000_000  # ms: 2026-09-21
 DIGITS = {"network": "lenet", "dataset": "digits", "preset": "authors_code"}
@@ -38,7 +38,7 @@ def made_up_accuracy(recipe: Recipe) -> float:
 def trial(
     given: Mapping[str, Any], *, sweep: str = "digits_sweep", status: str = "COMPLETED", **stated: Any
 ) -> dict[str, Any]:
-    """One record as `reports.runs` reads it; `stated` overrides what is made up."""
+    """One record as `reports.tracked.runs` reads it; `stated` overrides what is made up."""
     recipe = Recipe.complete({**DIGITS, **given})
     accuracy, (name,) = made_up_accuracy(recipe), arm_labels([recipe])
     options = (recipe.options or 1) if recipe.selection == "probabilistic" else 1
@@ -117,7 +117,7 @@ def track(
     tags: Mapping[str, str] | None = None,
     spec: str = "",
 ) -> dict[str, str]:
-    """Write a sweep by the schema that sweeper.tracking follows. Returns the run of each recipe hash."""
+    """Write a sweep by the schema that sweeper.tracking.projection follows. Returns the run of each recipe hash."""
     client, records = MlflowClient(tracking_uri=uri), list(records)
     experiment = client.create_experiment(sweep, artifact_location=str(Path(uri.removeprefix("sqlite:///")).parent))
     completed = sum(record["status"] == "COMPLETED" for record in records)

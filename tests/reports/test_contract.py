@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from reports import build_report
-from reports.runs import METRICS, read_curves, read_sweeps
+from reports.tracked.runs import METRICS, read_curves, read_sweeps
+from search_spaces.expansion import expand
 from search_spaces.labels import arm_labels
-from search_spaces.spec import expand, load_spec
-from sweeper.local_driver import run_local
+from search_spaces.loading import load_spec
+from sweeper.launch.local import run_local
 from tests.sweeper.conftest import TINY, a_launch, project
 
 NOT_MEASURED = {"energy_joules"}

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from reports import build_report
-from reports.runs import METRICS
+from reports.tracked.runs import METRICS
 from tests.reports.conftest import digits_sweep, track, trial
-from trainers.validation import InvalidInput
+from trainers.recipe.errors import InvalidInput
 
 
 @pytest.fixture(scope="module")

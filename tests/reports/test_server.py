@@ -5,11 +5,11 @@ import shutil
 import pandas as pd
 import pytest
 
-from reports.links import Links
-from reports.runs import read_curves, read_sweeps
+from reports.tracked.links import Links
+from reports.tracked.runs import read_curves, read_sweeps
 from tests.reports.conftest import track, trial
-from tests.sweeper.test_outage import Server
-from trainers.validation import InvalidInput
+from tests.sweeper.tracking.mlflow_server import Server
+from trainers.recipe.errors import InvalidInput
 
 pytestmark = [pytest.mark.cluster]
 
@@ -29,7 +29,7 @@ def test_a_server_gives_the_same_frame_and_the_same_curves_as_its_database(empty
         expected = read_curves(runs, "validation_accuracy", f"sqlite:///{database}")
         assert len(expected) == 4 * 4, "three epochs, and the final value"
         for together in (100, 3):
-            monkeypatch.setattr("reports.runs.CURVE_RUNS", together)
+            monkeypatch.setattr("reports.tracked.runs.CURVE_RUNS", together)
             pd.testing.assert_frame_equal(read_curves(runs, "validation_accuracy", server.address), expected)
         with pytest.raises(InvalidInput, match=r"'curve' is not tracked \(did you mean curves\?\)"):
             read_sweeps(["curve"], server.address)

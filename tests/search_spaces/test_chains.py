@@ -3,8 +3,9 @@
 import pytest
 
 from search_spaces.chains import load_chain, read_chain
-from search_spaces.spec import bundled_chains, bundled_specs, expand, load_spec
-from trainers.validation import InvalidInput
+from search_spaces.expansion import expand
+from search_spaces.loading import bundled_chains, bundled_specs, load_spec
+from trainers.recipe.errors import InvalidInput
 
 SPLITS = """\
 name: splits

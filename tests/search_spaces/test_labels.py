@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.arm_text import DATASET_NAMES, NETWORK_NAMES
+from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES
+from search_spaces.expansion import expand
 from search_spaces.labels import ArmLabels, arm_label, arm_labels
-from search_spaces.spec import Spec, expand
-from trainers.recipe import METHOD_FIELDS, Recipe
+from search_spaces.spec import Spec
+from trainers.recipe.choices import METHOD_FIELDS
+from trainers.recipe.recipe import Recipe
 
 BASE = {"network": "lenet", "dataset": "mnist", "method": "slot_machine"}
 

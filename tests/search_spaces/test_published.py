@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from search_spaces.published import Kind, all_published, published_for, read_published
-from trainers.recipe import DataSet, Method, Network
+from trainers.recipe.choices import DataSet, Method, Network
 
 HEAD = "network,dataset,method,options,selection,sharing,setting,accuracy,spread,source,kind"
 

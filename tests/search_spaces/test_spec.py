@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.names import AXIS_FIELDS
-from search_spaces.spec import Spec, expand
-from trainers.recipe import METHOD_FIELDS, Recipe
-from trainers.validation import InvalidInput
+from search_spaces.expansion import expand
+from search_spaces.fields import AXIS_FIELDS
+from search_spaces.spec import Spec
+from trainers.recipe.choices import METHOD_FIELDS
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
 
 BASE = {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8, "selection": "greedy"}
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from search_spaces.spec import bundled_specs, expand, load_spec
-from trainers.validation import InvalidInput
+from search_spaces.expansion import expand
+from search_spaces.loading import bundled_specs, load_spec
+from trainers.recipe.errors import InvalidInput
 
 
 def shown(spec, *names):

@@ -14,21 +14,22 @@ from typing import Any
 
 import pytest
 
-from search_spaces.spec import expand, load_spec
-from sweeper.cli import main
-from sweeper.execution import DataShelf, StageWorker
-from sweeper.forest import plant
-from sweeper.launch import Launch, Resources
-from sweeper.local_driver import run_local
-from sweeper.object_path import Bucket, ObjectPath
-from sweeper.storage import storage_at
-from sweeper.store import Store
-from sweeper.sweep_folder import SweepFile, SweepFolder
-from sweeper.tracked_runs import SweepFacts
-from sweeper.tracker import Tracker
-from sweeper.tracking import Projection
-from tests.sweeper.object_server import CREDENTIALS, a_service
-from trainers.data import data_digest
+from search_spaces.expansion import expand
+from search_spaces.loading import load_spec
+from sweeper.cli.main import main
+from sweeper.launch.launch import Launch, Resources
+from sweeper.launch.local import run_local
+from sweeper.launch.worker import DataShelf, StageWorker
+from sweeper.records.store import Store
+from sweeper.records.sweep_folder import SweepFile, SweepFolder
+from sweeper.stages.forest import plant
+from sweeper.storage.bucket import Bucket, ObjectPath
+from sweeper.storage.place import storage_at
+from sweeper.tracking.projection import Projection
+from sweeper.tracking.run_state import SweepFacts
+from sweeper.tracking.tracker import Tracker
+from tests.sweeper.storage.object_server import CREDENTIALS, a_service
+from trainers.data.splits import data_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a stage measures of the clock, the machine and the process it happens to run on.
@@ -60,7 +61,7 @@ def tiny(tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory) -> Path:
     """A database that MLflow has set up, which takes it seconds; copy it."""
-    from sweeper.mlflow_client import client
+    from sweeper.tracking.mlflow_client import client
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     client(f"sqlite:///{path}").search_experiments()

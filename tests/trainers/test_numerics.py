@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from tests.trainers.tiny import VARIANTS, reported, tiny_recipe
-from trainers.data import split_rows
-from trainers.edge_popup import initial_scores
-from trainers.fixed_weights import fixed_weights
+from trainers.data.splits import split_rows
+from trainers.kernels.options import draw_options
+from trainers.methods.edge_popup import initial_scores
+from trainers.methods.masks import fixed_weights
 from trainers.numerics import NUMERICS_VERSION
-from trainers.options import draw_options
 from trainers.streams import RandomStream, stream_key, torch_generator
 
 PINNED_VERSION = 1  # of the numbers below

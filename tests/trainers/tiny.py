@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.data import DataSplits, Split, load_splits
-from trainers.recipe import Recipe
+from trainers.data.splits import DataSplits, Split, load_splits
+from trainers.recipe.recipe import Recipe
 from trainers.training import EpochRecord, TrainingRun
 
 SLOT_METHODS = ("slot_machine", "edge_popup", "supermask")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from trainers.validation import InvalidInput
+from trainers.recipe.errors import InvalidInput
 
 InputShape = tuple[int, int, int]  # channels, height, width
 

@@ -1,0 +1,122 @@
+"""From trials to arms: a row per arm, with the mean, interval and n of what completed. Nothing else is averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.analysis.costs import COSTS
+from reports.analysis.statistics import interval_half_width, pareto_front
+from reports.tracked.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES
+
+# Every arm belongs to one family; a family has one name, one colour and one place in every table and figure.
+FAMILIES = {
+    "gs": "slot machine, GS",
+    "ps": "slot machine, PS",
+    "gs_finetuned": "slot machine GS, finetuned",
+    "ps_finetuned": "slot machine PS, finetuned",
+    "edge_popup": "edge-popup",
+    "supermask": "supermask",
+    "learned": "learned weights",
+}
+APART = "@"  # in the hash of an arm: what follows tells it from others of the same recipe
+ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
+
+
+def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> pd.DataFrame:
+    """A row per arm: recipe, family, `trials`, n, and for every metric `<metric>` (the mean) and `<metric>_half_width`.
+
+    n counts the completed trials that have a test accuracy. `status_<STATUS>` counts trials; `device` lists the kinds
+    that completed trials ran on; `seeds` and `run_ids` are tuples. Ordered by problem, family, options and label.
+    """
+    trials = trials.assign(measured=(trials["status"] == COMPLETED) & trials["test_accuracy"].notna())
+    keys = list(by) if len(by) > 1 else by[0]
+    groups = trials.groupby(keys, sort=False)
+    arms = groups[["arm", "sweep", "arm_hash", "experiment_id", *ARM_FIELDS]].first()
+    arms["trials"] = groups.size()
+    for status in STATUSES:
+        arms[f"status_{status}"] = (trials["status"] == status).groupby([trials[key] for key in by]).sum()
+    measured = trials[trials["measured"]].groupby(keys, sort=False)
+    arms["n"] = measured.size().reindex(arms.index, fill_value=0)
+    means, deviations, counts = (getattr(measured[list(METRICS)], what)() for what in ("mean", "std", "count"))
+    half_widths = pd.DataFrame(interval_half_width(deviations, counts), index=means.index, columns=means.columns)
+    arms = arms.join(means).join(half_widths.add_suffix("_half_width"))
+    for name, source in (("seeds", "seed"), ("run_ids", "run_id"), ("devices", "device")):
+        sets = {key: tuple(sorted(set(values))) for key, values in measured[source]}
+        arms[name] = [sets.get(key, ()) for key in arms.index]
+    arms["device"] = arms["devices"].map(", ".join)
+    arms["family"] = _families(arms)
+    order = {family: place for place, family in enumerate(FAMILIES)}
+    arms = arms.reset_index(drop=True).assign(place=lambda frame: frame["family"].map(order))
+    order_by = ["dataset", "network", "place", "options", "slot_epochs", "arm", "arm_hash"]
+    return arms.sort_values(order_by, ignore_index=True).drop(columns="place")
+
+
+def apart_by_numerics(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials, those of one arm that other code or other data gave under arms of their own: nothing averages them.
+
+    Such arms are known by NUMERICS_VERSION and the digest of the data, where a trial says them; `arm_hash` and the
+    label then end with them.
+    """
+    differing = {}
+    for what in ("numerics_version", "data_digest"):
+        said = trials[what].where(trials[what] != "")
+        differing[what] = said.groupby(trials["arm_hash"]).transform("nunique") > 1
+    differ = differing["numerics_version"] | differing["data_digest"]
+    if not differ.any():
+        return trials
+    version, data = trials["numerics_version"], trials["data_digest"].str[:8]
+    circumstances = version + " " + data.where(differing["data_digest"], "")
+    label = trials["arm"] + ", numerics " + version.replace("", "unknown")
+    label = label.where(~differing["data_digest"], label + ", data " + data.replace("", "unknown"))
+    return trials.assign(
+        arm=trials["arm"].where(~differ, label),
+        arm_hash=trials["arm_hash"].where(~differ, trials["arm_hash"] + APART + circumstances),
+        recipe_hash=trials["recipe_hash"].where(~differ, trials["recipe_hash"] + APART + circumstances),
+    )
+
+
+def once_each(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of several sweeps with each recipe counted once: a shared trial is one measurement, not two."""
+    completed_first = trials.assign(worse=trials["status"] != COMPLETED)
+    kept = completed_first.sort_values(["worse", "started", "run_id"], kind="stable").drop_duplicates("recipe_hash")
+    return trials.loc[sorted(kept.index)].reset_index(drop=True)
+
+
+def mark_fronts(arms: pd.DataFrame) -> pd.DataFrame:
+    """Add `front_<cost>`: is this arm on the Pareto front of mean test accuracy against that standalone cost?
+
+    Within a network and a data set, and for costs that a machine shows, within a kind of device.
+    """
+    marked = arms.copy()
+    for cost in COSTS:
+        marked[f"front_{cost}"] = False
+        for group in same_problem(arms, cost):
+            marked.loc[group.index, f"front_{cost}"] = pareto_front(group[cost], group["test_accuracy"])
+    return marked
+
+
+def same_problem(arms: pd.DataFrame, cost: str | None = None) -> list[pd.DataFrame]:
+    """The arms by network and data set, and for a measured cost by device: only these may be compared."""
+    keys = ["network", "dataset", *(["device"] if cost and COSTS[cost].measured else [])]
+    return [group for _, group in arms[arms["n"] > 0].groupby(keys, sort=False)]
+
+
+def best_by(arms: pd.DataFrame, metric: str) -> pd.Series[Any]:
+    """The arm with the highest mean; the first of equals."""
+    return arms.iloc[int(arms[metric].fillna(-np.inf).to_numpy(dtype=float).argmax())]
+
+
+def rows(frame: pd.DataFrame) -> list[Any]:
+    """The rows as objects with an attribute per column."""
+    return list(frame.itertuples(index=False))
+
+
+def _families(arms: pd.DataFrame) -> Any:
+    slot = np.where(arms["selection"] == "probabilistic", "ps", "gs")
+    finetuned = (arms["finetune_epochs"].fillna(0) > 0) & (arms["slot_epochs"].fillna(0) > 0)
+    slot = np.where(finetuned, np.char.add(slot.astype(str), "_finetuned"), slot)
+    return np.where(arms["method"] == "slot_machine", slot, arms["method"])

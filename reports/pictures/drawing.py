@@ -1,0 +1,197 @@
+"""Marks, intervals, limits and names, put on axes that figures.py has made; this imports no matplotlib itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isnan, nan
+from typing import Any
+
+import pandas as pd
+
+from reports.analysis.arms import FAMILIES
+from reports.document.svg import COLOURS
+from reports.numbers import percent
+from reports.pictures.placement import along, clusters, is_free, is_inside, pushed_apart, side_by_side
+
+INK, FAINT, RULE = (COLOURS[name][0] for name in ("ink", "faint", "rule"))
+LONGEST_NAME = 44  # letters
+CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
+# A family is told by its shape as well as by its colour.
+SHAPES = {
+    "gs": "o", "ps": "s", "gs_finetuned": "D", "ps_finetuned": "d", "edge_popup": "^", "supermask": "v", "learned": "X",
+}  # fmt: skip
+LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1, 2)))
+PUBLISHED: dict[str, Any] = {"markerfacecolor": "none", "markersize": 5, "linewidth": 0.9}
+
+
+def room_for(names: Iterable[str]) -> float:
+    """The share of the width that the longest name takes, set small; never more than half of the picture."""
+    return min(0.45, 0.03 + 0.0096 * max((len(shortened(name)) for name in names), default=0))
+
+
+def shortened(name: str) -> str:
+    """A name that fits beside a picture; the whole of it shows on hovering, and in the data."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip(' ,')}…"
+
+
+def hint(label: str, point: Any) -> str:
+    return f"{label}: {percent(point.accuracy, point.half_width)} %, n = {point.n}"
+
+
+def marker(axes: Any, x: float, y: float, point: Any, transform: Any, group: str) -> None:
+    """Hollow where a single trial gives no interval."""
+    colour = COLOURS[point.family][0]
+    axes.plot([x], [y], SHAPES[point.family], color=colour, markerfacecolor=colour if point.n > 1 else "none",
+              markersize=5.5, transform=transform, gid=group, zorder=3)  # fmt: skip
+
+
+def intervals(axes: Any, x: float, point: Any, transform: Any, x_half_width: float = nan) -> None:
+    style: dict[str, Any] = {"color": COLOURS[point.family][0], "linewidth": 1.3, "alpha": 0.7, "transform": transform}
+    accuracy, half_width = 100 * point.accuracy, 100 * point.half_width
+    if not isnan(half_width):
+        axes.plot([x, x], [accuracy - half_width, accuracy + half_width], **style)
+    if not isnan(x_half_width):
+        paler = style | {"linewidth": 0.9, "alpha": 0.4}
+        axes.plot([x - x_half_width, x + x_half_width], [accuracy, accuracy], **paler)
+
+
+def crowd(axes: Any, points: pd.DataFrame) -> None:
+    """Many points at once, small and pale, with their intervals."""
+    for family, members in points.groupby("family", sort=False):
+        axes.errorbar(
+            members["cost"], 100 * members["accuracy"], yerr=100 * members["half_width"], fmt=SHAPES[str(family)],
+            color=COLOURS[str(family)][0], markersize=2.5, elinewidth=0.5, alpha=0.35, zorder=1.5,
+        )  # fmt: skip
+
+
+def limits(axes: Any, points: pd.DataFrame) -> None:
+    """Room for every mean and the usual interval; logarithmic where costs differ by more than a factor of four."""
+    costs = points["cost"]
+    low, high = view(costs, points["cost_half_width"])
+    low = max(low, float(costs.min()) / 2)  # costs are above 0, however wide their intervals
+    if low > 0 and high > 4 * low:
+        axes.set_xscale("log")
+        axes.set_xlim(low / (high / low) ** 0.07, high * (high / low) ** 0.07)
+    else:
+        room = 0.08 * (high - low) or 0.5 * high or 1.0
+        axes.set_xlim(low - room, high + room)
+    accuracy_limits(axes, points)
+
+
+def accuracy_limits(axes: Any, points: pd.DataFrame, others: pd.Series[Any] | None = None) -> None:
+    """The same for accuracies in % upwards, with `others` in view; nothing is above 100 %."""
+    low, high = view(points["accuracy"], points["half_width"], others)
+    room = 8 * (high - low) or 1.0
+    axes.set_ylim(100 * low - room, min(100 * high + 1.5 * room, max(100.5, 100 * float(points["accuracy"].max()))))
+
+
+def view(
+    means: pd.Series[Any], half_widths: pd.Series[Any], others: pd.Series[Any] | None = None
+) -> tuple[float, float]:
+    """From where to where to look: all means, and their intervals as far as these are not the widest thing to see.
+
+    One arm with a very wide interval would make points of all others; such an interval is cut at the frame.
+    """
+    spread = float(means.max() - means.min())
+    usual = half_widths[half_widths > 0].median()
+    reach = half_widths.fillna(0).clip(upper=max(spread, 2 * float(usual) if usual == usual else 0.0))
+    ends = pd.concat([means - reach, means + reach, *([] if others is None else [others])]).astype(float)
+    return float(ends.min()), float(ends.max())
+
+
+def spread_sideways(axes: Any, costs: pd.Series[Any], apart: float = 9.0) -> list[float]:
+    """How far to move each point sideways (in pt) so that those of nearly equal cost stand side by side, on a shade.
+
+    The first of them, which is the best, stays where it belongs.
+    """
+    widest = max(len(members) for members in clusters(places_of(axes, costs), apart))
+    if widest > 1:
+        widen(axes, (widest + 1) * apart / 2 / axes.get_window_extent().width)
+    places = places_of(axes, costs)
+    for members in clusters(places, apart):
+        if len(members) > 2:
+            middle, half = places[members[0]], (len(members) // 2 + 0.7) * apart
+            edges = axes.transData.inverted().transform([(middle - half, 0.0), (middle + half, 0.0)])[:, 0]
+            axes.axvspan(*edges, color=FAINT, alpha=0.08, linewidth=0)
+            axes.axvline(float(costs.iloc[members[0]]), color=RULE, linewidth=1, zorder=0.6)
+    return side_by_side(places, apart)
+
+
+def places_of(axes: Any, costs: pd.Series[Any]) -> list[float]:
+    """Where the costs lie on the page, in pt."""
+    return [float(axes.transData.transform((cost, 1.0))[0]) for cost in costs]
+
+
+def widen(axes: Any, share: float) -> None:
+    low, high = (axes.transData.transform((limit, 1.0))[0] for limit in axes.get_xlim())
+    room = share * (high - low)
+    left, right = axes.transData.inverted().transform([(low - room, 0.0), (high + room, 0.0)])[:, 0]
+    axes.set_xlim(float(left), float(right))
+
+
+def band(axes: Any, line: Any, place: int) -> float:
+    colour, mean = COLOURS["learned"][0], 100 * float(line.accuracy)
+    if not isnan(line.half_width):
+        axes.axhspan(mean - 100 * line.half_width, mean + 100 * line.half_width, color=colour, alpha=0.14, linewidth=0)
+    axes.axhline(mean, color=colour, linewidth=1.1, linestyle=LINES[min(place + 1, 3)])
+    return mean
+
+
+def family_legend(axes: Any, families: pd.Series[Any]) -> None:
+    present = [family for family in FAMILIES if family in set(families)]
+    for family in present:
+        axes.plot([], [], SHAPES[family], color=COLOURS[family][0], markersize=5.5, label=FAMILIES[family])
+    legend(axes)
+
+
+def legend(axes: Any) -> None:
+    columns = len(axes.get_legend_handles_labels()[0])
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.075, 1.06), ncols=columns if columns < 6 else 4, fontsize=9,
+                handletextpad=0.4, columnspacing=1.4, handlelength=1.2)  # fmt: skip
+
+
+# Where a name may stand beside its point, the best place first: across and up (pt), and how its text is set there.
+# The one that is not beside it is above its interval.
+BESIDE = (
+    (6, 5, "left", "bottom"), (8, 0, "left", "center"), (-6, 5, "right", "bottom"), (-8, 0, "right", "center"),
+    (6, -5, "left", "top"), (-6, -5, "right", "top"), (12, 14, "left", "bottom"), (-12, 14, "right", "bottom"),
+    (0, 4, "center", "bottom"), (14, -14, "left", "top"), (-14, -14, "right", "top"),
+)  # fmt: skip
+
+
+def label_points(axes: Any, points: pd.DataFrame, transforms: list[Any], renderer: Any) -> None:
+    """Names beside points, each where it hides nothing and no other name; none where there is no such place.
+
+    `renderer` knows how wide text will be.
+    """
+    frame = axes.get_window_extent(renderer).padded(8).extents
+    ends = []  # of every interval, on the page
+    for point, moved in zip(rows(points), transforms, strict=True):
+        half_width = 0.0 if isnan(point.half_width) else point.half_width
+        ends.append(moved.transform([(point.cost, 100 * (point.accuracy + side * half_width)) for side in (-1, 0, 1)]))
+    busy = [spot for low, _, high in ends for spot in along(low, high)]
+    taken: list[Any] = []
+    for point, (_, spot, high) in zip(rows(points), ends, strict=True):
+        for across, up, align, vertical in BESIDE if point.named else ():
+            text = axes.annotate(
+                shortened(point.label), spot if across else high, (across, up), xycoords="figure pixels",
+                textcoords="offset points", fontsize=9, ha=align, va=vertical, color=COLOURS[point.family][0],
+            )  # fmt: skip
+            box = text.get_window_extent(renderer).extents
+            if is_inside(box, frame) and is_free(box, busy, taken):
+                taken.append(box)
+                break
+            text.remove()
+
+
+def label_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
+    """Names at the right end of the lines, pushed apart where they would touch."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_axes.transform((axes.get_xlim()[1], end[0]))[1]) for end in ends]
+    heights = pushed_apart(heights, apart=0.052, highest=1.0)
+    for (_, name, colour), height in zip(ends, heights, strict=True):
+        axes.text(1.02, height, shortened(name), transform=axes.transAxes, color=colour, fontsize=9, va="center")
+
+
+def rows(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples())

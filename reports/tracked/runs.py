@@ -1,0 +1,271 @@
+"""Tracked sweeps as tidy frames: the only reader of MLflow. Runs are read by the page, never one by one."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.rest_utils import http_request_safe
+
+from trainers.recipe.errors import InvalidInput, nearest
+from trainers.recipe.recipe import Recipe
+
+PAGE = 1000  # runs a request
+CURVE_RUNS = 100  # runs a request for curves: the most that MLflow's server takes
+CURVE_VALUES = 25_000  # values a request for curves: the most that it returns, without saying that it cut
+INFINITE = 1e308  # MLflow stores infinity as the largest double
+
+COMPLETED = "COMPLETED"
+STATUSES = (COMPLETED, "FAILED", "STOPPED_EARLY", "RUNNING", "PENDING")
+STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": "STOPPED_EARLY", "SCHEDULED": "PENDING"}
+TAGS = (
+    "arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version", "torch", "python",
+    "data_digest", "numerics_version", "imported", "search_trial",
+)  # fmt: skip
+TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
+METRICS = (
+    "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
+    "epochs", "flops", "train_seconds", "train_cpu_seconds", "energy_joules", "peak_memory_bytes", "state_bytes",
+    "stored_bits_per_weight", "extreme_fraction", "selected_magnitude",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the parent run says of a sweep as a whole."""
+
+    name: str
+    experiment_id: str
+    run_id: str | None  # None: no parent run was tracked
+    description: str
+    started: str  # UTC, ISO 8601, to the second; empty where unknown
+    ended: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    spec: str = ""  # the YAML that was launched; empty where it was not kept
+
+    @property
+    def planned(self) -> int | None:
+        """How many trials the spec asks for."""
+        return int(self.metrics["trials"]) if "trials" in self.metrics else None
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Sweeps and their trials, a row per trial; see `trials_frame` for the columns."""
+
+    sweeps: tuple[Sweep, ...]
+    trials: pd.DataFrame
+
+
+def read_sweeps(names: Sequence[str], tracking_uri: str) -> Tracked:
+    """Read the sweeps called `names`. Raises InvalidInput for a store that is not there or a sweep it does not know."""
+    if not names:
+        raise InvalidInput("sweep: name at least one")
+    client = _client(tracking_uri)
+    experiments = [_experiment(client, name) for name in dict.fromkeys(names)]
+    sweeps, records = [], []
+    for experiment in experiments:
+        with _without_collecting():
+            runs = list(_runs(client, experiment.experiment_id))
+        sweeps.append(_sweep(client, experiment, [run for run in runs if run.data.tags.get("sweeper.kind") == "sweep"]))
+        records += [_record(experiment.name, run) for run in runs if run.data.tags.get("sweeper.kind") == "trial"]
+    return Tracked(tuple(sweeps), trials_frame(records))
+
+
+def trials_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per trial, in a stable order. Columns: TEXTS, the fields of a recipe, METRICS.
+
+    Recipe fields have their own types (numbers nullable); a recipe tracked twice in one sweep is kept once.
+    """
+    raw = pd.DataFrame(list(records), dtype=object).reindex(columns=[*TEXTS, *RECIPE_KINDS, *METRICS])
+    columns: dict[str, Any] = {name: ["" if _missing(value) else str(value) for value in raw[name]] for name in TEXTS}
+    columns |= {field: _typed(raw[field], kind) for field, kind in RECIPE_KINDS.items()}
+    columns |= {metric: _typed(raw[metric], float) for metric in METRICS}
+    frame = pd.DataFrame(columns).astype(dict.fromkeys(TEXTS, object))
+    frame[list(METRICS)] = frame[list(METRICS)].where(frame[list(METRICS)].abs() < INFINITE)
+    # Without its tag a trial is a recipe, and an arm, of its own.
+    frame["recipe_hash"] = frame["recipe_hash"].where(frame["recipe_hash"] != "", frame["run_id"])
+    frame["arm_hash"] = frame["arm_hash"].where(frame["arm_hash"] != "", frame["recipe_hash"])
+    frame["best_first"] = (frame["status"] != COMPLETED).astype(int)
+    frame = frame.sort_values(["sweep", "recipe_hash", "best_first", "started", "run_id"], kind="stable")
+    frame = frame.drop_duplicates(["sweep", "recipe_hash"])
+    return frame.drop(columns="best_first").sort_values(["sweep", "arm", "seed", "run_id"]).reset_index(drop=True)
+
+
+def read_curves(run_ids: Sequence[str], metric: str, tracking_uri: str) -> pd.DataFrame:
+    """The whole curve of one metric for many runs, in few requests: columns run_id, epoch, value."""
+    client = _client(tracking_uri)
+    chunks = [list(run_ids[start : start + CURVE_RUNS]) for start in range(0, len(run_ids), CURVE_RUNS)]
+    rows = [row for chunk in chunks for row in _curves(client, chunk, metric)]
+    frame = pd.DataFrame(rows, columns=["run_id", "epoch", "value"])
+    # An epoch projected twice counts once: the last one written.
+    return frame.drop_duplicates(["run_id", "epoch"], keep="last").sort_values(["run_id", "epoch"], ignore_index=True)
+
+
+def read_texts(run_ids: Sequence[str], path: str, tracking_uri: str) -> dict[str, str]:
+    """The text of one artifact of each of a few runs, a request each; runs that lack it are left out."""
+    client = _client(tracking_uri)
+    texts = {run_id: _artifact(client, run_id, path) for run_id in run_ids}
+    return {run_id: text for run_id, text in texts.items() if text}
+
+
+def _curves(client: MlflowClient, run_ids: list[str], metric: str) -> list[tuple[str, int, float]]:
+    store = client._tracking_client.store  # the public client reads curves one run at a time, 49 ms each
+    if hasattr(store, "get_metric_history_bulk"):
+        found = [entry.to_dict() for entry in store.get_metric_history_bulk(run_ids, metric, CURVE_VALUES)]
+    else:
+        answer = http_request_safe(  # type: ignore[no-untyped-call]
+            store.get_host_creds(),
+            "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
+            "GET",
+            params=[*(("run_id", run_id) for run_id in run_ids), ("metric_key", metric), ("max_results", CURVE_VALUES)],
+        )
+        found = answer.json()["metrics"]
+    if len(found) >= CURVE_VALUES and len(run_ids) > 1:  # perhaps cut: ask for fewer runs at once
+        half = len(run_ids) // 2
+        return [*_curves(client, run_ids[:half], metric), *_curves(client, run_ids[half:], metric)]
+    return [(entry["run_id"], int(entry["step"]), float(entry["value"])) for entry in found]
+
+
+def _client(tracking_uri: str) -> MlflowClient:
+    """A client of a store that is there: MLflow would make a missing database, and wait four minutes for a server."""
+    address = urlsplit(tracking_uri)
+    if address.scheme == "sqlite":
+        path = Path(tracking_uri.removeprefix("sqlite:///"))
+        if not path.is_file():
+            raise InvalidInput(f"tracking: there is no database at {path} (has a sweep been launched there?)")
+    elif address.scheme in ("http", "https"):
+        where = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl().rstrip("/")
+        try:
+            with urlopen(f"{where}/health", timeout=5):
+                pass
+        except (URLError, OSError) as error:
+            raise InvalidInput(f"tracking: no MLflow server answers at {where} ({error})") from None
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    return MlflowClient(tracking_uri=tracking_uri)
+
+
+def _experiment(client: MlflowClient, name: str) -> Experiment:
+    try:
+        experiment = client.get_experiment_by_name(name)
+    except MlflowException as error:
+        raise InvalidInput(f"tracking: {error.message}") from None
+    if experiment is None or experiment.lifecycle_stage != "active":
+        known = sorted(found.name for found in client.search_experiments() if found.name != "Default")
+        choices = f"; tracked here: {', '.join(known)}" if known else "; no sweep is tracked here"
+        raise InvalidInput(f"sweep: {name!r} is not tracked{nearest(name, known) or choices}")
+    return experiment
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """No garbage collection, which would look through the 60 objects of every run again and again: half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _sweep(client: MlflowClient, experiment: Experiment, parents: list[Run]) -> Sweep:
+    parent = min(parents, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+    if parent is None:
+        return Sweep(experiment.name, experiment.experiment_id, None, "", "", "", {}, {})
+    return Sweep(
+        experiment.name,
+        experiment.experiment_id,
+        parent.info.run_id,
+        parent.data.tags.get("mlflow.note.content", ""),
+        _utc(parent.info.start_time),
+        _utc(parent.info.end_time),
+        dict(parent.data.tags),
+        dict(parent.data.metrics),
+        _artifact(client, parent.info.run_id, "spec.yaml"),
+    )
+
+
+def _artifact(client: MlflowClient, run_id: str, path: str) -> str:
+    """The text of an artifact, or nothing: artifacts may lie where this machine cannot reach."""
+    with TemporaryDirectory() as folder:
+        try:
+            return Path(client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
+        except (MlflowException, OSError, UnicodeDecodeError):
+            return ""
+
+
+def _record(sweep: str, run: Run) -> dict[str, Any]:
+    """One trial, flat. What the tags say wins over the parameters (both hold the seed and the preset)."""
+    info, tags, params, metrics = run.info, run.data.tags, run.data.params, run.data.metrics
+    return {
+        **{field: params[field] for field in RECIPE_KINDS if field in params},
+        **{metric: metrics[metric] for metric in METRICS if metric in metrics},
+        **{tag: tags.get(f"sweeper.{tag}", "") for tag in TAGS},
+        "sweep": sweep,
+        "run_id": info.run_id,
+        "experiment_id": info.experiment_id,
+        "name": info.run_name,
+        "status": tags.get("sweeper.status") or STATUS_OF_RUN.get(info.status, info.status),
+        "started": _utc(info.start_time),
+        "ended": _utc(info.end_time),
+    }
+
+
+def _utc(milliseconds: int | None) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if milliseconds else ""
+
+
+def _kind(annotation: Any) -> type:
+    """The type behind `int | None`, `Annotated[float, …]`, `Literal["a", "b"]`."""
+    if isinstance(annotation, type):
+        return annotation
+    if not get_args(annotation):
+        return type(annotation)  # one of the values of a Literal
+    inner = [_kind(part) for part in get_args(annotation) if part is not type(None)]
+    return next((kind for kind in inner if kind in (bool, int, float)), str)
+
+
+RECIPE_KINDS: dict[str, type] = {
+    name: _kind(field.annotation) for name, field in Recipe.model_fields.items() if name != "filled"
+}
+
+
+def _typed(values: pd.Series[Any], kind: type) -> Any:
+    """Parameters are text in MLflow; here numbers are numbers again. What cannot be read is missing."""
+    if kind is str:
+        return pd.array([None if _missing(value) else value for value in values], dtype=object)
+    if kind is bool:
+        known = {"True": True, "true": True, "False": False, "false": False, True: True, False: False}
+        return pd.array([known.get(value) for value in values], dtype="boolean")
+    numbers = pd.to_numeric(values, errors="coerce")
+    return numbers.astype("Int64") if kind is int else numbers.astype(float)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value

@@ -1,0 +1,240 @@
+"""`sweeper compare A B`: two sweeps, or arms, beside one another, with the differences of their means."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.launch.view import SweepView, arms_like
+from sweeper.records.sweep_folder import SweepFolder
+from sweeper.records.trial_result import TrialResult
+from sweeper.stages.status import Status
+from sweeper.storage.place import Place, storage_that_answers
+from sweeper.text import Difference, Statistics, accuracy, points, text_table
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
+
+GOOD = 0
+LINE = 100  # characters
+# Validation comes first: it is what one selects by.
+MEASURES: Mapping[str, Callable[[TrialResult], float | None]] = {
+    "validation": lambda result: result.validation_accuracy,
+    "test": lambda result: result.test_accuracy,
+}
+NO_FACTS = frozenset({"seed", "filled"})  # of a recipe: the same arm, said in another way
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Trials alike but for the seed."""
+
+    sweep: str
+    label: str
+    trials: list[TrialResult]
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.trials[0].trial.recipe
+
+    @property
+    def recipe_hash(self) -> str:
+        return self.recipe.arm_hash()
+
+    def facts(self) -> dict[str, Any]:
+        return self.recipe.model_dump(mode="json", exclude=set(NO_FACTS))
+
+    def values(self, measure: str) -> dict[int, float]:
+        """By seed; of completed trials only."""
+        completed = [result for result in self.trials if result.status is Status.COMPLETED]
+        read = {result.trial.recipe.seed: MEASURES[measure](result) for result in completed}
+        return {seed: value for seed, value in read.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms that face each other."""
+
+    first: Arm
+    second: Arm
+
+    @property
+    def same_recipe(self) -> bool:
+        """Then they are one arm, and no difference between them means anything."""
+        return self.first.recipe_hash == self.second.recipe_hash
+
+    def differs(self) -> dict[str, tuple[Any, Any]]:
+        """The fields of the recipe in which they differ."""
+        first, second = self.first.facts(), self.second.facts()
+        return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
+
+    def differs_as_stated(self) -> dict[str, tuple[Any, Any]]:
+        """The same, but for what follows from the rest: what presets filled in."""
+        filled = self.first.recipe.filled, self.second.recipe.filled
+        return {
+            name: values
+            for name, values in self.differs().items()
+            if any(value is not None and name not in known for value, known in zip(values, filled, strict=True))
+        }
+
+
+def compare(options: argparse.Namespace, statistics: Statistics) -> int:
+    """`sweeper compare A B [--paired] [--json]`"""
+    if options.first == options.second:
+        raise InvalidInput(f"compare: A and B are both {options.first!r}; name two sweeps, or arms as SWEEP:ARM")
+    storage = storage_that_answers(options.storage)
+    first, second = _arms(storage, options.first), _arms(storage, options.second)
+    pairs, lone = _pair(first, second)
+    if not pairs:
+        raise InvalidInput(
+            f"compare: {options.first!r} and {options.second!r} have no arm in common; name one of each "
+            f"(SWEEP:ARM), such as {first[0].sweep}:{first[0].label!r}"
+        )
+    differences = [_differences(pair, statistics, options.paired) for pair in pairs]
+    if options.json:
+        print(json.dumps(_as_dict(pairs, differences, lone, statistics), indent=1))
+    else:
+        print(_text(options, pairs, differences, lone, statistics))
+    return GOOD
+
+
+def _arms(storage: Place, side: str) -> list[Arm]:
+    """The arms of 'SWEEP', or those of 'SWEEP:ARM'."""
+    sweep, colon, wanted = side.partition(":")
+    view = SweepView(SweepFolder.find(storage, sweep))
+    members: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in view.results:
+        members[result.label].append(result)
+    arms = [Arm(sweep, label, trials) for label, trials in members.items()]
+    chosen = arms_like(wanted, list(members)) if colon else set(members)
+    return [arm for arm in arms if arm.label in chosen]
+
+
+def _pair(first: list[Arm], second: list[Arm]) -> tuple[list[Pair], list[Arm]]:
+    """Who faces whom, and who faces nobody: arms that agree in all that varies in a sweep; a single arm faces all."""
+    if len(first) == 1 or len(second) == 1:
+        return [Pair(a, b) for a in first for b in second if a != b], []
+    fields = sorted(_varying(first) | _varying(second))
+    theirs = _told_apart(second, fields)
+    pairs = [Pair(arm, theirs[what]) for what, arm in _told_apart(first, fields).items() if what in theirs]
+    paired = {id(arm) for pair in pairs for arm in (pair.first, pair.second)}
+    return pairs, [arm for arm in [*first, *second] if id(arm) not in paired]
+
+
+def _varying(arms: Sequence[Arm]) -> set[str]:
+    """The fields that make the difference between these arms, without those that a preset fills accordingly."""
+    facts = [arm.facts() for arm in arms]
+    stated = {
+        name
+        for arm, known in zip(arms, facts, strict=True)
+        for name, value in known.items()
+        if value is not None and name not in arm.recipe.filled
+    }
+    return {name for name in stated if any(other[name] != facts[0][name] for other in facts)}
+
+
+def _told_apart(arms: Sequence[Arm], fields: Sequence[str]) -> dict[str, Arm]:
+    """The arms by the values of some fields; without those that these fields do not tell apart."""
+    found: dict[str, list[Arm]] = defaultdict(list)
+    for arm in arms:
+        facts = arm.facts()
+        found[json.dumps([facts[name] for name in fields])].append(arm)
+    return {what: same[0] for what, same in found.items() if len(same) == 1}
+
+
+def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str, Difference | None]:
+    """First less second, for every measure; None for two names of one arm."""
+    if pair.same_recipe:
+        return dict.fromkeys(MEASURES)
+    differences: dict[str, Difference | None] = {}
+    for measure in MEASURES:
+        first, second = pair.first.values(measure), pair.second.values(measure)
+        if by_seed:
+            seeds = [seed for seed in first if seed in second]
+            differences[measure] = statistics.paired([first[s] for s in seeds], [second[s] for s in seeds])
+        else:
+            differences[measure] = statistics.welch(list(first.values()), list(second.values()))
+    return differences
+
+
+def _text(
+    options: argparse.Namespace, pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]],
+    lone: Sequence[Arm], statistics: Statistics,
+) -> str:  # fmt: skip
+    rows = []
+    for name, pair, difference in zip(_names(pairs), pairs, differences, strict=True):
+        for measure in MEASURES:
+            values = [list(arm.values(measure).values()) for arm in (pair.first, pair.second)]
+            found = difference[measure]
+            rows.append(
+                [
+                    name if measure == "validation" else "",
+                    measure,
+                    *[accuracy(statistics.estimate(numbers)) for numbers in values],
+                    points(found) if found else "same recipe",
+                    ", ".join(str(len(numbers)) for numbers in values),
+                ]
+            )
+    lines = [text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows), ""]
+    lines = [f"A: {options.first}", f"B: {options.second}", *_what_differs(pairs), "", *lines]
+    for sweep in dict.fromkeys(arm.sweep for arm in lone):
+        lines.append(f"Only in {sweep}: {'; '.join(arm.label for arm in lone if arm.sweep == sweep)}")
+    how = "trials of one seed are paired" if options.paired else "Welch; --paired pairs the trials of one seed"
+    lines.append(f"Means with 95 % intervals over completed trials; of the difference: {how}.")
+    count = sum(found["validation"] is not None for found in differences)
+    if count > 1:
+        lines.append(f"Each of these {count} intervals is by itself: one in 20 misses the true difference by chance.")
+    return "\n".join(lines)
+
+
+def _names(pairs: Sequence[Pair]) -> list[str]:
+    """What a row is called: the side that varies."""
+    one_against_many = len({pair.first.label for pair in pairs}) == 1
+    return [(pair.second if one_against_many else pair.first).label for pair in pairs]
+
+
+def _what_differs(pairs: Sequence[Pair]) -> list[str]:
+    """The fields in which all pairs differ alike, with their values; of the others, the names."""
+    different = [pair.differs_as_stated() for pair in pairs if not pair.same_recipe]
+    if not different:
+        return []
+    alike = {
+        name: values for name, values in different[0].items() if all(pair.get(name) == values for pair in different)
+    }
+    others = list(dict.fromkeys(name for pair in different for name in pair if name not in alike))
+    lines = [f"They differ in {name}: {_said(a)} against {_said(b)}" for name, (a, b) in alike.items()]
+    return [*lines, *textwrap.wrap(f"Some differ in {', '.join(others)}", LINE)] if others else lines
+
+
+def _said(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def _as_dict(
+    pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], lone: Sequence[Arm],
+    statistics: Statistics,
+) -> dict[str, Any]:  # fmt: skip
+    listed = []
+    for pair, difference in zip(pairs, differences, strict=True):
+        entry: dict[str, Any] = {"same_recipe": pair.same_recipe, "differs": pair.differs()}
+        for side, arm in (("a", pair.first), ("b", pair.second)):
+            entry[side] = {"sweep": arm.sweep, "arm": arm.label}
+            for measure in MEASURES:
+                found = statistics.estimate(list(arm.values(measure).values()))
+                entry[side][f"{measure}_accuracy"] = _numbers(found, "mean", "half_width", "n")
+        for measure, gap in difference.items():
+            numbers = _numbers(gap, "mean", "low", "high", "p_value", "test") if gap else None
+            entry[f"{measure}_difference"] = numbers
+        listed.append(entry)
+    return {"pairs": listed, "alone": [{"sweep": arm.sweep, "arm": arm.label} for arm in lone]}
+
+
+def _numbers(found: object, *names: str) -> dict[str, Any]:
+    """As JSON has numbers: it knows no nan."""
+    values = {name: getattr(found, name) for name in names}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}

@@ -1,0 +1,95 @@
+"""`sweeper export`: trained networks of a sweep as tickets, one small file each."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from torch import nn
+
+from sweeper.launch.view import SweepView
+from sweeper.records.bucket_store import open_store
+from sweeper.records.stage_record import StageRecord
+from sweeper.records.store import Store
+from sweeper.records.sweep_folder import SweepFolder
+from sweeper.records.trial_result import TrialResult
+from sweeper.stages.faults import StorageFault
+from sweeper.stages.status import Status
+from sweeper.storage.folder import storage_errors
+from sweeper.storage.place import storage_that_answers
+from sweeper.text import percent, text_table
+from trainers.recipe.errors import InvalidInput, nearest
+from trainers.recipe.recipe import Recipe
+from trainers.tickets.tickets import connections, save_ticket
+from trainers.tickets.trained_network import trained_network
+
+GOOD = 0
+SAMPLED = "sampled", "mean_of_samples"
+
+
+def export(options: argparse.Namespace) -> int:
+    """`sweeper export SWEEP [TRIAL ...] -o DIR [--phase slot]`"""
+    storage = storage_that_answers(options.storage)
+    view = SweepView(SweepFolder.find(storage, options.sweep))
+    out = Path(options.out)
+    rows, sampled = [], False
+    store = open_store(storage)
+    for result in _wanted(view, options.trials):
+        record = _record(store, result, options.phase)
+        if record is None:
+            if options.trials:
+                raise InvalidInput(f"trial: {result.name!r} has no {options.phase} phase")
+            continue
+        path = _path(out, result)
+        network = _network(store, result.trial.recipe, record)
+        with storage_errors("write to", out):
+            out.mkdir(parents=True, exist_ok=True)
+        size = save_ticket(network, result.trial.recipe, path)
+        bits = 8 * size / connections(network)
+        rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy), str(path)])
+        sampled |= record.phase == "slot" and result.trial.recipe.evaluation in SAMPLED
+    if not rows:
+        raise InvalidInput(f"sweep: no completed trial of {options.sweep!r} has a {options.phase} phase")
+    print(text_table(["trial", "bytes", "bits per weight", "test accuracy", "ticket"], rows))
+    if sampled:
+        print(
+            "Where a trial evaluates by sampling, its accuracy is of sampled networks; the ticket holds one, unsampled."
+        )
+    return GOOD
+
+
+def _wanted(view: SweepView, names: list[str]) -> list[TrialResult]:
+    """The completed trials, or those of these names. Raises InvalidInput for one that is not there or not completed."""
+    completed = [result for result in view.results if result.status is Status.COMPLETED]
+    if not names:
+        if not completed:
+            raise InvalidInput(f"sweep: no trial of {view.folder.name!r} is completed yet")
+        return completed
+    known = {result.name: result for result in view.results}
+    for name in names:
+        if name not in known:
+            raise InvalidInput(f"trial: {name!r} is not in {view.folder.name!r}{nearest(name, known)}")
+        if known[name].status is not Status.COMPLETED:
+            raise InvalidInput(f"trial: {name!r} is {known[name].status}, and only a completed one can be exported")
+    return [known[name] for name in names]
+
+
+def _record(store: Store, result: TrialResult, phase: str) -> StageRecord | None:
+    """The stage at whose end the trial's network stands: its last, or the last of its slot phase."""
+    records = [record for key in result.trial.stages if (record := store.read(key)) is not None]
+    wanted = [record for record in records if phase == "last" or record.phase == phase]
+    return wanted[-1] if wanted else None
+
+
+def _network(store: Store, recipe: Recipe, record: StageRecord) -> nn.Module:
+    try:
+        return trained_network(recipe, store.read_state(record.key))
+    except StorageFault as error:
+        raise InvalidInput(f"storage: {error}") from None
+
+
+def _path(out: Path, result: TrialResult) -> Path:
+    """Names can differ in what no file may be called; so the recipe's hash ends it."""
+    name = re.sub(r"[^A-Za-z0-9.=]+", "-", result.name).strip("-.")
+    return out / f"{name}-{result.trial.recipe.content_hash()[:8]}.safetensors"

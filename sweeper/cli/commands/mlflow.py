@@ -1,0 +1,161 @@
+"""`sweeper ui`: MLflow's own server on what the sweeps wrote, for this machine only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from sweeper.cli.commands.status import SOME_FAILED, _storage
+from sweeper.cli.hints import storage_flag
+from sweeper.launch.view import SweepView
+from sweeper.records.sweep_folder import SweepFolder
+from sweeper.storage.place import Place, storage_that_answers
+from sweeper.tracking.address import (
+    SERVERS,
+    artifacts_of,
+    check_reachable,
+    check_scheme,
+    default_address,
+    without_password,
+)
+from sweeper.tracking.projection import projection_of, sweep_page
+from sweeper.tracking.tracker import Tracker
+from trainers.recipe.errors import InvalidInput
+
+GOOD = 0
+LOOPBACK = "127.0.0.1"
+PORTS_TRIED = 50
+START_SECONDS = 120.0
+
+
+def tracking_of(options: argparse.Namespace, sweeps: Sequence[str] = ()) -> str:
+    """Where the sweeps are tracked: as said now, else as they were launched, else in the storage."""
+    storage = storage_that_answers(options.storage)
+    if options.tracking:
+        return str(options.tracking)
+    known = [sweep for sweep in sweeps if sweep in SweepFolder.names(storage)]
+    addresses = {SweepFolder(storage, sweep).read().tracking for sweep in known}
+    if len(addresses) > 1:
+        raise InvalidInput(f"tracking: the sweeps are tracked in different places ({', '.join(sorted(addresses))})")
+    return addresses.pop() if addresses else default_address(storage)
+
+
+def ui(options: argparse.Namespace) -> int:
+    """`sweeper ui [SWEEP]`: until Ctrl-C."""
+    storage = storage_that_answers(options.storage)
+    if options.sweep and not options.tracking:
+        SweepFolder.find(storage, options.sweep)
+    address = tracking_of(options, [options.sweep] if options.sweep else [])
+    check_scheme(address)
+    if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).is_file():
+        raise InvalidInput(f"storage: nothing is tracked in {storage} yet; launch a sweep first")
+    check_reachable(address)
+    if address.startswith(SERVERS):
+        print(_link(without_password(address).rstrip("/"), address, options.sweep, storage))
+        return GOOD
+    port = _free_port(options.port)
+    with tempfile.TemporaryFile() as log:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+        server = _start(address, storage, port, log)
+        try:
+            base = f"http://{LOOPBACK}:{port}"
+            _wait(server, base, log)
+            print(_link(base, address, options.sweep, storage))
+            print("Ctrl-C ends it.", flush=True)
+            server.wait()
+        except KeyboardInterrupt:
+            print()
+        finally:
+            _end(server)
+    return GOOD
+
+
+def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
+    """The page that opens a sweep's runs: MLflow shows another view first otherwise."""
+    page = sweep_page(address, sweep) if sweep else "#/experiments"
+    if page is None:
+        again = f"sweeper track {sweep}{storage_flag(storage)}"
+        raise InvalidInput(f"sweep: {sweep!r} is not tracked in {without_password(address)} ({again} does it)")
+    return f"Open {base}/{page}"
+
+
+def _free_port(first: int) -> int:
+    for port in range(first, min(first + PORTS_TRIED, 65_536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise InvalidInput(f"port: none of the {PORTS_TRIED} from {first} on is free")
+
+
+def _start(address: str, storage: Place, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1",
+        "--backend-store-uri", address, "--default-artifact-root", artifacts_of(storage, address),
+    ]  # fmt: skip
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    print(f"Starting MLflow on port {port}, which takes some seconds.", flush=True)
+    return subprocess.Popen(
+        command, env={**os.environ, **settings}, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def _wait(server: subprocess.Popen[bytes], base: str, log: IO[bytes]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines()
+            raise InvalidInput(f"ui: MLflow's server did not start: {said[-1] if said else server.returncode}")
+        try:
+            with urlopen(f"{base}/health", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise InvalidInput(f"ui: MLflow's server did not answer within {START_SECONDS:.0f} s")
+
+
+def _end(server: subprocess.Popen[Any]) -> None:
+    """The server and its workers: they are a process group of their own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            server.wait(5)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def track(options: argparse.Namespace) -> int:
+    """`sweeper track SWEEP`"""
+    folder = SweepFolder.find(_storage(options), options.sweep)
+    if folder.is_running():
+        raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")
+    view = SweepView(folder)
+    view.file.tracking = options.tracking or view.file.tracking
+    tracker = Tracker(projection_of(view.spec, view.file, folder.storage), view.look, lambda: view.file.wall_seconds)
+    tracker.start()
+    tracker.close(patience_seconds=60.0)
+    behind = tracker.behind()
+    if tracker.problem or behind:
+        print(f"MLflow does not show {behind} trials as they are: {tracker.problem}")
+        return SOME_FAILED
+    print(f"MLflow shows all {len(view.results)} trials of {folder.name} as they are.")
+    return GOOD

@@ -1,0 +1,68 @@
+"""`sweeper stop SWEEP`: asks the launch that runs, on whatever machine, to finish its epochs, save, and end."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from sweeper.cli.hints import hint_to_launch
+from sweeper.records.sweep_folder import SweepFolder, this_process
+from sweeper.storage.place import storage_that_answers
+
+GOOD = 0
+LOOK_SECONDS = 0.5
+TELL_EVERY_SECONDS = 60.0
+
+
+def stop(options: argparse.Namespace) -> int:
+    """`sweeper stop SWEEP [--no-wait]`"""
+    folder = SweepFolder.find(storage_that_answers(options.storage), options.sweep)
+    if not folder.is_running():
+        print(_why_nothing_runs(folder))
+        return GOOD
+    holder = folder.holder()
+    folder.ask_to_stop()
+    print(f"{folder.name}: asked to stop after the epochs that run now ({holder}).", flush=True)
+    if options.no_wait:
+        return GOOD
+    _wait(folder, holder)
+    print(_how_it_ended(folder))
+    return GOOD
+
+
+def _wait(folder: SweepFolder, holder: str) -> None:
+    """Until that launch has ended, or another one has taken its place."""
+    tell_at = time.monotonic() + TELL_EVERY_SECONDS
+    while folder.is_running() and folder.holder() == holder:
+        if folder.asked_to_stop() is None:
+            folder.ask_to_stop()  # it was just starting, and took the request for one of an earlier launch
+        if time.monotonic() >= tell_at:
+            tell_at += TELL_EVERY_SECONDS
+            print("Still waiting for its epochs (Ctrl-C stops the waiting; it stays asked to stop).", flush=True)
+        time.sleep(LOOK_SECONDS)
+
+
+def _how_it_ended(folder: SweepFolder) -> str:
+    outcome = folder.read().launches[-1]["outcome"]
+    if outcome == "COMPLETED":
+        return f"{folder.name}: it completed before it could be stopped."
+    if outcome == "running":
+        return f"{folder.name}: its process is gone, and did not say how it ended. {_to_go_on(folder)}"
+    return f"{folder.name}: {outcome}. {_to_go_on(folder)}"
+
+
+def _why_nothing_runs(folder: SweepFolder) -> str:
+    launches = folder.read().launches
+    last = launches[-1] if launches else {"outcome": "never launched"}
+    if last["outcome"] == "COMPLETED":
+        return f"{folder.name}: nothing runs; it is completed."
+    if last["outcome"] != "running":
+        return f"{folder.name}: nothing runs; its last launch: {last['outcome']}. {_to_go_on(folder)}"
+    return (
+        f"{folder.name}: nothing runs, as far as {this_process().partition(' on ')[2]} can tell: its last launch "
+        f"({folder.holder()}) is gone and did not say how it ended. {_to_go_on(folder)}"
+    )
+
+
+def _to_go_on(folder: SweepFolder) -> str:
+    return f"What is trained is kept; to go on: {hint_to_launch('resume', folder, folder.read())}"

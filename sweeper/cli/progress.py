@@ -1,0 +1,177 @@
+"""How far a launch is, in numbers and in plain lines. At a terminal `sweeper.cli.live` shows the same.
+
+What happens is noted in passing; what takes a look at every stage or trial is counted now and then, and for a small
+share of the time only, however large the sweep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from heapq import nlargest
+from statistics import fmean
+
+from sweeper.launch.launch import Launch
+from sweeper.records.trial_result import Epoch
+from sweeper.stages.faults import Failure
+from sweeper.stages.forest import Stage
+from sweeper.stages.status import StageStatus, Status
+from sweeper.text import Estimate, Estimating, accuracy, in_words
+
+RATE_SECONDS = 60.0  # epochs per second are those of the last minute,
+RATE_ENTRIES = 20  # or longer where fewer epochs than this have ended in it
+BEST_ARMS = 5
+CAUSES = 3
+
+
+@dataclass(frozen=True)
+class BestArm:
+    """An arm as it stands now, by the validation accuracy of its completed trials."""
+
+    label: str
+    validation_accuracy: Estimate
+    trials: int  # completed or not
+
+    def __str__(self) -> str:
+        n, trials = self.validation_accuracy.n, self.trials
+        count = f"n = {n}" if n == trials else f"{n} of {trials}"
+        return f"{self.label}: {accuracy(self.validation_accuracy)} validation ({count})"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a launch was at one moment."""
+
+    at: float  # the clock
+    stages: Counter[StageStatus]
+    epochs_left: int  # of the stages that are neither done nor failed, less those that running stages have done
+    epochs: int  # of the stages that have not failed
+    rate: float | None  # epochs per second
+    best: tuple[BestArm, ...] = ()
+    causes: tuple[tuple[str, int], ...] = ()  # why stages failed for good, and how many for each
+    elsewhere: int = 0  # stages that another launch trains now
+
+    @property
+    def seconds_left(self) -> float | None:
+        return self.epochs_left / self.rate if self.rate else None
+
+    def counts(self) -> str:
+        """'3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
+        parts = [
+            f"{self.stages[StageStatus.DONE]:,}/{self.stages.total():,} stages done",
+            f"{self.stages[StageStatus.RUNNING]:,} running",
+        ]
+        parts += [f"{self.elsewhere:,} elsewhere"] if self.elsewhere else []
+        for status in (StageStatus.STOPPED, StageStatus.FAILED):  # what rungs stopped, and what went wrong
+            parts += [f"{self.stages[status]:,} {status}"] if self.stages[status] else []
+        return ", ".join(parts)
+
+    def speed(self, seconds_later: float = 0.0) -> str:
+        """'12.3 epochs/s, 4 min left'."""
+        if self.rate is None or self.seconds_left is None:
+            return "starting" if self.epochs_left else "nothing left"
+        speed = f"{self.rate:.3g} epochs/s" if self.rate >= 0.1 else f"{60 * self.rate:.3g} epochs/min"
+        left = max(0.0, self.seconds_left - seconds_later)
+        return f"{speed}, {in_words(left)} left" if self.epochs_left else speed
+
+    def line(self) -> str:
+        """All of it that fits into one line."""
+        return "; ".join([self.counts(), self.speed(), *[f"best: {arm}" for arm in self.best[:1]]])
+
+
+@dataclass
+class Progress:
+    """Notes what happens in a launch. A `Watcher`."""
+
+    launch: Launch
+    estimate: Estimating
+    clock: Callable[[], float] = time.monotonic
+    news: deque[str] = field(default_factory=deque)  # what deserves a line of its own
+    problem: Callable[[], str] = lambda: ""  # of the tracking, to be shown while it lasts
+
+    def __post_init__(self) -> None:
+        self.started = self._since = self.clock()
+        self._ends: deque[tuple[float, int]] = deque()  # when epochs ended, and how many
+        self._done_epochs: dict[str, int] = {}  # of stages that run now
+        self._causes: Counter[str] = Counter()
+        self._trials_ending: dict[str, list[int]] = defaultdict(list)  # by the stage that ends them
+        self._known = 0  # trials; a sweep that searches adds some
+        self._ended: list[int] = []  # trials whose last stage is done, and that were not looked at since
+        self._accuracies: dict[int, float] = {}  # of the completed trials
+        self.standing = self.stand()
+
+    # As a Watcher
+
+    def stage_started(self, stage: Stage) -> None:
+        if not self._done_epochs and not self._ends:
+            self._since = self.clock()  # what it took to come so far is no part of the speed
+        self._done_epochs[stage.key] = 0
+
+    def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
+        new = 1 if not self._done_epochs.get(stage.key) and len(epochs) > 1 else len(epochs)
+        self._done_epochs[stage.key] = self._done_epochs.get(stage.key, 0) + len(epochs)
+        self._ends.append((self.clock(), new))
+
+    def stage_done(self, stage: Stage) -> None:
+        self._done_epochs.pop(stage.key, None)
+        self._ended += self._trials_ending.get(stage.key, ())
+
+    def stage_failed(self, stage: Stage, failure: Failure, again: bool) -> None:
+        self._done_epochs.pop(stage.key, None)
+        if not again:
+            self._causes[str(failure)] += 1
+        what = "will be tried again" if again else "failed"
+        self.news.append(
+            f"{self._name(stage)}, {stage.phase} epochs {stage.start + 1} to {stage.end}: {what}: {failure}"
+        )
+
+    # How far it is
+
+    def stand(self) -> Standing:
+        """Counts everything, which takes the longer the larger the sweep. In the driver's thread only."""
+        schedule = self.launch.schedule
+        left = max(0, schedule.epochs_left() - sum(self._done_epochs.values()))
+        stages = self.launch.forest.stages
+        lost = sum(stages[key].epochs for key in schedule.failures)
+        total = sum(stage.epochs for stage in stages.values()) - lost
+        causes = tuple(self._causes.most_common(CAUSES))
+        elsewhere = len(self.launch.elsewhere)
+        self.standing = Standing(
+            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere
+        )
+        return self.standing
+
+    def _name(self, stage: Stage) -> str:
+        """A trial that the stage is part of."""
+        numbers = self._trials_ending.get(stage.key)
+        label = self.launch.labels[numbers[0]] if numbers else stage.recipe.method
+        return f"{label} seed {stage.recipe.seed}"
+
+    @property
+    def rate(self) -> float | None:
+        """Epochs per second."""
+        now = self.clock()
+        while len(self._ends) > RATE_ENTRIES and now - self._ends[0][0] > RATE_SECONDS:
+            self._since = self._ends.popleft()[0]
+        if not self._ends or now <= self._since:
+            return None
+        return sum(count for _, count in self._ends) / (now - self._since)
+
+    def _best(self) -> tuple[BestArm, ...]:
+        """The arms with the highest mean. Looks at each trial once, when it is completed."""
+        trials, labels = self.launch.forest.trials, self.launch.labels
+        for number in range(self._known, len(trials)):
+            self._trials_ending[trials[number].stages[-1]].append(number)
+        ended = [*self._ended, *range(self._known, len(trials))]
+        self._known, self._ended = len(trials), []
+        for number in ended:
+            if self.launch.status(trials[number]) is Status.COMPLETED:
+                self._accuracies[number] = self.launch.result(number).validation_accuracy or 0.0
+        arms: dict[str, list[float]] = defaultdict(list)
+        for number, value in self._accuracies.items():
+            arms[labels[number]].append(value)
+        sizes = Counter(labels) if arms else Counter()
+        best = nlargest(BEST_ARMS, arms, key=lambda label: fmean(arms[label]))
+        return tuple(BestArm(label, self.estimate(arms[label]), sizes[label]) for label in best)

@@ -1,0 +1,145 @@
+"""What a launch says when it ends: a table of the arms, what failed and why, where everything is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sweeper.cli.hints import cluster_of, hint, hint_to_launch
+from sweeper.launch.launch import Launch
+from sweeper.planning.forecast import Forecast, against
+from sweeper.records.sweep_folder import SweepFile, SweepFolder
+from sweeper.records.trial_result import TrialResult, arm_results, spent
+from sweeper.stages.status import Status
+from sweeper.text import Estimating, accuracy, in_words, text_table
+from sweeper.tracking.address import without_password
+from sweeper.tracking.tracker import Tracker
+
+
+def print_summary(
+    run: Launch,
+    tracker: Tracker,
+    folder: SweepFolder,
+    file: SweepFile,
+    estimate: Estimating,
+    forecast: Forecast | None = None,
+) -> None:
+    """The end of a launch, held against what it was thought to take."""
+    results, retry = run.results(), hint_to_launch("retry", folder, file)
+    print()
+    print(arms_table(results, estimate))
+    print()
+    print(totals(run, results, file))
+    for line in [*taken(run, file, forecast), *left_out(run), *failures(run, results, retry), *damages(run)]:
+        print(line)
+    print(*where(tracker, folder, file), sep="\n")
+
+
+def arms_table(results: Sequence[TrialResult], estimate: Estimating) -> str:
+    """A row per arm: means over its completed trials, each with its 95 % interval."""
+    rows = [
+        [
+            arm.label,
+            accuracy(estimate(arm.validation_accuracies)),
+            accuracy(estimate(arm.test_accuracies)),
+            _count(arm.completed, arm.trials),
+        ]
+        for arm in arm_results(results)
+    ]
+    return text_table(["arm", "validation accuracy", "test accuracy", "n"], rows)
+
+
+def _count(completed: int, trials: int) -> str:
+    return str(completed) if completed == trials else f"{completed} of {trials}"
+
+
+def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile) -> str:
+    """Trials, and what was spent on them."""
+    counts = {status: sum(result.status is status for result in results) for status in Status}
+    epochs, seconds = spent(run.forest, run.records, run.sweep)
+    parts = [f"{counts[Status.COMPLETED]} of {len(results)} trials completed"]
+    parts += [f"{counts[Status.STOPPED_EARLY]} stopped early at rungs"] if counts[Status.STOPPED_EARLY] else []
+    parts += [f"{counts[Status.FAILED]} failed"] if counts[Status.FAILED] else []
+    wall = f" in {in_words(file.wall_seconds)}" if file.wall_seconds else ""
+    return f"{', '.join(parts)}; {epochs:,} epochs trained, {in_words(seconds)} of training{wall}."
+
+
+def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
+    """What this launch trained, against what that was estimated to take."""
+    trained = [key for key in run.records if key not in run.forest.stored]
+    if forecast is None or run.estimates is None or not trained:
+        return []
+    expected = sum(run.estimates.seconds(run.forest.stages[key]) or 0.0 for key in trained)
+    took = sum(run.records[key].train_seconds + run.records[key].evaluation_seconds for key in trained)
+    is_whole = run.sweep_status() is Status.COMPLETED
+    return [against(forecast, expected, took, float(file.launches[-1]["seconds"]), is_whole)]
+
+
+def left_out(run: Launch) -> list[str]:
+    """Which limits were reached, and what was not run because of them."""
+    if not run.limits_reached:
+        return []
+    account = run.steering.account
+    assert account is not None
+    spent_by_now = run.spent()
+    amounts = {
+        "trials": f"{account.trials} begun",
+        "epochs": f"{spent_by_now.epochs:g} spent",
+        "flops": f"{spent_by_now.flops:.3g} spent",
+        "device_hours": f"{account.device_hours(spent_by_now):.4f} spent",
+        "wall_hours": f"{account.wall_seconds() / 3600:.4f} passed",
+    }
+    lines = [f"LIMIT REACHED  {limit} ({amounts[limit.partition(':')[0]]})" for limit in run.limits_reached]
+    if run.out_of:
+        lines.append(
+            "It was reached while stages ran, which took longer than estimated: they are saved where they are."
+        )
+    return [*lines, f"Not run: {_arms(run.not_run()) or 'what the search would have asked for'}"]
+
+
+def failures(run: Launch, results: Sequence[TrialResult], retry: str) -> list[str]:
+    """A line per cause, with the trials that it ended, and the command that tries them again."""
+    causes: dict[str, list[str]] = defaultdict(list)
+    for result in results:
+        if result.failure is not None:
+            causes[str(result.failure)].append(result.name)
+    lines = [f"FAILED  {cause}: {_some(names)}" for cause, names in causes.items()]
+    if run.schedule.given_up:
+        lines.append(f"The sweep stopped early: {run.schedule.given_up}.")
+    if lines:
+        lines.append(f"Once the cause is mended: {retry}")
+    return lines
+
+
+def _arms(trials: Mapping[str, int], shown: int = 12) -> str:
+    """'12 trials: K=8 GS (5); K=64 GS (7)'."""
+    listed = "; ".join(f"{label} ({count})" for label, count in list(trials.items())[:shown])
+    more = f"; and {len(trials) - shown} more arms" if len(trials) > shown else ""
+    return f"{sum(trials.values()):,} trials: {listed}{more}" if trials else ""
+
+
+def _some(names: Sequence[str], shown: int = 3) -> str:
+    more = len(names) - shown
+    return "; ".join(names[:shown]) + (f"; and {more} more" if more > 0 else "")
+
+
+def damages(run: Launch) -> list[str]:
+    return [
+        f"Damaged, so it was set aside and trained again: {found.what} ({found.reason})" for found in run.store.damages
+    ]
+
+
+def where(tracker: Tracker, folder: SweepFolder, file: SweepFile) -> list[str]:
+    """Where the results are, and what to do with them."""
+    there = " (on the machines of the cluster, as what follows)" if cluster_of(file) else ""
+    lines = [
+        f"Results:  {folder.storage}{there}",
+        f"Tracking: {without_password(file.tracking)} (to browse: {hint('ui', folder)})",
+        f"Report:   {hint('report', folder)} -o report",
+    ]
+    behind = tracker.behind()
+    if behind or tracker.problem:
+        why = f": {tracker.problem}" if tracker.problem else ""
+        lines.append(f"MLflow does not show {behind} trials as they are{why}")
+        lines.append(f"To bring it up to date later: {hint('track', folder)}")
+    return lines

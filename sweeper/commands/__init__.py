@@ -1,1 +1,0 @@
-"""What the commands do; the command line itself is in `sweeper.command_line`."""

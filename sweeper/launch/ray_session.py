@@ -1,0 +1,144 @@
+"""A Ray of our own for as long as a launch runs: quiet, closed to others, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sweeper.launch import orphans
+from trainers.recipe.errors import InvalidInput
+
+MEBIBYTE = 2**20
+OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray takes 30 % of the memory otherwise
+PREFIX = "sweeper-ray-"
+SHUTDOWN_SECONDS = 20.0  # a few on a busy machine
+
+
+class NoRay(RuntimeError):
+    """Ray's servers did not come up, on a machine that is too busy, say. Trying again later may do."""
+
+
+def quiet(address: str | None = None) -> None:
+    """Ray's settings that are read when it is imported; call it before that."""
+    if address is None and "ray" not in sys.modules:
+        # Only processes that know the token can talk to the Ray we start, although it listens on every interface.
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    for name, value in {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+        "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # its own state is of no use to us
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None = None, give_up: Callable[[str], None] = lambda why: None) -> Iterator[Path]:
+    """Starts Ray on this machine, or joins the one at `address`. Gives a folder for Tune's files.
+
+    Calls `give_up` from another thread where Ray does not let go of this process at the end.
+    """
+    import ray
+
+    remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
+    common: dict[str, Any] = {"include_dashboard": False} if address is None else {}
+    try:
+        if address is None:
+            os.environ[orphans.MARK] = folder.name
+            common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
+        with _reaper(folder, own=address is None) as watch:
+            _init(address, common)
+            try:
+                watch()
+                yield folder
+            finally:
+                # Without its servers, gone just now, it waits a minute and may then end this process, telling nobody.
+                stuck = threading.Timer(SHUTDOWN_SECONDS, give_up, ["Ray does not come to an end"])
+                stuck.daemon = True
+                stuck.start()
+                try:
+                    ray.shutdown()
+                finally:
+                    stuck.cancel()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init(address: str | None, settings: dict[str, Any]) -> None:
+    import ray
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except ConnectionError as error:
+        raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
+    except Exception as error:
+        if address is None and type(error) is Exception:  # what Ray raises where its servers do not come up in time
+            ray.shutdown()
+            raise NoRay(f"Ray did not start on this machine ({error}); --local does without it") from error
+        raise
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # Ray has put its own there, which dump a stack and abort
+
+
+def servers_are_gone() -> bool:
+    """Whether the Ray that we started has died on us."""
+    import ray
+
+    node = ray._private.worker._global_node  # there is no public way to ask that does not itself wait for them
+    return node is not None and bool({"gcs_server", "raylet"} & {kind for kind, _ in node.dead_processes()})
+
+
+@contextlib.contextmanager
+def _reaper(folder: Path, own: bool) -> Iterator[Callable[[], None]]:
+    """A process that outlives us if we are killed, and ends what we started; see `sweeper.launch.orphans`."""
+    if not own or not orphans.possible():
+        yield lambda: None
+        return
+    command = [sys.executable, "-I", orphans.__file__, folder.name, str(folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdin is not None
+    pipe = process.stdin
+
+    def watch() -> None:
+        for pid, born in orphans.descendants(os.getpid()):
+            if pid != process.pid:
+                pipe.write(f"{pid} {born}\n")
+        pipe.flush()
+
+    try:
+        yield watch
+    finally:
+        with contextlib.suppress(OSError):
+            pipe.close()
+        process.wait()
+
+
+def remove_leftovers() -> None:
+    """Folders of launches whose process is gone, and whose reaper was killed too."""
+    for folder in _short_folder().glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and orphans.possible():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_folder() -> Path:
+    """Ray puts sockets below it, and a socket's path may have 107 characters."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= 20 or not Path("/tmp").is_dir() else Path("/tmp")

@@ -1,0 +1,126 @@
+"""A sweep planted from its spec and what the storage keeps of it: what its search asked for, what rungs decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from search_spaces.expansion import expand, searches
+from search_spaces.spec import Limits, Spec
+from sweeper.launch.launch import Launch, Resources
+from sweeper.planning.estimates import Estimates, training_flops
+from sweeper.records.bucket_store import open_store
+from sweeper.records.environment import sources
+from sweeper.records.sweep_folder import SweepFolder
+from sweeper.search.limits import Account
+from sweeper.search.policy import Steering
+from sweeper.search.rungs import RungBook
+from sweeper.stages.forest import Cuts, Forest, grow, plant
+from trainers.recipe.choices import PHASES, Phase
+from trainers.recipe.recipe import Recipe
+
+STAND_IN_SEEDS = 2**62  # from here on: those of no trial
+
+
+class PlantedSweep:
+    """The forest of a spec: of its grid and arms, and of all that its search has asked for by now."""
+
+    def __init__(self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], looking: bool = False) -> None:
+        """`looking`: nothing will be written, and another process may run the sweep. Raises StoreError."""
+        self.spec, self.digests, self.looking = spec, digests, looking
+        self.store = open_store(folder.storage)
+        self.steering = Steering()
+        recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
+        if spec.search is not None:
+            from sweeper.search.optuna_study import (
+                StudySearch,  # half a second to import, so only where something is searched
+            )
+
+            self.steering.search = search = StudySearch(spec, folder.path, looking)
+            recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
+        if spec.rungs is not None:
+            self.steering.rungs = RungBook(spec.rungs, folder.path)
+        self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec))
+
+    def at_most(self) -> Forest:
+        """The forest with a trial for every one that the search may still ask for, each as long as its longest."""
+        search = self.steering.search
+        left = search.left() if search else []
+        stand_ins = []
+        for cell, points in zip(searches(self.spec), left, strict=False):
+            dearest = max(cell.corners(), key=_dearness)
+            for number in range(points * len(self.spec.seed_list())):
+                stand_ins.append(dearest.model_copy(update={"seed": STAND_IN_SEEDS + number}))
+        return grow(self.forest, stand_ins, self.digests) if stand_ins else self.forest
+
+    def launch(
+        self, resources: Resources, estimates: Estimates | None = None, wall_seconds: float = 0.0, **more: Any
+    ) -> Launch:
+        """The launch that trains it; `wall_seconds` are those of earlier launches, `more` goes to the `Launch`."""
+        if self.spec.limits != Limits() and estimates is not None:
+            began = time.monotonic()
+            self.steering.account = Account(
+                self.spec.limits, estimates, resources.gpus_per_trial or 1.0,
+                lambda: wall_seconds + time.monotonic() - began,
+            )  # fmt: skip
+        return Launch(
+            self.spec.name, self.forest, self.digests, self.store, resources, sources(),
+            steering=self.steering, estimates=estimates, looking=self.looking, **more,
+        )  # fmt: skip
+
+    def seconds_since(self, started_at: str) -> float:
+        """From then to the last sign of life in the store of a launch that was killed."""
+        started = datetime.fromisoformat(started_at)
+        stages = self.forest.stages
+        records = (self.store.read(key) or self.store.partial_record(key) for key in stages)
+        ends = [
+            datetime.fromisoformat(record.ended_at)
+            for record in records
+            if record is not None and record.environment.get("sweep") == self.spec.name
+        ]
+        return max(0.0, (max(ends) - started).total_seconds()) if ends else 0.0
+
+
+def reachable(spec: Spec) -> list[Recipe]:
+    """What a sweep trains and, where it searches, the ends of what it may train: all data sets, the largest sizes."""
+    return [*expand(spec), *(corner for search in searches(spec) for corner in search.corners())]
+
+
+def _dearness(recipe: Recipe) -> tuple[float, bool, int]:
+    flops = (training_flops(recipe) or 0) * recipe.budget_epochs
+    return flops or recipe.budget_epochs, recipe.selection == "probabilistic", recipe.options or 0
+
+
+def cuts_of(spec: Spec) -> Cuts:
+    """Where stages of this sweep end although no recipe does.
+
+    At its rungs; and, where trials that a search asks for one by one may share a phase but for its length, at every
+    length that the phase may have: a stage that has begun cannot be cut any more.
+    """
+    rungs = frozenset(spec.rungs.epochs if spec.rungs else ())
+    if spec.search is None:
+        return Cuts(rungs)
+    phases: dict[Phase, frozenset[int]] = {phase: _lengths(spec, phase) for phase in PHASES}
+    return Cuts(rungs, {phase: lengths for phase, lengths in phases.items() if lengths})
+
+
+def _lengths(spec: Spec, phase: Phase) -> frozenset[int]:
+    assert spec.search is not None
+    later = PHASES[PHASES.index(phase) + 1 :]
+    endless = [
+        name
+        for name, dimension in spec.search.space.items()
+        if dimension.values() is None and not dimension.when and not name.startswith(tuple(f"{p}_" for p in later))
+    ]
+    if endless:
+        return frozenset()  # no two points agree up to here
+    field = f"{phase}_epochs"
+    found: set[int] = set()
+    for name in (field, "budget_epochs"):
+        dimension = spec.search.space.get(name)
+        found.update(dimension.values() or () if dimension else ())
+    if phase == "slot":
+        found.update(spec.slot_epochs or (), spec.axes.get(field, ()))
+    return frozenset(length for length in found if isinstance(length, int) and length > 0)

@@ -1,0 +1,84 @@
+"""A sweep as it is stored now, for the commands that look at one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from search_spaces.spec import Spec
+from sweeper.cli.hints import hint_to_launch
+from sweeper.cli.summary import arms_table, failures, totals
+from sweeper.launch.launch import Resources
+from sweeper.launch.sweep import PlantedSweep
+from sweeper.records.sweep_folder import SweepFile, SweepFolder
+from sweeper.records.trial_result import TrialResult
+from sweeper.stages.status import Status
+from sweeper.storage.locks import GLIMPSE_SECONDS
+from sweeper.text import Estimating
+from trainers.recipe.errors import InvalidInput, nearest
+
+
+def arms_like(wanted: str, labels: Sequence[str]) -> set[str]:
+    """The arm of this name, else those that have this in their names. Raises InvalidInput if there are none."""
+    known = list(dict.fromkeys(labels))
+    found = {wanted} if wanted in known else {label for label in known if wanted.lower() in label.lower()}
+    if not found:
+        there = nearest(wanted, known) or f"; there are {'; '.join(known[:8])}"
+        raise InvalidInput(f"arm: {wanted!r} is in no arm's name{there}")
+    return found
+
+
+class SweepView:
+    """A sweep as it is stored now."""
+
+    def __init__(self, folder: SweepFolder, patience_seconds: float = GLIMPSE_SECONDS) -> None:
+        """`patience_seconds`: how long to look for a sign of life of a launch (see `SweepFolder.is_running`)."""
+        self.folder = folder
+        self.file: SweepFile = folder.read()
+        self.spec: Spec = folder.spec()
+        self.look = PlantedSweep(self.spec, folder, self.file.digests, looking=True).launch(Resources())
+        self.running = folder.is_running(patience_seconds)
+        results = self.look.results()
+        self.results = results if self.running else [_at_rest(result) for result in results]
+
+    @property
+    def state(self) -> str:
+        if self.running:
+            return "running"
+        done = {result.status for result in self.results}
+        ended = {Status.COMPLETED, Status.STOPPED_EARLY}
+        if done <= ended and not self.look.steering.wants_more:
+            return "completed"
+        return "failed" if done <= ended | {Status.FAILED} and Status.FAILED in done else "stopped"
+
+    def counts(self) -> list[str]:
+        statuses = [result.status for result in self.results]
+        counts = [statuses.count(Status.COMPLETED), statuses.count(Status.FAILED), len(statuses)]
+        return [*map(str, counts), f"{self.look.schedule.epochs_left():,}"]
+
+    def as_dict(self) -> dict[str, Any]:
+        completed, failed, trials, _ = self.counts()
+        return {
+            "sweep": self.folder.name,
+            "state": self.state,
+            "trials": int(trials),
+            "completed": int(completed),
+            "failed": int(failed),
+            "epochs_left": self.look.schedule.epochs_left(),
+            "tracking": self.file.tracking,
+        }
+
+    def text(self, estimate: Estimating) -> str:
+        lines = [f"{self.folder.name}: {self.state}" + (f" ({self.folder.holder()})" if self.running else "")]
+        if self.spec.description:
+            lines.append(self.spec.description)
+        lines += ["", arms_table(self.results, estimate), "", totals(self.look, self.results, self.file)]
+        lines += failures(self.look, self.results, hint_to_launch("retry", self.folder, self.file))
+        left = self.look.schedule.epochs_left()
+        if left and not self.running:
+            lines.append(f"{left:,} epochs are left; to go on: {hint_to_launch('resume', self.folder, self.file)}")
+        return "\n".join(lines)
+
+
+def _at_rest(result: TrialResult) -> TrialResult:
+    return result.as_pending() if result.status is Status.RUNNING else result

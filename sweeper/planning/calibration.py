@@ -1,0 +1,158 @@
+"""Times a few batches of every kind of work in a sweep on this machine, and keeps what it found in the storage.
+
+The real step on real data, where they are there: how often a slot machine re-selects depends on what it learns.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import torch
+
+from sweeper.planning.estimates import CALIBRATIONS, Estimates, Sample, Source, Work, options_weighed, read_calibrations
+from sweeper.stages.forest import Forest
+from sweeper.storage.folder import replace_file, storage_errors
+from sweeper.storage.place import Place
+from trainers.costs.memory_estimate import data_bytes
+from trainers.data.files import DataError
+from trainers.data.image_folder import StreamedSplit
+from trainers.data.registry import DATA_SETS
+from trainers.data.splits import DataSplits, Split, load_splits
+from trainers.recipe.choices import Phase
+from trainers.recipe.recipe import Recipe
+from trainers.training import TrainingRun
+
+CALIBRATION_SECONDS = 60.0  # for all of a sweep
+LONGEST_SECONDS = 1.0  # for the timed batches of one work
+FIRST_BATCHES = 2  # to warm up, and to see how many more there is time for
+EVALUATED_IMAGES = 1000  # at most
+MADE_UP_IMAGES = 4096
+
+
+def calibrate(
+    forest: Forest,
+    estimates: Estimates,
+    data_dir: Path | None,
+    seconds: float = CALIBRATION_SECONDS,
+    tell: Callable[[str], None] = lambda line: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Sample]:
+    """Times every work of the sweep that no stored epoch tells of.
+
+    Each has its share of the seconds. What its first batches take beyond that is missing to the others: once begun they
+    are not broken off, and nothing is begun after the last second.
+    """
+    works: dict[Work, tuple[Recipe, Phase]] = {}
+    for stage in forest.stages.values():
+        epoch = estimates.epoch(stage.recipe, stage.phase)
+        if epoch is None or epoch.source is not Source.MEASURED:
+            works.setdefault(Work.of(stage.recipe, stage.phase), (stage.recipe, stage.phase))
+    order = sorted(works.items(), key=lambda item: _data_key(item[1][0]))  # so that data are loaded once
+    end = clock() + seconds
+    data: dict[str, DataSplits | None] = {}  # those used last
+    samples: list[Sample] = []
+    torch.set_num_threads(estimates.machine.threads)
+    for number, (work, (recipe, phase)) in enumerate(order):
+        began = clock()
+        left = end - began
+        if left <= 0:
+            tell(f"{len(order) - number} of {len(order)} kinds of epochs are left out: {seconds:g} s are over")
+            break
+        key = _data_key(recipe)
+        if key not in data:
+            data = {key: _data(recipe, data_dir, estimates.machine.kind)}
+        if (splits := data[key]) is not None:
+            run = TrainingRun(recipe, splits, estimates.machine.kind)
+            share = left / (len(order) - number)
+            samples.append(_timed(run, phase, work, estimates, partial(_until, began + share, clock)))
+            if (took := clock() - began) > share:
+                what = f"{recipe.network} on {recipe.dataset}, {recipe.method}"
+                tell(f"{what}: took {took:.1f} s of its share of {share:.1f} s, loading and evaluation included")
+    return samples
+
+
+def _until(moment: float, clock: Callable[[], float]) -> float:
+    return moment - clock()
+
+
+def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, left: Callable[[], float]) -> Sample:
+    """An epoch of a few batches and some evaluation, made into a whole one. `left`: the seconds that it still has."""
+    recipe, whole, batch = run.recipe, run.data, run.recipe.batch_size
+    examples = _train_examples(recipe, whole)
+    if run.phase != phase:
+        run.turn_to(phase)
+    run.data = _excerpt(whole, FIRST_BATCHES * batch, batch)
+    record = run.train_epoch()
+    costs = run.costs()
+    splits = (run.data.train, run.data.validation, run.data.test)
+    excerpt_bytes = sum(split.images.nbytes + split.labels.nbytes for split in splits if isinstance(split, Split))
+    each = min(LONGEST_SECONDS, left() / 2)  # for training, and for evaluation
+    batches = int(each * FIRST_BATCHES / record.train_seconds)
+    images = int(each * len(run.data.validation) / record.evaluation_seconds)
+    if batches > 0 and images > 0:  # or the first batches must do
+        run.data = _excerpt(whole, min(batches * batch, examples), min(images, EVALUATED_IMAGES))
+        record = run.train_epoch()
+    training = record.train_seconds / ceil(len(run.data.train) / batch) * ceil(examples / batch)
+    evaluation = record.evaluation_seconds / len(run.data.validation) * recipe.validation_examples
+    machine = estimates.machine
+    return Sample(
+        work=work,
+        device=machine.device or machine.kind,
+        threads=machine.threads,
+        flops=costs.flops_per_epoch,
+        seconds=training + evaluation,
+        peak_memory_bytes=costs.peak_memory_bytes - excerpt_bytes + data_bytes(recipe),
+        calibrated=True,
+        weighed=options_weighed(recipe, phase),
+    )
+
+
+def _data(recipe: Recipe, data_dir: Path | None, device: str) -> DataSplits | None:
+    """The recipe's data; random images of their shape where they are not there; None where that is not known either."""
+    try:
+        return load_splits(recipe, data_dir, device, download=False)
+    except DataError:
+        if recipe.dataset not in DATA_SETS:
+            return None
+    facts = DATA_SETS[recipe.dataset]
+    chance = torch.Generator().manual_seed(0)
+    images = torch.randn(MADE_UP_IMAGES, *facts.input_shape, generator=chance).to(device)
+    made_up = Split(images, torch.randint(facts.classes, (MADE_UP_IMAGES,), generator=chance).to(device))
+    return DataSplits(made_up, made_up, made_up, facts.classes, "", facts.input_shape)
+
+
+def _data_key(recipe: Recipe) -> str:
+    return f"{recipe.dataset} {recipe.image_size}"
+
+
+def _train_examples(recipe: Recipe, data: DataSplits) -> int:
+    """Those that are not held out for validation."""
+    known = DATA_SETS.get(recipe.dataset)
+    examples = known.train_examples if known else len(data.train) + len(data.validation)
+    return examples - recipe.validation_examples
+
+
+def _excerpt(data: DataSplits, examples: int, evaluated: int) -> DataSplits:
+    """The first training images, and the first of those that an epoch is evaluated on."""
+    return replace(data, train=_first(data.train, examples), validation=_first(data.validation, evaluated))
+
+
+def _first(split: Split | StreamedSplit, examples: int) -> Split | StreamedSplit:
+    if isinstance(split, Split):
+        return Split(split.images[:examples].clone(), split.labels[:examples].clone())
+    return replace(split, paths=split.paths[:examples], labels=split.labels[:examples])
+
+
+def keep_calibrations(root: Place, samples: Iterable[Sample]) -> None:
+    """Adds to what was found before, in place of what was found of the same work on the same device."""
+    known = {(sample.work, sample.device, sample.threads): sample for sample in (*read_calibrations(root), *samples)}
+    with storage_errors("write", root / CALIBRATIONS):
+        root.mkdir(parents=True, exist_ok=True)
+        text = json.dumps([asdict(sample) for sample in known.values()], indent=1)
+        replace_file(root / CALIBRATIONS, text.encode(), root / "incoming")

@@ -1,0 +1,326 @@
+"""How long a stage will take and how much memory a trial: measured, else calibrated, else by FLOPs. Says which.
+
+An epoch is looked up by its `Work`: what decides how long it takes. Epochs of the same work, measured on the same kind
+of device with as many threads, are the best that can be known; then a calibration on this machine; then epochs of the
+same network under the same method, scaled by FLOPs; at last FLOPs at a rate that is assumed, and said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+from typing import Any
+
+from sweeper.records.stage_record import StageRecord
+from sweeper.records.store import Store
+from sweeper.stages.forest import Forest, Stage
+from sweeper.storage.place import Place
+from trainers.recipe.choices import Phase
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
+
+# What of a recipe decides how long an epoch takes, in any phase, and in the slot phase beside that.
+EVERY_PHASE = (
+    "width", "padding", "dropout", "dataset", "image_size", "augmentation", "validation_examples", "batch_size",
+    "precision",
+)  # fmt: skip
+SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
+WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
+# Training FLOPs a second that nothing is known of; a CPU's are of one thread.
+ASSUMED_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 2e12}
+# What weighing an option once takes, in FLOPs that the network does in the same time: 50 and 115 on two CPUs (Lenet,
+# batches of 128), not measured on a GPU.
+FLOPS_OF_AN_OPTION = 80
+READ_A_WORK = 3  # stored stages of the sweep itself that are read for each work
+READ_NEWEST = 200  # other stored stages
+CALIBRATIONS = "calibrations.json"  # in the storage
+
+
+class Source(StrEnum):
+    """Where an estimate comes from, the best first."""
+
+    MEASURED = "measured"
+    CALIBRATED = "calibrated"
+    SCALED = "scaled by FLOPs"
+    ASSUMED = "assumed rate"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What decides how long an epoch takes."""
+
+    network: str
+    kind: str  # the method of a slot phase, or WEIGHTS
+    details: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe | Mapping[str, Any], phase: Phase) -> Work:
+        """The work of an epoch of this phase. `recipe` may be a record's."""
+        fields = vars(recipe) if isinstance(recipe, Recipe) else recipe
+        own = SLOT_PHASE if phase == "slot" else ()
+        details = tuple(fields.get(name) for name in (*EVERY_PHASE, *own))
+        return cls(fields["network"], fields["method"] if phase == "slot" else WEIGHTS, details)
+
+    def likeness(self, other: Work) -> int:
+        """How many details two works of one network and kind have in common."""
+        return sum(mine == theirs for mine, theirs in zip(self.details, other.details, strict=True))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Epochs of one work as they were timed somewhere."""
+
+    work: Work
+    device: str  # as a record's environment has it: "cpu: Xeon…", "cuda: NVIDIA…"
+    threads: int
+    flops: int  # of an epoch
+    seconds: float  # of an epoch, training and evaluation
+    peak_memory_bytes: int
+    calibrated: bool = False
+    weighed: int = 0  # options that probabilistic selection weighs in an epoch
+
+    @property
+    def effort(self) -> int:
+        """What seconds go by: FLOPs, and what selection takes beside them."""
+        return effort(self.flops, self.weighed)
+
+    @classmethod
+    def of(cls, record: StageRecord) -> Sample:
+        """What a stage's record says of its epochs."""
+        seconds = [epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in record.epochs]
+        where = record.environment
+        return cls(
+            Work.of(record.recipe, record.phase),
+            str(where.get("device", "")),
+            int(where.get("threads", 1)),
+            record.flops // len(record.epochs),
+            median(seconds),
+            record.peak_memory_bytes,
+            weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
+        )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What trials run on: the kind of device, what it is called here (if there is one here), threads of a trial."""
+
+    kind: str  # cpu, cuda
+    device: str | None  # "cpu: Xeon…"; None: not on this machine, so any of the kind will do
+    threads: int
+
+    def is_that_of(self, sample: Sample) -> bool:
+        """Whether a sample was timed on such a device, with as many threads (which a GPU does not look at)."""
+        if self.device is not None and sample.device != self.device:
+            return False
+        kind = sample.device.partition(":")[0]
+        return kind == self.kind and (kind != "cpu" or sample.threads == self.threads)
+
+
+@dataclass(frozen=True)
+class EpochEstimate:
+    """How long an epoch takes, as far as that is known."""
+
+    seconds: float
+    source: Source
+    why: str  # in words
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """The most bytes of tensors that a trial keeps alive at once."""
+
+    bytes: int
+    why: str
+
+
+FlopsPerEpoch = Callable[[Recipe], int | None]
+PeakBytes = Callable[[Recipe], int | None]
+OptionsWeighed = Callable[[Recipe, Phase], int]
+
+
+class Estimates:
+    """What is known of the epochs of a sweep before they are trained."""
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        machine: Machine,
+        flops_per_epoch: FlopsPerEpoch | None = None,
+        peak_bytes: PeakBytes | None = None,
+        weighed: OptionsWeighed | None = None,
+    ) -> None:
+        self.machine = machine
+        self.flops_per_epoch = counted_once(flops_per_epoch or training_flops)
+        self._weighed = weighed or options_weighed
+        self._peak_bytes = peak_bytes or training_memory
+        self._samples: dict[tuple[str, str], list[Sample]] = defaultdict(list)  # by network and kind
+        for sample in samples:
+            if machine.is_that_of(sample):
+                self._samples[sample.work.network, sample.work.kind].append(sample)
+        self._known: dict[Work, EpochEstimate | None] = {}
+        self._memory: dict[tuple[Work, ...], MemoryEstimate | None] = {}
+
+    def seconds(self, stage: Stage) -> float | None:
+        """Training and evaluation of the whole stage; None where not even its FLOPs can be told."""
+        epoch = self.epoch(stage.recipe, stage.phase)
+        return epoch.seconds * stage.epochs if epoch else None
+
+    def flops(self, stage: Stage) -> int | None:
+        """Of training the whole stage (1 multiply-add = 2); None where the data set does not tell its size."""
+        flops = self.flops_per_epoch(stage.recipe)
+        return None if flops is None else flops * stage.epochs
+
+    def epoch(self, recipe: Recipe, phase: Phase) -> EpochEstimate | None:
+        """One epoch of this phase of a recipe."""
+        work = Work.of(recipe, phase)
+        if work not in self._known:
+            self._known[work] = self._look_up(work, recipe, phase)
+        return self._known[work]
+
+    def trial_seconds(self, recipe: Recipe) -> float | None:
+        """All phases of a trial that runs alone."""
+        total = 0.0
+        for phase, epochs in recipe.phases():
+            epoch = self.epoch(recipe, phase)
+            if epoch is None:
+                return None
+            total += epoch.seconds * epochs
+        return total
+
+    def memory(self, recipe: Recipe) -> MemoryEstimate | None:
+        """Of a trial of this recipe; None for a folder of images of which nothing was measured."""
+        works = tuple(Work.of(recipe, phase) for phase, _ in recipe.phases())
+        if works not in self._memory:
+            self._memory[works] = self._look_up_memory(works, recipe)
+        return self._memory[works]
+
+    def cost(self, forest: Forest) -> Callable[[Stage], float]:
+        """What the schedule orders stages by: seconds, or epochs where the seconds of some stage cannot be told."""
+        if any(self.seconds(stage) is None for stage in forest.stages.values()):
+            return lambda stage: float(stage.epochs)
+        return lambda stage: self.seconds(stage) or 0.0
+
+    def _look_up_memory(self, works: Iterable[Work], recipe: Recipe) -> MemoryEstimate | None:
+        peaks = [max((sample.peak_memory_bytes for sample in self._samples_of(work)), default=0) for work in works]
+        if all(peaks):
+            return MemoryEstimate(max(peaks), Source.MEASURED)
+        peak = self._peak_bytes(recipe)
+        return None if peak is None else MemoryEstimate(peak, "estimated from the network's shape")
+
+    def _samples_of(self, work: Work) -> list[Sample]:
+        return [sample for sample in self._samples.get((work.network, work.kind), ()) if sample.work == work]
+
+    def _look_up(self, work: Work, recipe: Recipe, phase: Phase) -> EpochEstimate | None:
+        alike = self._samples.get((work.network, work.kind), [])
+        same = [sample for sample in alike if sample.work == work]
+        for source, calibrated in ((Source.MEASURED, False), (Source.CALIBRATED, True)):
+            found = [sample for sample in same if sample.calibrated is calibrated]
+            if found:
+                return EpochEstimate(median(sample.seconds for sample in found), source, source)
+        flops = self.flops_per_epoch(recipe)
+        if flops is None:
+            return None
+        due = effort(flops, self._weighed(recipe, phase))
+        if alike:
+            likeness = max(work.likeness(sample.work) for sample in alike)
+            likest = [sample for sample in alike if work.likeness(sample.work) == likeness and sample.flops]
+            rate = median(sample.effort / sample.seconds for sample in likest) if likest else 0.0
+            if rate:
+                why = f"{Source.SCALED} from other epochs of {work.network}"
+                return EpochEstimate(due / rate, Source.SCALED, why)
+        rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
+        return EpochEstimate(due / rate, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
+
+
+def measured(store: Store, forest: Forest) -> Iterator[Sample]:
+    """What the store knows: some stages of this sweep for each of its works, and those that were written last.
+
+    As many as are read at most, whatever the store holds: a plan of a large sweep beside many others stays quick.
+    """
+    wanted: dict[Work, int] = defaultdict(int)
+    seen = set()
+    for key in forest.stages.keys() & forest.stored:
+        stage = forest.stages[key]
+        work = Work.of(stage.recipe, stage.phase)
+        if wanted[work] < READ_A_WORK and (record := store.read(key)) is not None:
+            wanted[work] += 1
+            seen.add(key)
+            yield Sample.of(record)
+    for record in store.newest(READ_NEWEST):
+        if record.key not in seen:
+            yield Sample.of(record)
+
+
+def read_calibrations(root: Place) -> list[Sample]:
+    """What was found on any machine that used this storage. A file that cannot be read tells nothing."""
+    try:
+        return [_sample(fields) for fields in json.loads((root / CALIBRATIONS).read_text())]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _sample(fields: dict[str, Any]) -> Sample:
+    work = fields["work"]
+    return Sample(**{**fields, "work": Work(work["network"], work["kind"], tuple(work["details"]))})
+
+
+def training_flops(recipe: Recipe) -> int | None:
+    """FLOPs of an epoch; None for a folder of images: how many they are, only looking tells."""
+    from trainers.costs.flops import training_flops_per_epoch
+
+    try:
+        return training_flops_per_epoch(recipe)
+    except InvalidInput:
+        return None
+
+
+def options_weighed(recipe: Recipe, phase: Phase) -> int:
+    """How often an option is weighed in an epoch; 0 where only looking at the images would tell."""
+    if phase != "slot" or recipe.selection != "probabilistic":
+        return 0  # without torch, which takes a second to load
+    from trainers.costs.flops import options_weighed_per_epoch
+
+    try:
+        return options_weighed_per_epoch(recipe)
+    except InvalidInput:
+        return 0
+
+
+def effort(flops: int, weighed: int) -> int:
+    """FLOPs of the network, and what its selection takes in the same measure."""
+    return flops + FLOPS_OF_AN_OPTION * weighed
+
+
+def training_memory(recipe: Recipe) -> int | None:
+    """The estimated peak in bytes; None for a folder of images: how many classes, only looking tells."""
+    from trainers.costs.memory_estimate import estimated_peak_bytes
+
+    try:
+        return estimated_peak_bytes(recipe)
+    except InvalidInput:
+        return None
+
+
+def counted_once(flops_per_epoch: FlopsPerEpoch) -> FlopsPerEpoch:
+    """The same, asked once for all recipes that cannot differ in it."""
+    known: dict[tuple[Any, ...], int | None] = {}
+
+    def counted(recipe: Recipe) -> int | None:
+        key = (recipe.network, recipe.padding, recipe.width, recipe.dropout, recipe.dataset, recipe.image_size,
+               recipe.validation_examples)  # fmt: skip
+        if key not in known:
+            known[key] = flops_per_epoch(recipe)
+        return known[key]
+
+    return counted
+
+
+def machine_here(kind: str, threads: int) -> Machine:
+    """This machine, as far as it has a device of that kind."""
+    from sweeper.records.environment import device_name
+
+    return Machine(kind, device_name(kind), threads)

@@ -1,0 +1,141 @@
+"""What a launch will take: how trials are packed, and how long all of it lasts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_spaces.spec import Spec
+from sweeper.planning.estimates import Estimates, Sample, machine_here, measured, read_calibrations
+from sweeper.planning.forecast import START_SECONDS, dearest, forecast, width
+from sweeper.planning.packing import Hardware, Packing, check_shares, pack
+from sweeper.planning.plan import Plan, make_plan
+from sweeper.records.store import Store
+from sweeper.stages.faults import PASSING, Failure
+from sweeper.stages.forest import Forest
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
+
+AUTO = "auto"
+
+
+MORE_AT_ONCE = "one trial at once; the cluster takes more (--max-parallel says for how many to estimate)"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How the trials are to share what they run on: numbers, `auto`, or None where nothing is said."""
+
+    cpus_per_trial: float | str | None = None
+    gpus_per_trial: float | str | None = None
+    max_parallel: int | None = None
+    elsewhere: bool = False  # in a Ray cluster, whose machines cannot be looked at from here
+    start_seconds: float = START_SECONDS
+
+    def given(self) -> tuple[float | None, float | None]:
+        """The CPUs and GPUs of a trial, None where they are to be chosen. Raises InvalidInput for too many."""
+        shares = {"--cpus-per-trial": self.cpus_per_trial, "--gpus-per-trial": self.gpus_per_trial}
+        for flag, share in shares.items():
+            if self.elsewhere and share == AUTO:
+                raise InvalidInput(f"{flag}: auto looks at this machine, and --ray-address names others; give a number")
+        cpus, gpus = (share if isinstance(share, float | int) else None for share in shares.values())
+        if not self.elsewhere:
+            check_shares(hardware_here(), cpus, gpus)
+        return cpus, gpus
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What is known of a sweep on this machine before it runs."""
+
+    plan: Plan
+    estimates: Estimates
+    packing: Packing
+
+
+def foresee(spec: Spec, forest: Forest, store: Store, wanted: Wanted, notes: Sequence[str] = ()) -> Foresight:
+    """The plan of a planted sweep on this machine, packed as it is wanted."""
+    packing, estimates = _look_ahead(forest, store, wanted)
+    failed = lasting_failures(store, forest)
+    estimate = forecast(forest, estimates, packing.at_once, packing.why, wanted.start_seconds, failed)
+    return Foresight(make_plan(spec, forest, estimates, estimate, failed, notes), estimates, packing)
+
+
+def calibrate_here(forest: Forest, store: Store, wanted: Wanted, data_dir: Path | None) -> None:
+    """Times what no stored epoch tells of, on the device that a launch would use, and keeps what it finds."""
+    from sweeper.planning.calibration import calibrate, keep_calibrations
+
+    _, estimates = _look_ahead(forest, store, wanted)
+    samples = calibrate(forest, estimates, data_dir, tell=lambda line: print(f"sweeper: {line}", file=sys.stderr))
+    keep_calibrations(store.root, samples)
+
+
+def _look_ahead(forest: Forest, store: Store, wanted: Wanted) -> tuple[Packing, Estimates]:
+    samples = [*measured(store, forest), *read_calibrations(store.root)]
+    packing = _packing(forest, samples, wanted)
+    machine = machine_here("cuda" if packing.gpus_per_trial else "cpu", packing.threads)
+    return packing, Estimates(samples, machine)
+
+
+def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
+    """Failures of stages of this sweep that launching again does not try again by itself."""
+    failures = {
+        key: Failure.from_dict(fields)
+        for key, fields in store.failures().items()
+        if key in forest.stages and key not in forest.stored
+    }
+    return {key: failure for key, failure in failures.items() if failure.fault not in PASSING}
+
+
+def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tuple[dict[str, str], list[str]]:
+    """The digest of every data set: of the data themselves, or of the published files where they are not here."""
+    from trainers.data.registry import DATA_SETS
+    from trainers.data.splits import data_digest, published_digest
+
+    digests: dict[str, str] = {}
+    notes = []
+    for name in dict.fromkeys(recipe.dataset for recipe in recipes):
+        try:
+            digests[name] = data_digest(name, data_dir)
+        except InvalidInput as error:
+            why = str(error).splitlines()[0]
+            if name in DATA_SETS:
+                digests[name] = published_digest(name)
+                notes.append(f"Planned with {name} as it was published, without looking at it: {why}")
+            else:
+                digests[name] = ""
+                notes.append(f"What is already stored cannot be told without the data: {why}")
+    return digests, notes
+
+
+def _packing(forest: Forest, samples: Sequence[Sample], wanted: Wanted) -> Packing:
+    """How trials share this machine; in a cluster they get what they are given, and one CPU if they are given nothing.
+
+    Without a word about it trials run on GPUs where there are any. On CPUs a trial has one thread, so that its numbers
+    are the same on a machine with more cores.
+    """
+    cpus, gpus = wanted.given()
+    if wanted.elsewhere:
+        why = "" if wanted.max_parallel else MORE_AT_ONCE
+        return Packing(cpus or 1.0, gpus or 0.0, wanted.max_parallel or 1, why)
+    hardware = hardware_here()
+    on_gpus = hardware.gpus if gpus is None else gpus
+    if wanted.cpus_per_trial is None and not on_gpus:
+        cpus = 1.0
+    peak = None
+    if on_gpus and gpus is None:
+        memory = dearest(forest, Estimates(samples, machine_here("cuda", 1)))
+        peak = memory.bytes if memory else None
+    return pack(hardware, peak, width(forest), cpus=cpus, gpus=gpus, max_parallel=wanted.max_parallel)
+
+
+def hardware_here() -> Hardware:
+    """The cores and CUDA devices of this machine."""
+    import torch
+
+    devices = range(torch.cuda.device_count())
+    memory = min((torch.cuda.get_device_properties(device).total_memory for device in devices), default=0)
+    return Hardware(os.cpu_count() or 1, len(devices), memory)

@@ -1,0 +1,99 @@
+"""How the trials of a sweep share a machine: so many on a GPU as its memory takes, and no more threads than cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+from trainers.recipe.errors import InvalidInput
+
+MARGIN = 1.25  # over the estimated peak of tensors: the allocator's rounding and gaps
+CONTEXT_BYTES = 600 * 2**20  # what CUDA and its libraries take for every process
+USABLE = 0.95  # of a GPU's memory
+MOST_ON_A_GPU = 16  # more slow each other down more than they gain
+RAY_STEPS = 10_000  # Ray counts shares of a GPU in ten-thousandths
+GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine has."""
+
+    cpus: int
+    gpus: int = 0
+    gpu_memory_bytes: int = 0  # of the smallest
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What every trial gets, and why."""
+
+    cpus_per_trial: float
+    gpus_per_trial: float
+    at_once: int  # trials
+    why: str
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.cpus_per_trial))
+
+
+def pack(
+    hardware: Hardware,
+    peak_memory_bytes: int | None,
+    width: int,
+    *,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    max_parallel: int | None = None,
+) -> Packing:
+    """Shares out the machine. `cpus` and `gpus` of a trial are taken as given, and chosen where they are None.
+
+    `peak_memory_bytes` is that of the dearest trial; `width`: how many stages of the sweep can run at the same time.
+    Raises InvalidInput where a trial is to get more than there is.
+    """
+    check_shares(hardware, cpus, gpus)
+    wanted_at_once = min(width, max_parallel or width)
+    by_cpu = int(hardware.cpus / cpus + 1e-6) if cpus else hardware.cpus
+    reasons = []
+    if gpus is None:
+        gpus, reason = _share_of_a_gpu(hardware, peak_memory_bytes, min(wanted_at_once, by_cpu))
+        reasons += [reason] if reason else []
+    by_gpu = int(hardware.gpus / gpus + 1e-6) if gpus else by_cpu
+    at_once = max(1, min(wanted_at_once, by_cpu, by_gpu))
+    if cpus is None:
+        cpus = float(max(1, hardware.cpus // at_once))
+        reasons.append(f"{hardware.cpus} cores for {at_once} at once")
+    because = f": {'; '.join(reasons)}" if reasons else ""
+    return Packing(cpus, gpus, at_once, _in_words(at_once, cpus, gpus) + because)
+
+
+def check_shares(hardware: Hardware, cpus: float | None, gpus: float | None) -> None:
+    """Raises InvalidInput where a trial is to get more than there is."""
+    for flag, wanted, there, unit in (
+        ("--cpus-per-trial", cpus, hardware.cpus, "CPU"),
+        ("--gpus-per-trial", gpus, hardware.gpus, "GPU"),
+    ):
+        if wanted and wanted > there:
+            raise InvalidInput(f"{flag}: {wanted:g} is more than the {there} {unit}s of this machine")
+
+
+def _in_words(at_once: int, cpus: float, gpus: float) -> str:
+    threads = max(1, int(cpus))
+    share = f"{gpus:g} GPUs and " if gpus else ""
+    plural = "" if at_once == 1 else "s"
+    return f"{at_once} trial{plural} at once, each with {share}{threads} thread{'' if threads == 1 else 's'}"
+
+
+def _share_of_a_gpu(hardware: Hardware, peak_memory_bytes: int | None, at_once: int) -> tuple[float, str]:
+    if not hardware.gpus:
+        return 0.0, ""
+    if peak_memory_bytes is None:
+        return 1.0, "one on a GPU, as the memory of a trial cannot be told"
+    need = peak_memory_bytes * MARGIN + CONTEXT_BYTES
+    fit = int(USABLE * hardware.gpu_memory_bytes // need)
+    memory = f"{need / GIBIBYTE:.2g} GiB a trial with margin, of {hardware.gpu_memory_bytes / GIBIBYTE:.3g} GiB"
+    if fit < 2:
+        return 1.0, f"one on a GPU ({memory})" if fit else f"one on a GPU, and it may not fit ({memory})"
+    on_each = max(1, min(fit, MOST_ON_A_GPU, ceil(at_once / hardware.gpus)))
+    return floor(RAY_STEPS / on_each) / RAY_STEPS, f"{on_each} on a GPU, {fit} would fit ({memory})"

@@ -1,0 +1,1 @@
+"""What is kept of stages, trials and sweeps."""

@@ -1,0 +1,249 @@
+"""The store in a bucket, where nothing can be renamed: a stage is there as soon as its record is.
+
+stages/<key[:2]>/<key>/record.json                    created once, and last: it names its state by its hash
+stages/<key[:2]>/<key>/<sha256 of it>.safetensors     the state; without a record it is nothing
+lineages/<lineage[:2]>/<lineage>/<epoch>              which stages a lineage may have; without a record it is nothing
+
+A request takes as long as a thousand reads of a disk, so many are asked side by side, and records are kept once they
+were read: they never change.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sweeper.records.compressed import packed
+from sweeper.records.stage_record import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
+from sweeper.records.store import RECORD, Store, check_agreement, contradiction
+from sweeper.stages.faults import StorageFault
+from sweeper.stages.forest import point_key
+from sweeper.storage.bucket import Entry, ObjectPath, impatient, missing
+from sweeper.storage.folder import StoreError, storage_errors
+from sweeper.storage.place import Place, checked_key, is_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FEW = 16  # lineages that are listed one by one; of more, all are listed
+LISTED_SECONDS = 2.0  # a listing of partials is believed for so long
+
+
+def open_store(root: Place) -> Store:
+    """The store in this folder or bucket."""
+    return ObjectStore(root) if isinstance(root, ObjectPath) else Store(root)
+
+
+class ObjectStore(Store):
+    """Finished stages in a bucket. Any number of processes may read and write it at once."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expected: dict[str, list[int]] = {}
+        self._partials: set[str] = set()
+        self._partials_listed_at = -1e9
+
+    @property
+    def bucket(self) -> ObjectPath:
+        assert isinstance(self.root, ObjectPath)
+        return self.root
+
+    def prepare(self) -> None:
+        """Prove that the bucket can be written, and that its service keeps what all the rest relies on."""
+        check_promises(impatient(self.bucket))
+
+    # Reading
+
+    def read(self, key: str) -> StageRecord | None:
+        found = self._found(key)
+        return found[0] if found else None
+
+    def read_state(self, key: str) -> dict[str, Tensor]:
+        from safetensors.torch import load
+
+        found = self._found(key)
+        if not found:
+            raise StorageFault(f"no stage ends at {key[:16]} in {self.root}")
+        content = self._read_state(key, found[1])
+        if content is None:
+            raise StorageFault(f"the state at {key[:16]} was damaged; it is set aside in {self.root / 'damaged'}")
+        return load(content)
+
+    def has_state(self, key: str) -> bool:
+        found = self._found(key)
+        return found is not None and self._read_state(key, found[1]) is not None
+
+    def expect(self, lineages: Collection[str]) -> None:
+        """Lists these lineages and reads their records, side by side."""
+        if len(lineages) > FEW:
+            listed = self._listed(self.bucket / "lineages")
+            ends = {lineage: listed.get(lineage, []) for lineage in lineages}
+        else:
+            ends = dict(zip(lineages, self.bucket.bucket.at_once(self._ends, lineages), strict=True))
+        keys = [point_key(lineage, end) for lineage in ends for end in ends[lineage]]
+        self.bucket.bucket.at_once(self._found, [key for key in keys if key not in self.bucket.bucket.known])
+        self._expected = ends
+
+    def spans(self, lineage: str) -> dict[int, int]:
+        ends = self._expected.pop(lineage, None)
+        if ends is None:
+            ends = self._ends(lineage)
+        found = {end: self.read(point_key(lineage, end)) for end in ends}
+        return {end: record.start for end, record in found.items() if record is not None}
+
+    def newest(self, count: int) -> Iterator[StageRecord]:
+        with storage_errors("read", self.bucket / "stages"):
+            entries = [entry for entry in (self.bucket / "stages").entries() if entry.path.name == RECORD]
+        entries.sort(key=lambda entry: entry.modified, reverse=True)
+        keys = [entry.path.parent.name for entry in entries[:count]]
+        found = self.bucket.bucket.at_once(self.read, filter(is_key, keys))
+        lineages: set[str] = set()
+        for record in found:
+            if record is not None and record.lineage not in lineages:
+                lineages.add(record.lineage)
+                yield record
+
+    def partial_record(self, key: str) -> StageRecord | None:
+        if time.monotonic() - self._partials_listed_at > LISTED_SECONDS:
+            with storage_errors("read", self.bucket / "partials"):
+                self._partials = {entry.path.name for entry in (self.bucket / "partials").entries()}
+            self._partials_listed_at = time.monotonic()
+        return super().partial_record(key) if key in self._partials else None
+
+    def _failed(self) -> list[str]:
+        with storage_errors("read", self.bucket / "failures"):
+            return [entry.path.stem for entry in (self.bucket / "failures").entries()]
+
+    # Writing
+
+    def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
+        from safetensors.torch import save
+
+        check_agreement(record)
+        content = save(dict(state))
+        file = StateFile(sha256(content), len(content))
+        path = self._record(record.key)
+        with storage_errors("write", path):
+            self._state(record.key, file).put(content)
+            self._mark(record.lineage, record.end).put(record.key.encode())
+            written = self._commit(path, record, file)
+        self._forget(record.key)
+        return written
+
+    def _commit(self, path: ObjectPath, record: StageRecord, file: StateFile) -> bool:
+        for _ in range(3):
+            if path.create(encode(record, file)):
+                return True
+            first = self._found(record.key)
+            if first is not None:
+                if first[1].sha256 != file.sha256:
+                    self._state(record.key, file).unlink(missing_ok=True)
+                return False
+        raise StoreError(f"storage: cannot write {path}: what lies there is damaged and cannot be moved away")
+
+    # How
+
+    def _record(self, key: str) -> ObjectPath:
+        return self.bucket / "stages" / checked_key(key)[:2] / key / RECORD
+
+    def _state(self, key: str, file: StateFile) -> ObjectPath:
+        return self.bucket / "stages" / checked_key(key)[:2] / key / f"{file.sha256}.safetensors"
+
+    def _mark(self, lineage: str, epoch: int) -> ObjectPath:
+        return self.bucket / "lineages" / checked_key(lineage)[:2] / lineage / f"{epoch:06d}"
+
+    def _ends(self, lineage: str) -> list[int]:
+        return self._listed(self._mark(lineage, 0).parent).get(lineage, [])
+
+    def _listed(self, below: ObjectPath) -> dict[str, list[int]]:
+        """By lineage: the epochs at which it may have a stage."""
+        with storage_errors("read", below):
+            return epochs_of(below.entries())
+
+    def _found(self, key: str) -> tuple[StageRecord, StateFile] | None:
+        """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
+        known: tuple[StageRecord, StateFile] | None = self.bucket.bucket.known.get(checked_key(key))
+        if known is not None:
+            return known
+        path = self._record(key)
+        with storage_errors("read", path):
+            read = missing(path.read_tagged)
+            if read is None:
+                return None
+            try:
+                record, state = decode(read[0])
+                size = missing(self._state(key, state).size)
+                damage = contradiction(record, state, key, size or 0) if size else "half written: its state is missing"
+            except NewerFormat as newer:
+                raise StoreError(f"storage: {path} was written by a newer version: {newer}") from None
+            except Damaged as error:
+                damage = f"{RECORD}: {error}"
+        if not damage:
+            self.bucket.bucket.known[key] = packed(record), state
+            return record, state
+        return self._found(key) if self._set_aside(path, damage, read[1]) else None
+
+    def _read_state(self, key: str, file: StateFile) -> bytes | None:
+        """The bytes of a state; None if they are not what was written: then it is set aside, and its record with it."""
+        path = self._state(key, file)
+        with storage_errors("read", path):
+            read = missing(path.read_tagged)
+        if read is not None and sha256(read[0]) == file.sha256:
+            return read[0]
+        self.bucket.bucket.known.pop(key, None)
+        with storage_errors("read", path):
+            record = missing(self._record(key).read_tagged)
+        if record is None:
+            return None
+        reason = "the state does not match its SHA-256" if read else "half written: its state is missing"
+        mended = decode_or_none(record[0]) != file or self._set_aside(self._record(key), reason, record[1])
+        found = self._found(key) if mended else None
+        if found:
+            return self._read_state(key, found[1])
+        if read is not None:
+            self._set_object_aside(path, reason, read[1], told=True)
+        return None
+
+
+def decode_or_none(content: bytes) -> StateFile | None:
+    """What a record knows of its state; None of one that cannot be read."""
+    try:
+        return decode(content)[1]
+    except (Damaged, NewerFormat):
+        return None
+
+
+def epochs_of(marks: Collection[Entry]) -> dict[str, list[int]]:
+    """By lineage: the epochs that a listing of marks names."""
+    ends: dict[str, list[int]] = {}
+    for mark in marks:
+        lineage, epoch = mark.path.parent.name, mark.path.name
+        if is_key(lineage) and epoch.isdigit():
+            ends.setdefault(lineage, []).append(int(epoch))
+    return ends
+
+
+def check_promises(root: ObjectPath) -> None:
+    """What everything relies on, tried out: one creator, conditions that hold, listings that show what was written.
+
+    Raises StoreError: no such bucket, no right to write, nobody there, or a service that does not keep this.
+    """
+    probe = root / "incoming" / f"probe-{uuid.uuid4().hex}"
+    broken = []
+    with storage_errors("write to", root):
+        if not probe.create(b"first") or probe.create(b"second"):
+            broken.append("of two that create one object both succeed (If-None-Match)")
+        if probe.replace_if('"another"', b"third"):
+            broken.append("an object is replaced although it is another by now (If-Match)")
+        if probe.key not in {entry.path.key for entry in probe.parent.entries()}:
+            broken.append("a listing lacks what was just written")
+        probe.unlink()
+        if probe.is_file():
+            broken.append("what was removed is still there")
+    if broken:
+        raise StoreError(
+            f"storage: {root}: its service does not keep launches apart: {'; '.join(broken)}. Use a folder, or a "
+            "service with conditional writes, such as S3 itself"
+        )

@@ -1,0 +1,209 @@
+"""What a finished stage leaves behind, and its text form, of which not one byte can change unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import reduce
+from typing import Any
+
+from trainers.recipe.choices import Phase
+
+FORMAT = 2  # 1 had no train_cpu_seconds and no energy_joules
+
+
+class Damaged(Exception):
+    """Bytes that are not what was written; the text says how they differ."""
+
+
+class NewerFormat(Exception):
+    """A record that a later version of this package wrote."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage as it was trained: what led to it, its epochs, its result and its cost."""
+
+    key: str
+    parent: str | None
+    lineage: str
+    phase: Phase
+    start: int  # epochs of the phase before it
+    end: int
+    recipe: Mapping[str, Any]
+    data_digest: str
+    numerics_version: int
+    epochs: Sequence[dict[str, Any]]  # trainers' EpochRecord without its layers, one for each of start+1 … end
+    test_accuracy: float  # at the stage's end; NaN in a partial record
+    test_loss: float
+    flops: int
+    train_seconds: float
+    evaluation_seconds: float
+    peak_memory_bytes: int
+    state_bytes: int
+    stored_bits_per_weight: float
+    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version
+    started_at: str  # UTC, ISO 8601
+    ended_at: str
+    selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.records.stage_record
+    train_cpu_seconds: float | None = None  # None unless every epoch has it
+    energy_joules: float | None = None  # of training, likewise
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields as plain values; not copied, which would take longer than writing them."""
+        plain = {"recipe": dict(self.recipe), "epochs": list(self.epochs), "selection": list(self.selection)}
+        return {item.name: getattr(self, item.name) for item in fields(self)} | plain
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
+        """The record with these fields, no others and all that have no default. Raises Damaged."""
+        wanted = {item.name for item in fields(cls)}
+        optional = {item.name for item in fields(cls) if {item.default, item.default_factory} != {MISSING}}
+        if not wanted - optional <= values.keys() <= wanted:
+            odd = ", ".join(sorted(wanted ^ values.keys()))
+            raise Damaged(f"its fields are not those of a stage's record: {odd}")
+        return cls(**values)
+
+
+def joined(before: StageRecord, after: StageRecord) -> StageRecord:
+    """Two stages of one lineage, the second from where the first ends, as if they had been trained as one."""
+    assert (before.lineage, before.end) == (after.lineage, after.start)
+    return replace(
+        after,
+        parent=before.parent,
+        start=before.start,
+        epochs=[*before.epochs, *after.epochs],
+        flops=before.flops + after.flops,
+        train_seconds=before.train_seconds + after.train_seconds,
+        evaluation_seconds=before.evaluation_seconds + after.evaluation_seconds,
+        train_cpu_seconds=total([before.train_cpu_seconds, after.train_cpu_seconds]),
+        energy_joules=total([before.energy_joules, after.energy_joules]),
+        peak_memory_bytes=max(before.peak_memory_bytes, after.peak_memory_bytes),
+        started_at=before.started_at,
+        selection=reduce(
+            lambda kept, s: with_epoch(kept, s["epoch"], s["layers"]), after.selection, list(before.selection)
+        ),
+    )
+
+
+def cut(record: StageRecord, start: int, parent: str) -> StageRecord:
+    """The later part of a stage, as if it had been trained from the point `parent` at epoch `start`."""
+    epochs = record.epochs[start - record.start :]
+    return replace(
+        record,
+        parent=parent,
+        start=start,
+        epochs=epochs,
+        flops=record.flops * len(epochs) // len(record.epochs),
+        train_seconds=math.fsum(epoch["train_seconds"] for epoch in epochs),
+        evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
+        **measured_costs(epochs),
+        selection=[snapshot for snapshot in record.selection if snapshot["epoch"] > start],
+    )
+
+
+def total(amounts: Iterable[float | None]) -> float | None:
+    """Their sum; None where one of them was not measured."""
+    found = list(amounts)
+    known = [amount for amount in found if amount is not None]
+    return math.fsum(known) if len(known) == len(found) else None
+
+
+def measured_costs(epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What only some machines measure, over these epochs; None where one of them lacks it."""
+    return {
+        "train_cpu_seconds": total(epoch.get("train_cpu_seconds") for epoch in epochs),
+        "energy_joules": total(epoch.get("train_joules") for epoch in epochs),
+    }
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """What a record knows of the file with the training state beside it."""
+
+    sha256: str
+    size: int
+
+
+def encode(record: StageRecord, state: StateFile) -> bytes:
+    """The text of record.json: canonical JSON that holds the hash of itself and of the state file."""
+    content = {"format": FORMAT, "record": record.as_dict(), "state_file": asdict(state)}
+    return canonical({**content, "sha256": sha256(canonical(content))})
+
+
+def decode(text: bytes) -> tuple[StageRecord, StateFile]:
+    """A record and what it knows of its state file.
+
+    Raises Damaged unless every byte is as written, NewerFormat for what a later version wrote.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise Damaged(f"not JSON: {error}") from None
+    if not isinstance(content, dict) or "record" not in content:
+        raise Damaged("JSON, but not a stage's record")
+    said = content.pop("sha256", None)
+    if said != sha256(canonical(content)) or text != canonical({**content, "sha256": said}):
+        raise Damaged("it does not match its own SHA-256")
+    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
+        raise NewerFormat(f"format {content['format']}, and this version reads up to {FORMAT}")
+    return StageRecord.from_dict(content["record"]), StateFile(**content["state_file"])
+
+
+def encode_partial(record: StageRecord, state: bytes) -> bytes:
+    """A stage on its way, in one file: a line with the hash of the rest, the record so far, the state."""
+    rest = canonical(record.as_dict()) + b"\n" + state
+    return sha256(rest).encode() + b"\n" + rest
+
+
+def decode_partial(content: bytes) -> tuple[StageRecord, bytes]:
+    """The record so far and the bytes of its state. Raises Damaged unless every byte is as written."""
+    said, _, rest = content.partition(b"\n")
+    if said != sha256(rest).encode():
+        raise Damaged("it does not match its own SHA-256")
+    text, _, state = rest.partition(b"\n")
+    return StageRecord.from_dict(json.loads(text)), state
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 (hex)."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """The one JSON text of a value."""
+    # NaN and infinities stay: a validation loss may overflow in a run that is otherwise sound.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+ARTIFACT = "selection.json"
+Snapshot = dict[str, Any]  # "epoch" of the phase, and "layers": trainers' LayerSelection, one each
+
+
+def is_kept(epoch: int) -> bool:
+    """Whether this epoch is kept wherever it stands in a stage: 1, 2 and 5 times powers of ten."""
+    return str(epoch).rstrip("0") in ("1", "2", "5")
+
+
+def with_epoch(snapshots: Sequence[Snapshot], epoch: int, layers: Sequence[Mapping[str, Any]]) -> list[Snapshot]:
+    """The snapshots of a stage after one more epoch. Only the last has the samples of single connections."""
+    if not layers:  # finetuning selects nothing
+        return list(snapshots)
+    kept = [_without_samples(snapshot) for snapshot in snapshots if is_kept(snapshot["epoch"])]
+    return [*kept, {"epoch": epoch, "layers": [dict(layer) for layer in layers]}]
+
+
+def selection_text(snapshots: Iterable[Snapshot]) -> str:
+    """The snapshots of a trial's stages, one after the other, as the JSON of the trial."""
+    kept: list[Snapshot] = []
+    for snapshot in snapshots:
+        kept = with_epoch(kept, snapshot["epoch"], snapshot["layers"])
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"))
+
+
+def _without_samples(snapshot: Snapshot) -> Snapshot:
+    layers = [{name: value for name, value in layer.items() if name != "sample"} for layer in snapshot["layers"]]
+    return {**snapshot, "layers": layers}

@@ -1,0 +1,267 @@
+"""The store: finished stages under the hash of all that led to them. Whole or absent, checked when read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import re
+import shutil
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import nlargest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.records.layout import Damage
+from sweeper.records.stage_record import (
+    Damaged,
+    NewerFormat,
+    StageRecord,
+    StateFile,
+    cut,
+    decode,
+    encode,
+    joined,
+    sha256,
+)
+from sweeper.records.unfinished import Unfinished
+from sweeper.stages.faults import StorageFault
+from sweeper.stages.forest import point_key
+from sweeper.storage.folder import (
+    StoreError,
+    remove_old_drafts,
+    replace_file,
+    storage_errors,
+    sync_folder,
+    write_synced,
+)
+from sweeper.storage.place import identity, is_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Damage", "StageRecord", "StorageFault", "Store", "StoreError"]
+
+RECORD, STATE = "record.json", "state.safetensors"
+DRAFTS_ARE_OLD_AFTER_SECONDS = 24 * 3600.0
+_FOLDER = re.compile(r"([0-9]{6,})-([0-9a-f]{16})")
+
+
+@dataclass
+class Store(Unfinished):
+    """Finished stages, besides the unfinished ones. Any number of processes may read and write it at once."""
+
+    _starts: dict[Path, int] = field(default_factory=dict)  # of records that were read once: they never change
+
+    def prepare(self) -> None:
+        """Make the folders, prove that they can be written, and clear what crashed writers left long ago."""
+        with storage_errors("write to", self.root):
+            scratch = self.folder / "incoming"
+            probe = scratch / "probe"
+            replace_file(probe, b"", scratch)
+            remove_old_drafts(scratch, DRAFTS_ARE_OLD_AFTER_SECONDS, probe)
+
+    # Finished stages
+
+    def expect(self, lineages: Collection[str]) -> None:
+        """That these will be asked for: nothing to do where asking one by one costs next to nothing."""
+
+    def has(self, key: str) -> bool:
+        """Whether the stage that ends here is stored, with a record that can be read."""
+        return self.read(key) is not None
+
+    def read(self, key: str) -> StageRecord | None:
+        """The record of the stage that ends here; None if there is none. A damaged one is set aside first."""
+        folder = self._folder_of(key)
+        found = folder and self._read_folder(folder, key)
+        return found[0] if found else None
+
+    def read_span(self, key: str, start: int) -> StageRecord | None:
+        """The epochs after `start` up to this point as one record; None if some of them are missing.
+
+        A launch that cut the lineage elsewhere may have trained them: then its records are joined, or cut.
+        """
+        record = self.read(key)
+        while record is not None and record.start > start:
+            before = self.read(str(record.parent))
+            record = joined(before, record) if before is not None and before.lineage == record.lineage else None
+        if record is None or record.start == start:
+            return record
+        return cut(record, start, point_key(record.lineage, start))
+
+    def chain(self, key: str) -> list[StageRecord] | None:
+        """The records from the root to this point, that together hold every epoch once; None if one is missing."""
+        records: list[StageRecord] = []
+        wanted: str | None = key
+        while wanted is not None:
+            record = self.read(wanted)
+            if record is None:
+                return None
+            records.append(record)
+            wanted = record.parent
+        return records[::-1]
+
+    def read_state(self, key: str) -> dict[str, Tensor]:
+        """The training state at this point, on the CPU. Raises StorageFault if it is missing or damaged."""
+        from safetensors.torch import load
+
+        folder = self._folder_of(key)
+        seen = identity(folder) if folder else None
+        found = folder and self._read_folder(folder, key)
+        if not folder or not found:
+            raise StorageFault(f"no stage ends at {key[:16]} in {self.root}")
+        with storage_errors("read", folder / STATE):
+            content = (folder / STATE).read_bytes()
+        if sha256(content) != found[1].sha256:
+            if self._set_aside(folder, f"{STATE} does not match its SHA-256", seen):
+                return self.read_state(key)
+            raise StorageFault(f"the state at {key[:16]} was damaged; it is set aside in {self.root / 'damaged'}")
+        return load(content)
+
+    def has_state(self, key: str) -> bool:
+        """Whether training can go on from this point: reads all of its state and checks it."""
+        folder = self._folder_of(key)
+        seen = identity(folder) if folder else None
+        found = folder and self._read_folder(folder, key)
+        if not folder or not found:
+            return False
+        with storage_errors("read", folder / STATE), (folder / STATE).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest == found[1].sha256:
+            return True
+        return self._set_aside(folder, f"{STATE} does not match its SHA-256", seen) and self.has_state(key)
+
+    def spans(self, lineage: str) -> dict[int, int]:
+        """The readable records of a lineage: the epoch at the end of each, and the epoch at its start."""
+        spans: dict[int, int] = {}
+        parent = self._lineage_folder(lineage)
+        if not parent.is_dir():
+            return spans
+        for folder in sorted(parent.iterdir()):
+            if folder not in self._starts:
+                name = _FOLDER.fullmatch(folder.name)
+                key = point_key(lineage, int(name[1])) if name else ""
+                if not name or not key.startswith(name[2]):
+                    self._set_aside(folder, "its name is not that of a stage of this lineage", identity(folder))
+                    continue
+                found = self._read_folder(folder, key)
+                if not found:
+                    continue
+                self._starts[folder] = found[0].start
+            spans[int(folder.name.partition("-")[0])] = self._starts[folder]
+        return spans
+
+    def newest(self, count: int) -> Iterator[StageRecord]:
+        """The last record of each of the lineages that were written to last, the newest first."""
+
+        def written(lineage: Path) -> int:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                return lineage.stat().st_mtime_ns
+            return 0
+
+        for lineage in nlargest(count, (self.folder / "stages").glob("??/*"), key=written):
+            name = _FOLDER.fullmatch(max((folder.name for folder in lineage.glob("*")), default=""))
+            record = self.read(point_key(lineage.name, int(name[1]))) if name and is_key(lineage.name) else None
+            if record is not None:
+                yield record
+
+    def epochs_stored(self, lineage: str) -> list[int]:
+        """The epochs of a lineage at which a stage ends."""
+        return sorted(self.spans(lineage))
+
+    def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
+        """Store a finished stage. False if another writer was first: then theirs stays, and this one is dropped.
+
+        Raises StoreError: full disk, no permission.
+        """
+        from safetensors.torch import save
+
+        check_agreement(record)
+        folder = self._lineage_folder(record.lineage) / f"{record.end:06d}-{record.key[:16]}"
+        content = save(dict(state))
+        with storage_errors("write", folder):
+            written = self._move_in(folder, record, content)
+        self._forget(record.key)
+        return written
+
+    def _move_in(self, folder: Path, record: StageRecord, state: bytes) -> bool:
+        draft = self.folder / "incoming" / uuid.uuid4().hex
+        try:
+            draft.mkdir(parents=True)
+            write_synced(draft / STATE, state)
+            write_synced(draft / RECORD, encode(record, StateFile(sha256(state), len(state))))
+            sync_folder(draft)
+            # Before the stage itself: a key without a stage is nothing, a stage without its key would be lost.
+            pointer = f"{record.lineage} {record.end}\n".encode()
+            replace_file(self._pointer(record.key), pointer, self._incoming)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            for _ in range(3):
+                if self._rename(draft, folder):
+                    sync_folder(folder.parent)
+                    return True
+                if self._read_folder(folder, record.key):
+                    return False
+            raise StoreError(f"storage: cannot write {folder}: what lies there is damaged and cannot be moved away")
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    @staticmethod
+    def _rename(draft: Path, folder: Path) -> bool:
+        try:
+            draft.rename(folder)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                return False
+            raise
+        return True
+
+    def _folder_of(self, key: str) -> Path | None:
+        pointer = self._pointer(key)
+        try:
+            lineage, epoch = pointer.read_text().split()
+            return self._lineage_folder(lineage) / f"{int(epoch):06d}-{key[:16]}"
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None  # the write that ends with a whole pointer makes it whole
+
+    def _read_folder(self, folder: Path, key: str) -> tuple[StageRecord, StateFile] | None:
+        """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
+        seen = identity(folder)
+        try:
+            record, state = decode((folder / RECORD).read_bytes())
+            size = (folder / STATE).stat().st_size
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if seen is None:
+                return None
+            damage = f"half written: {Path(error.filename).name} is missing"
+        except NewerFormat as newer:
+            raise StoreError(f"storage: {folder} was written by a newer version: {newer}") from None
+        except Damaged as error:
+            damage = f"{RECORD}: {error}"
+        except OSError as error:
+            raise StoreError(f"storage: cannot read {folder}: {error.strerror}") from error
+        else:
+            damage = contradiction(record, state, key, size)
+            if not damage:
+                return record, state
+        return self._read_folder(folder, key) if self._set_aside(folder, damage, seen) else None
+
+    def _forget(self, key: str) -> None:
+        """A finished stage needs neither its partial nor its failure any more."""
+        with contextlib.suppress(OSError):
+            self.remove_partial(key)
+            self.clear_failure(key)
+
+
+def contradiction(record: StageRecord, state: StateFile, key: str, size: int) -> str:
+    """In which way a record is not that of this key, or of a state of that size; empty if it is."""
+    if record.key != key or key != point_key(record.lineage, record.end):
+        return f"{RECORD} is that of another stage, {record.key[:16]}"
+    return f"{STATE} has {size} bytes, and {state.size} were written" if size != state.size else ""
+
+
+def check_agreement(record: StageRecord) -> None:
+    """Raises ValueError for a record that contradicts itself: it is not to be written."""
+    if record.key != point_key(record.lineage, record.end) or len(record.epochs) != record.end - record.start:
+        raise ValueError(f"record {record.key[:16]} does not agree with itself: its key, lineage, end or epochs")

@@ -1,0 +1,182 @@
+"""What trials came to, read from the records of their stages: whole curves, and what each trial would cost alone."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sweeper.records.compressed import Chain
+from sweeper.records.stage_record import Snapshot, StageRecord, total
+from sweeper.stages.faults import Failure
+from sweeper.stages.forest import Forest, Trial
+from sweeper.stages.status import Status
+
+CURVES = (
+    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "changed_fraction",
+    "extreme_fraction", "selected_magnitude",
+)  # fmt: skip
+Epoch = Mapping[str, Any]  # an EpochRecord as a dict
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial as far as it is stored. Costs are standalone: what this trial costs if it runs by itself."""
+
+    trial: Trial
+    label: str  # of its arm
+    status: Status
+    failure: Failure | None = None
+    epochs: Sequence[Epoch] = ()
+    finals: dict[str, float] = field(default_factory=dict)  # accuracies and costs if COMPLETED, costs if STOPPED_EARLY
+    environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
+    snapshots: Sequence[Snapshot] = ()  # what gets selected, once it is COMPLETED
+    search_trial: int | None = None  # Optuna's number of the point that it is of; None: no search asked for it
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} seed {self.trial.recipe.seed}"
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        return float(self.epochs[-1]["validation_accuracy"]) if self.epochs else None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its results stand: a trial that was stopped early may yet go on under another spec."""
+        return self.status is Status.COMPLETED and bool(self.finals)
+
+    @property
+    def test_accuracy(self) -> float | None:
+        return self.finals.get("test_accuracy")
+
+    def objective(self, name: str) -> float | None:
+        """What a search is told: the validation accuracy, or one of the costs."""
+        return self.validation_accuracy if name == "validation_accuracy" else self.finals.get(name)
+
+    def as_pending(self) -> TrialResult:
+        """The same, as it is while no driver runs."""
+        return replace(self, status=Status.PENDING)
+
+    @property
+    def seconds(self) -> float:
+        """Training and evaluation, all its epochs."""
+        return seconds_of(self.epochs)
+
+
+def seconds_of(epochs: Sequence[Epoch]) -> float:
+    """Training and evaluation."""
+    return math.fsum(epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in epochs)
+
+
+def trial_epochs(
+    trial: Trial, records: Mapping[str, StageRecord], saved: Mapping[str, Sequence[Epoch]] | None = None
+) -> Chain[Epoch]:
+    """The curve so far, first epoch first: finished stages, then what is `saved` of the one after them."""
+    parts: list[Sequence[Epoch]] = []
+    for key in trial.stages:
+        if key in records:
+            parts.append(records[key].epochs)
+        else:
+            parts.append((saved or {}).get(key, ()))
+            break
+    return Chain(parts)
+
+
+def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, float]:
+    """Accuracies on the test split and standalone costs. Every stage of the trial must be in `records`."""
+    stages = [records[key] for key in trial.stages]
+    last = stages[-1]
+    slot = [stage for stage in stages if stage.phase == "slot"]
+    turned = {"slot_test_accuracy": slot[-1].test_accuracy} if slot and last.phase != "slot" else {}
+    return {"test_accuracy": last.test_accuracy, "test_loss": last.test_loss, **turned, **_costs(stages)}
+
+
+def _costs(stages: Sequence[StageRecord]) -> dict[str, float]:
+    measured = {
+        "train_cpu_seconds": total(stage.train_cpu_seconds for stage in stages),
+        "energy_joules": total(stage.energy_joules for stage in stages),
+    }
+    return {
+        "epochs": float(sum(len(stage.epochs) for stage in stages)),
+        "flops": float(sum(stage.flops for stage in stages)),
+        "train_seconds": math.fsum(stage.train_seconds for stage in stages),
+        **{name: amount for name, amount in measured.items() if amount is not None},
+        "peak_memory_bytes": float(max(stage.peak_memory_bytes for stage in stages)),
+        "state_bytes": float(max(stage.state_bytes for stage in stages)),
+        "stored_bits_per_weight": stages[-1].stored_bits_per_weight,
+    }
+
+
+def _environment(record: StageRecord) -> dict[str, Any]:
+    """Where a stage was trained, by what and from what."""
+    return {**record.environment, "data_digest": record.data_digest, "numerics_version": record.numerics_version}
+
+
+def trial_result(
+    trial: Trial,
+    label: str,
+    status: Status,
+    failure: Failure | None,
+    records: Mapping[str, StageRecord],
+    saved: Mapping[str, Sequence[Epoch]] | None = None,
+) -> TrialResult:
+    """What is stored of a trial."""
+    finished = [records[key] for key in trial.stages if key in records]
+    finals: dict[str, float] = {}
+    if status is Status.COMPLETED:
+        finals = trial_finals(trial, records)
+    elif status is Status.STOPPED_EARLY and finished:  # what it cost so far; how well it might have done nobody knows
+        finals = _costs(finished)
+    return TrialResult(
+        trial,
+        label,
+        status,
+        failure,
+        trial_epochs(trial, records, saved),
+        finals,
+        _environment(finished[-1]) if finished else {},
+        Chain([record.selection for record in finished]) if status is Status.COMPLETED else (),
+    )
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """The COMPLETED trials of one arm."""
+
+    label: str
+    trials: int
+    validation_accuracies: tuple[float, ...]  # of the completed trials, in the order of their seeds
+    test_accuracies: tuple[float, ...]
+
+    @property
+    def completed(self) -> int:
+        return len(self.test_accuracies)
+
+
+def arm_results(results: Sequence[TrialResult]) -> list[ArmResult]:
+    """A row per arm, in the order of the sweep."""
+    arms: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        arms[result.label].append(result)
+    return [_arm(label, members) for label, members in arms.items()]
+
+
+def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
+    completed = [member for member in members if member.status is Status.COMPLETED]
+    return ArmResult(
+        label,
+        len(members),
+        tuple(float(member.epochs[-1]["validation_accuracy"]) for member in completed),
+        tuple(member.finals["test_accuracy"] for member in completed),
+    )
+
+
+def spent(forest: Forest, records: Mapping[str, StageRecord], sweep: str) -> tuple[int, float]:
+    """Epochs and seconds that this sweep itself used: stages that another sweep had trained before cost it nothing."""
+    own = [records[key] for key in forest.stages if key in records and records[key].environment.get("sweep") == sweep]
+    return sum(len(record.epochs) for record in own), math.fsum(
+        record.train_seconds + record.evaluation_seconds for record in own
+    )

@@ -1,0 +1,385 @@
+"""A search by Optuna, asked and told: the only file that knows Optuna.
+
+A stored study (an Optuna journal in the sweep's folder, a file or a log of objects) holds every point that was asked
+for, so that launching again goes on with the same search. Points are proposed in a copy of it in memory and stored only
+if they are new: no point is tried twice. What a killed driver left RUNNING is simply run on, under its own number.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+from search_spaces.expansion import CellSearch, searches
+from search_spaces.ranges import ACCURACY, Dimension, Point, Search
+from search_spaces.spec import Spec
+from sweeper.records.trial_result import TrialResult
+from sweeper.stages.status import Status
+from sweeper.storage.bucket import ObjectPath
+from sweeper.storage.folder import storage_errors
+from sweeper.storage.journal import ObjectLog
+from sweeper.storage.place import Place
+from trainers.numerics import NUMERICS_VERSION
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe, content_hash
+
+JOURNAL = "search.log"
+EXHAUSTED = "exhausted"  # of a study: after so many points there is none left
+PROPOSALS = 20  # of the sampler, before one that was tried already is replaced by a random one
+RANDOM_PROPOSALS = 1000  # in an endless space, before it counts as searched through
+ENUMERABLE = 100_000  # points of a finite space, all of which are looked at for one that is left
+
+ENDED = {Status.COMPLETED: TrialState.COMPLETE, Status.FAILED: TrialState.FAIL, Status.STOPPED_EARLY: TrialState.PRUNED}
+
+
+class StudySearch:
+    """The searches of a sweep, one for every cell of its grid."""
+
+    def __init__(self, spec: Spec, folder: Place, looking: bool = False) -> None:
+        """`looking`: only reads, while another process may write. Raises StoreError."""
+        assert spec.search is not None
+        self.spec, self.trials = spec, spec.search.trials
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        path = folder / JOURNAL
+        self.cells: list[_CellStudy] = []
+        with storage_errors("write to", path):
+            if looking and not (ObjectLog(path).exists() if isinstance(path, ObjectPath) else path.is_file()):
+                return
+            if not looking and not isinstance(path, ObjectPath):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _mend(path)
+            storage, known = _opened(path)
+            for cell in searches(spec):
+                name = _study_name(spec, cell)
+                if name in known or not looking:
+                    study = _study(spec.search, storage, name, is_new=name not in known)
+                    self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, path, storage, study))
+
+    def recipes(self) -> list[Recipe]:
+        """All that was asked for by now, in that order."""
+        return [recipe for cell in self.cells for asked in cell.asked.values() for recipe in asked.recipes]
+
+    def number(self, arm: str) -> int | None:
+        """Optuna's number of the point with this arm's hash."""
+        return next((cell.asked[arm].number for cell in self.cells if arm in cell.asked), None)
+
+    def left(self) -> list[int]:
+        """How many points may still be asked for, of every cell of the grid."""
+        left = {cell.study.study_name: cell.left for cell in self.cells}
+        return [left.get(_study_name(self.spec, cell), self.trials) for cell in searches(self.spec)]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing more to ask for."""
+        return not any(self.left())
+
+    def ask(self) -> list[Recipe]:
+        """The recipes of one more point, a recipe for each seed; none where the search is exhausted."""
+        while open_cells := [cell for cell in self.cells if cell.left]:
+            recipes = min(open_cells, key=lambda cell: len(cell.asked)).ask()
+            if recipes:
+                return recipes
+        return []
+
+    def unsettled(self) -> list[str]:
+        """The arms that Optuna has not been told of, or of whose failure it was told."""
+        return [arm for cell in self.cells for arm, asked in cell.asked.items() if asked.is_open]
+
+    def tell(self, arm: str, results: Sequence[TrialResult], rungs: Mapping[int, float]) -> None:
+        """What became of an arm whose trials have all ended, and its accuracy at the rungs that it came to."""
+        for cell in self.cells:
+            if arm in cell.asked:
+                cell.tell(cell.asked[arm], results, rungs)
+
+
+@dataclass
+class _Asked:
+    """A point that was asked for."""
+
+    number: int
+    point: Point
+    distributions: Mapping[str, BaseDistribution]
+    recipes: list[Recipe]
+    state: TrialState
+
+    @property
+    def is_open(self) -> bool:
+        """A failure may be mended: then the study gets the result after all."""
+        return self.state in (TrialState.RUNNING, TrialState.FAIL)
+
+
+@dataclass
+class _CellStudy:
+    """The search of one cell."""
+
+    search: Search
+    seeds: Sequence[int]
+    cell: CellSearch
+    path: Place
+    storage: BaseStorage
+    study: optuna.Study
+    asked: dict[str, _Asked] = field(default_factory=dict)  # by the arm's hash
+    _copy: optuna.Study | None = None  # of the study, in memory; None: has to be made anew
+
+    def __post_init__(self) -> None:
+        for trial in self.study.get_trials(deepcopy=False):
+            self._take_in(trial.number, trial.params, trial.distributions, trial.state)
+
+    @property
+    def left(self) -> int:
+        """How many points may still be asked for."""
+        return 0 if EXHAUSTED in self.study.user_attrs else max(0, self.search.trials - len(self.asked))
+
+    def ask(self) -> list[Recipe]:
+        """One more point; none where there is none left."""
+        proposal = self._propose()
+        with storage_errors("write to", self.path):
+            if proposal is None:
+                self.study.set_user_attr(EXHAUSTED, len(self.asked))
+                return []
+            self.study.add_trial(
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=proposal.params,
+                    distributions=proposal.distributions,
+                    system_attrs=proposal.system_attrs,
+                    user_attrs={"arm_hash": self.cell.recipe(proposal.params).content_hash()},
+                )
+            )
+        number = len(self.study.get_trials(deepcopy=False)) - 1
+        return self._take_in(number, proposal.params, proposal.distributions, TrialState.RUNNING).recipes
+
+    def tell(self, asked: _Asked, results: Sequence[TrialResult], rungs: Mapping[int, float]) -> None:
+        state, values = _outcome(self.search.objectives, results)
+        if not asked.is_open or asked.state is state:
+            return
+        copy, self._copy = self._copy, None
+        with storage_errors("write to", self.path):
+            if asked.state is TrialState.FAIL:  # what a study was told stays: the mended result stands beside it
+                self.study.add_trial(
+                    create_trial(
+                        state=state,
+                        values=values,
+                        params=dict(asked.point),
+                        distributions=dict(asked.distributions),
+                        user_attrs={"after_failure_of": asked.number},
+                        intermediate_values=dict(rungs),
+                    )
+                )
+            else:
+                study_id = self.storage.get_study_id_from_name(self.study.study_name)
+                trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, asked.number)
+                for epoch, accuracy in rungs.items():
+                    self.storage.set_trial_intermediate_value(trial_id, epoch, accuracy)
+                self.study.tell(asked.number, values, state)
+                if copy is not None and state is TrialState.COMPLETE and not rungs:
+                    copy.tell(asked.number, values, state)
+                    self._copy = copy
+        asked.state = state
+
+    def _take_in(
+        self, number: int, point: Point, distributions: Mapping[str, BaseDistribution], state: TrialState
+    ) -> _Asked:
+        recipe = self.cell.recipe(point)
+        known = self.asked.get(recipe.content_hash())
+        if known is not None:
+            known.state = state  # mended after a failure
+            return known
+        recipes = [recipe.model_copy(update={"seed": seed}) for seed in self.seeds]
+        asked = self.asked[recipe.content_hash()] = _Asked(number, point, distributions, recipes, state)
+        return asked
+
+    # Proposing
+
+    def _propose(self) -> optuna.trial.FrozenTrial | None:
+        """A point whose recipe is new, proposed in a copy of the study; None where there is none left."""
+        copy, self._copy = self._copy or self._copied(), None
+        number = len(self.asked)
+        for attempt in range(PROPOSALS):
+            copy.sampler = self._sampler(number, attempt)
+            proposal = self._suggested(copy)
+            if self._is_new(proposal.params):
+                if not attempt:  # else the copy has points that the study has not
+                    self._copy = copy
+                return proposal
+            copy.tell(proposal.number, state=TrialState.FAIL)
+        point = self._unseen(number)
+        if point is None:
+            return None
+        proposal.params = dict(point)
+        proposal.distributions = {name: _distribution(self.search.space[name]) for name in point}
+        return proposal
+
+    def _copied(self) -> optuna.Study:
+        """A search of thousands of points keeps its copy: making it takes ten times as long as proposing a point."""
+        copy = optuna.create_study(storage=_OnlyTrials(), directions=self.study.directions)
+        copy.add_trials(self.study.get_trials(deepcopy=False))
+        return copy
+
+    def _suggested(self, study: optuna.Study) -> optuna.trial.FrozenTrial:
+        with _quietly():
+            trial = study.ask()
+            point: dict[str, Any] = {}
+            for name in self.search.order():
+                dimension = self.search.space[name]
+                if not dimension.when or self.search.asks_for(name, self.cell.known(point)):
+                    point[name] = _suggest(trial, name, dimension)
+        return study.get_trials(deepcopy=False)[trial.number]
+
+    def _is_new(self, point: Point) -> bool:
+        return self.cell.recipe(point).content_hash() not in self.asked
+
+    def _unseen(self, number: int) -> Point | None:
+        """A point that was not tried, drawn at random: of a finite space from all that are left."""
+        chance = random.Random(_seed(self.search.seed, number, PROPOSALS))
+        points = self.search.points(self.cell.known)
+        if points is not None and len(few := list(itertools.islice(points, ENUMERABLE + 1))) <= ENUMERABLE:
+            left = [point for point in few if self._is_new(point)]
+            return chance.choice(left) if left else None
+        study = optuna.create_study(sampler=RandomSampler(chance.getrandbits(32)))
+        proposals: Iterator[Point] = (self._suggested(study).params for _ in range(RANDOM_PROPOSALS))
+        return next((point for point in proposals if self._is_new(point)), None)
+
+    def _sampler(self, number: int, attempt: int) -> BaseSampler:
+        """Made anew for every point, so that a search that was broken off proposes what it would have."""
+        search, seed = self.search, _seed(self.search.seed, number, attempt)
+        with _quietly():
+            if search.sampler == "random":
+                return RandomSampler(seed)
+            if search.sampler == "nsga2":
+                population = search.population or max(4, min(50, search.trials // 4))
+                return NSGAIISampler(population_size=population, seed=seed)
+            conditional = any(dimension.when for dimension in search.space.values())
+            return TPESampler(seed=seed, multivariate=True, constant_liar=True, group=conditional)
+
+
+class _OnlyTrials(InMemoryStorage):
+    """Remembers nothing but trials: what NSGA-II notes of a generation would be another for a search broken off."""
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        pass
+
+
+class _ObjectJournal(BaseJournalBackend):
+    """A journal in a bucket: one object for whatever Optuna writes at once."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        self._log = ObjectLog(path)
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return [line for entry in self._log.entries() for line in json.loads(entry)][log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._log.append(json.dumps(logs, separators=(",", ":")).encode())
+
+
+def _opened(path: Place) -> tuple[BaseStorage, list[str]]:
+    """A journal, and the names of its studies. Raises InvalidInput for one that cannot be read."""
+    try:
+        backend = _ObjectJournal(path) if isinstance(path, ObjectPath) else JournalFileBackend(str(path))
+        storage = JournalStorage(backend)
+        return storage, optuna.get_all_study_names(storage)
+    except ValueError as error:
+        raise InvalidInput(
+            f"search: cannot read {path}: {error}; without it the search begins anew, and nothing is trained twice"
+        ) from None
+
+
+def _study(search: Search, storage: BaseStorage, name: str, is_new: bool) -> optuna.Study:
+    if not is_new:
+        return optuna.load_study(study_name=name, storage=storage)
+    directions = [
+        StudyDirection.MAXIMIZE if goal == ACCURACY else StudyDirection.MINIMIZE for goal in search.objectives
+    ]
+    study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+    with _quietly():
+        study.set_metric_names(search.objectives)
+    return study
+
+
+def _study_name(spec: Spec, cell: CellSearch) -> str:
+    """A study of its own for whatever changes what a point means or is told; more trials go on with the same."""
+    assert spec.search is not None
+    told = spec.model_dump(mode="json", include={"recipe", "budget_epochs", "seeds"})
+    search = spec.search.model_dump(mode="json", exclude={"trials"}, exclude_defaults=True)
+    where = ", ".join(f"{name}={value}" for name, value in cell.cell.items())
+    digest = content_hash([NUMERICS_VERSION, told, search, dict(cell.cell)])[:12]
+    return " ".join(part for part in (spec.name, where, digest) if part)
+
+
+def _outcome(objectives: Sequence[str], results: Sequence[TrialResult]) -> tuple[TrialState, list[float] | None]:
+    """What a study is told of an arm: the mean over its seeds, if all completed."""
+    statuses = {result.status for result in results}
+    for status in (Status.FAILED, Status.STOPPED_EARLY):
+        if status in statuses:
+            return ENDED[status], None
+    values = [
+        mean(float("nan" if (value := result.objective(name)) is None else value) for result in results)
+        for name in objectives
+    ]
+    return (TrialState.COMPLETE, values) if all(map(math.isfinite, values)) else (TrialState.FAIL, None)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without being told that a part of Optuna may change: its version is pinned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def _seed(*parts: int) -> int:
+    return int(content_hash(list(parts))[:8], 16)
+
+
+def _mend(path: Place) -> None:
+    """Takes away what a killed writer left: half a line, and its lock (the sweep's own lock keeps others out)."""
+    if isinstance(path, ObjectPath):
+        return  # each of its entries is whole
+    Path(f"{path}.lock").unlink(missing_ok=True)
+    if path.is_file():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with path.open("r+b") as file:
+                file.truncate(whole)
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    low, high = dimension.bounds
+    if dimension.choice is not None:
+        return CategoricalDistribution(dimension.choice)
+    if dimension.integer is not None:
+        return IntDistribution(int(low), int(high), log=dimension.log, step=dimension.step or 1)
+    return FloatDistribution(low, high, log=dimension.log_uniform is not None)
+
+
+def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
+    low, high = dimension.bounds
+    if dimension.choice is not None:
+        return trial.suggest_categorical(name, dimension.choice)
+    if dimension.integer is not None:
+        return trial.suggest_int(name, int(low), int(high), log=dimension.log, step=dimension.step or 1)
+    return trial.suggest_float(name, low, high, log=dimension.log_uniform is not None)

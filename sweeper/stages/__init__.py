@@ -1,0 +1,1 @@
+"""Stages, their forest, their schedule and their faults. Pure: no input or output."""

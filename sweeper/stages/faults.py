@@ -1,0 +1,81 @@
+"""What went wrong with a stage, and whether to try it again."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trainers.recipe.errors import InvalidInput
+
+
+class Fault(StrEnum):
+    """What may pass is tried again (out of memory: once, alone); the others would end alike every time."""
+
+    INFRASTRUCTURE = "infrastructure"
+    OUT_OF_MEMORY = "out of memory"
+    NOT_A_NUMBER = "not a number"
+    BUG = "bug"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stage failed. `place` is where its code stood: failures at the same place have the same cause."""
+
+    fault: Fault
+    reason: str  # one line for people
+    place: str = ""
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.fault}: {self.reason}"
+
+    def as_dict(self) -> dict[str, str]:
+        return {"fault": self.fault, "reason": self.reason, "place": self.place, "traceback": self.traceback}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, str]) -> Failure:
+        return cls(Fault(fields["fault"]), fields["reason"], fields.get("place", ""), fields.get("traceback", ""))
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The failure that an exception of a stage's code means."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    fault = _fault_of(error)
+    named = fault is not Fault.BUG or isinstance(error, InvalidInput)
+    reason = first_line if named else f"{type(error).__name__}: {first_line}"
+    return Failure(fault, reason, place, "".join(traceback.format_exception(error)))
+
+
+def _fault_of(error: BaseException) -> Fault:
+    name, text = type(error).__name__, str(error)
+    if name == "TrainingFailed":
+        return Fault.NOT_A_NUMBER
+    # torch.OutOfMemoryError and Ray's OutOfMemoryError by name: this module is read where neither is imported.
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or _is_allocation_failure(error):
+        return Fault.OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return Fault.OUT_OF_MEMORY
+    if isinstance(error, OSError | EOFError | StorageFault):
+        return Fault.INFRASTRUCTURE
+    if name == "DataError":  # checked before the launch, so this machine lost it or never had it
+        return Fault.INFRASTRUCTURE
+    if isinstance(error, RuntimeError) and "CUDA" in text and "device-side assert" not in text:
+        return Fault.INFRASTRUCTURE
+    return Fault.BUG
+
+
+def _is_allocation_failure(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+
+
+class StorageFault(RuntimeError):
+    """The store does not hold what it should: a parent's state is gone or damaged."""
+
+
+# Faults that launching again tries again by itself; the others wait for `sweeper retry`.
+PASSING = (Fault.INFRASTRUCTURE, Fault.OUT_OF_MEMORY)

@@ -1,0 +1,285 @@
+"""A sweep as a forest of stages: what trials have in common is trained once, and what is stored not at all.
+
+A point is a state reached; a stage leads from one point (or from nothing) to the next. Pure: no torch, no files but
+through the `stored` argument.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from typing import Protocol
+
+from trainers.numerics import NUMERICS_VERSION
+from trainers.recipe.choices import Phase
+from trainers.recipe.recipe import Recipe, content_hash
+
+
+@dataclass(frozen=True)
+class Point:
+    """A state reached. Its lineage is all that led to it but the number of epochs of its last phase."""
+
+    lineage: str
+    phase: Phase
+    epoch: int  # epochs done within `phase`
+    key: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of one phase between two points: the unit that is scheduled, stored under its end point, and reused."""
+
+    key: str  # of the point where it ends
+    parent: str | None  # the key of the point where it starts; None: from scratch
+    lineage: str  # of the point where it ends
+    recipe: Recipe  # one of those that go through it; they all train it alike
+    phase: Phase
+    start: int  # epochs of the phase done before it
+    end: int
+    turns: bool  # it starts by baking in what the parent's slot phase selected
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it trains."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recipe, and the keys of the stages that make it, from the root to the leaf."""
+
+    recipe: Recipe
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where stages end although no recipe does: at rungs, and where a search may yet ask trials to part."""
+
+    total: frozenset[int] = frozenset()  # epochs, counted over the whole trial
+    phases: Mapping[Phase, frozenset[int]] = field(default_factory=dict)  # epochs of one phase
+
+    def within(self, phase: Phase, before: int, epochs: int) -> list[int]:
+        """The cuts within a phase of so many epochs that has so many before it, as epochs of the phase."""
+        found = {total - before for total in self.total} | self.phases.get(phase, frozenset())
+        return sorted(epoch for epoch in found if 0 < epoch < epochs)
+
+
+@dataclass
+class _Line:
+    """One lineage in this sweep: where its recipes part or end."""
+
+    phase: Phase
+    parent: str | None  # where the phase before it ended
+    recipe: Recipe  # the one that goes furthest
+    ends: list[int] = field(default_factory=list)  # sorted, each once
+    starts: dict[int, int] = field(default_factory=dict)  # of the stage that ends at an epoch
+    stored: dict[int, int] = field(default_factory=dict)  # the same of stages in the store
+    trials: list[int] = field(default_factory=list)  # that go through it
+
+    def copy(self) -> _Line:
+        """One that may change while others look at this one."""
+        return replace(self, ends=[*self.ends], starts={**self.starts}, stored={**self.stored}, trials=[*self.trials])
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The stages of a sweep, parents first, and its trials. It never changes; `grow` gives a larger one."""
+
+    stages: dict[str, Stage]
+    trials: list[Trial]
+    epochs_alone: int  # if every trial ran by itself
+    epochs_shared: int  # if nothing is trained twice
+    stored: frozenset[str] = frozenset()  # the stages that need no training
+    cuts: Cuts = field(default_factory=Cuts)
+    lines: Mapping[str, _Line] = field(default_factory=dict, repr=False)  # by lineage
+
+    @property
+    def epochs_left(self) -> int:
+        """Epochs that are still to train."""
+        return sum(stage.epochs for key, stage in self.stages.items() if key not in self.stored)
+
+    @property
+    def sharing(self) -> float:
+        """How many times the epochs if every trial ran alone are those of the forest."""
+        return self.epochs_alone / self.epochs_shared if self.epochs_shared else 1.0
+
+
+class Stored(Protocol):
+    """What planting asks of a store."""
+
+    def expect(self, lineages: Collection[str]) -> None:
+        """That these will be asked for: of a store far away they are asked side by side."""
+
+    def spans(self, lineage: str) -> Mapping[int, int]:
+        """The readable records of a lineage: the epoch at the end of each, and the epoch at its start."""
+
+    def has_state(self, key: str) -> bool:
+        """Whether training can go on from this point; reads and checks its state."""
+
+
+@lru_cache(maxsize=65536)
+def point_key(lineage: str, epoch: int) -> str:
+    """The key of the point that a lineage reaches after so many epochs of its last phase."""
+    return content_hash([lineage, epoch])
+
+
+def points(recipe: Recipe, digest: str) -> list[Point]:
+    """Where each phase of a recipe ends, on the data set with this digest."""
+    reached: list[Point] = []
+    root = {"numerics": NUMERICS_VERSION, "data": digest, "common": recipe.common_fields()}
+    for phase, epochs in recipe.phases():
+        came_by = reached[-1].key if reached else root
+        lineage = content_hash({"from": came_by, "phase": phase, "fields": recipe.phase_fields(phase)})
+        reached.append(Point(lineage, phase, epochs, point_key(lineage, epochs)))
+    return reached
+
+
+def plant(
+    recipes: Sequence[Recipe], digests: Mapping[str, str], stored: Stored | None = None, cuts: Cuts | None = None
+) -> Forest:
+    """The forest of these recipes, on data sets with these digests.
+
+    Stages end where recipes part or end, at points that the store already holds, and at the cuts.
+    """
+    return grow(Forest({}, [], 0, 0, cuts=cuts or Cuts()), recipes, digests, stored)
+
+
+def grow(
+    forest: Forest,
+    recipes: Sequence[Recipe],
+    digests: Mapping[str, str],
+    stored: Stored | None = None,
+    begun: Collection[str] = (),
+) -> Forest:
+    """The forest with these recipes beside its own, the new trials last.
+
+    Stages that are stored or `begun` (their keys) stay as they are. Others may be cut anew: their keys stay, too.
+    """
+    ways = [points(recipe, digests[recipe.dataset]) for recipe in recipes]
+    if stored is not None:
+        stored.expect({point.lineage for way in ways for point in way} - forest.lines.keys())
+    lines = _extended(forest, recipes, ways, stored)
+    touched = {point.lineage: lines[point.lineage] for way in ways for point in way}
+    pinned = {
+        name: {end: start for end, start in line.starts.items() if point_key(name, end) in begun}
+        for name, line in touched.items()
+    }
+    numbers = sorted({number for line in touched.values() for number in line.trials})
+    first = len(forest.trials)
+    moved = {
+        number: (recipes[number - first], ways[number - first])
+        if number >= first
+        else (known := forest.trials[number].recipe, points(known, digests[known.dataset]))
+        for number in numbers
+    }
+    while True:
+        for name, line in touched.items():
+            line.starts = _cut(line.ends, {**pinned[name], **line.stored})
+        grown = _with_chains(forest, moved, lines)
+        unusable = _unusable(grown, numbers, touched, stored) if stored is not None else []
+        if not unusable:
+            break
+        for stage in unusable:
+            del lines[stage.lineage].stored[stage.end]
+    before = {name: forest.lines[name].ends[-1] for name in touched.keys() & forest.lines.keys()}
+    return replace(
+        grown,
+        epochs_alone=forest.epochs_alone + sum(recipe.budget_epochs for recipe in recipes),
+        epochs_shared=forest.epochs_shared + sum(line.ends[-1] - before.get(name, 0) for name, line in touched.items()),
+    )
+
+
+def _extended(
+    forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Point]], stored: Stored | None
+) -> dict[str, _Line]:
+    """The lines of the forest and of these recipes; those that the recipes go through are new objects."""
+    lines = dict(forest.lines)
+    own: set[str] = set()
+    for number, (recipe, way) in enumerate(zip(recipes, ways, strict=True), len(forest.trials)):
+        parent, before = None, 0
+        for point in way:
+            if point.lineage not in own:
+                own.add(point.lineage)
+                known = lines.get(point.lineage)
+                lines[point.lineage] = known.copy() if known else _new_line(point, parent, recipe, stored)
+            line = lines[point.lineage]
+            if not line.ends or point.epoch > line.ends[-1]:
+                line.recipe = recipe
+            for end in (*forest.cuts.within(point.phase, before, point.epoch), point.epoch):
+                if end not in line.ends:
+                    insort(line.ends, end)
+            line.trials.append(number)
+            parent, before = point.key, before + point.epoch
+    return lines
+
+
+def _new_line(point: Point, parent: str | None, recipe: Recipe, stored: Stored | None) -> _Line:
+    spans = stored.spans(point.lineage) if stored is not None else {}
+    sensible = {end: start for end, start in spans.items() if 0 <= start < end}
+    return _Line(point.phase, parent, recipe, stored=sensible)
+
+
+def _unusable(forest: Forest, numbers: Sequence[int], lineages: Collection[str], stored: Stored) -> list[Stage]:
+    """Stages of these lineages that trials are to go on from, of which the store has no state to go on from."""
+    keys = {key for number in numbers for key in forest.trials[number].stages}
+    starts = {str(forest.stages[key].parent) for key in keys - forest.stored} & forest.stored
+    asked = [forest.stages[key] for key in sorted(starts) if forest.stages[key].lineage in lineages]
+    return [stage for stage in asked if not stored.has_state(stage.key)]
+
+
+def _cut(needed: Sequence[int], stored: Mapping[int, int]) -> dict[int, int]:
+    """Stages that reach every needed epoch, as end -> start; those in the store keep the start that they have there."""
+    known = sorted({*needed, *stored})
+    starts: dict[int, int] = {}
+    wanted = [-end for end in needed]  # a heap, the last end first: what it makes necessary lies before it
+    heapify(wanted)
+    while wanted:
+        end = -heappop(wanted)
+        if end in starts:
+            continue
+        below = bisect_left(known, end)
+        starts[end] = start = stored[end] if end in stored else (known[below - 1] if below else 0)
+        if start:
+            heappush(wanted, -start)
+            if start not in known:
+                insort(known, start)
+    return starts
+
+
+def _with_chains(forest: Forest, moved: Mapping[int, tuple[Recipe, list[Point]]], lines: Mapping[str, _Line]) -> Forest:
+    """The forest with these trials (by number; each has a recipe and its points) on the stages that the lines have."""
+    trials, stages, in_store = list(forest.trials), dict(forest.stages), set(forest.stored)
+    recut = False
+    for number, (recipe, way) in moved.items():
+        leg = [(stage, lines[point.lineage]) for point in way for stage in _leg(point, lines[point.lineage])]
+        for stage, line in leg:
+            recut |= stage.key in forest.stages and forest.stages[stage.key].start != stage.start
+            stages[stage.key] = stage
+            (in_store.add if stage.end in line.stored else in_store.discard)(stage.key)
+        trial = Trial(recipe, tuple(stage.key for stage, _ in leg))
+        if number < len(trials):
+            trials[number] = trial
+        else:
+            trials.append(trial)  # the numbers ascend
+    if recut:
+        stages = {key: stages[key] for trial in trials for key in trial.stages} | stages  # parents first, again
+    return replace(forest, stages=stages, trials=trials, stored=frozenset(in_store), lines=lines)
+
+
+def _leg(point: Point, line: _Line) -> list[Stage]:
+    """The stages of one phase up to a point, the first first."""
+    leg: list[Stage] = []
+    end = point.epoch
+    while end:
+        start = line.starts[end]
+        parent = point_key(point.lineage, start) if start else line.parent
+        turns = point.phase == "finetune" and start == 0 and parent is not None
+        leg.append(
+            Stage(point_key(point.lineage, end), parent, point.lineage, line.recipe, line.phase, start, end, turns)
+        )
+        end = start
+    return leg[::-1]

@@ -1,0 +1,1 @@
+"""Where results lie: folders, buckets, and the locks in them."""

@@ -1,0 +1,247 @@
+"""Who trains what: claims on stages, so that launches that share a storage never train the same stage twice.
+
+claims/<key>.<owner>     a mere name: this owner, a launch, trains the stage that ends at this key
+claims/owners/<owner>    who that is; touched now and then (in a bucket: rewritten) for as long as it claims something
+
+No clock is compared with another: an owner is dead once somebody has seen its file untouched for long enough, by the
+one clock of its own, or at once where its process could be looked up and is gone. Names of owners are used once, so
+whoever removes a dead owner's claim can never remove a living one's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweeper.storage.bucket import ObjectPath, missing
+from sweeper.storage.folder import storage_errors
+from sweeper.storage.place import Place, checked_key
+
+TOUCH_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0  # more than a network file system may show old attributes for
+GLANCE_SECONDS = 0.5  # a listing that says "taken" is believed for so long
+TIE_SECONDS = 0.25  # that an equal gets to step back
+TIE_IN_A_BUCKET_SECONDS = 2.0  # the same, where a look takes a request
+
+
+@dataclass
+class Claims:
+    """The claims of one launch in a storage, or below another place in it. For one thread."""
+
+    root: Place
+    clock: Callable[[], float] = time.monotonic
+    owner: str = ""
+    _held: set[str] = field(default_factory=set)
+    # owner -> its last touch, when that was seen, and whether it was seen to be touched
+    _seen: dict[str, tuple[int | str, float, bool]] = field(default_factory=dict)
+    _taken: tuple[float, frozenset[str]] = (-1e9, frozenset())  # when others' claims were listed last, on which keys
+    _idle: threading.Event = field(default_factory=threading.Event)
+    _looked_up: set[str] = field(default_factory=set)  # owners that are processes of this machine, and live
+
+    @property
+    def folder(self) -> Place:
+        return self.root / "claims"
+
+    def take(self, key: str) -> bool:
+        """Claims a stage. False if another launch that lives has claimed it. Raises StoreError."""
+        if key in self._held:
+            return True
+        listed_at, taken = self._taken
+        if checked_key(key) in taken and self.clock() - listed_at < GLANCE_SECONDS:
+            return False
+        with storage_errors("write to", self.folder):
+            if self._rivals(key):
+                return False
+            self._sign_on()
+            mine = self._claim(key)
+            _make(mine)
+            if not self._prevails(key):
+                mine.unlink(missing_ok=True)
+                self._sign_off_if_idle()
+                return False
+        self._held.add(key)
+        return True
+
+    def release(self, key: str) -> None:
+        """Lets go of a stage, if it is ours: it is stored, has failed, or is given up."""
+        if key in self._held:
+            self._held.discard(key)
+            with contextlib.suppress(OSError):  # a claim that stays behind ends with its owner
+                self._claim(key).unlink(missing_ok=True)
+                self._sign_off_if_idle()
+
+    def release_all(self) -> None:
+        for key in list(self._held):
+            self.release(key)
+
+    def others(self, key: str | None = None) -> list[str]:
+        """The other owners that live, as far as one look tells, and claim this (None: anything). Raises StoreError."""
+        with storage_errors("read", self.folder):
+            rivals = self._claimed_by_others()
+        return [owner for owner, keys in rivals.items() if key is None or key in keys]
+
+    def surely_lives(self, owner: str) -> bool:
+        """Whether it was seen to do something, or is a process of this machine that is there."""
+        return owner in self._looked_up or self._seen.get(owner, (0, 0.0, False))[2]
+
+    # Claiming
+
+    def _prevails(self, key: str) -> bool:
+        """Whether a claim just made stands: of two that are made at once the one with the smaller name does.
+
+        Everybody writes first and looks then, so of two at least one sees the other. One that held the stage before
+        does not look again; the smaller name finds that out by waiting.
+        """
+        in_a_bucket = isinstance(self.root, ObjectPath)
+        until = time.monotonic() + (TIE_IN_A_BUCKET_SECONDS if in_a_bucket else TIE_SECONDS)
+        while rivals := self._rivals(key):
+            if min(rivals) < self.owner or time.monotonic() > until:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def _rivals(self, key: str) -> list[str]:
+        """The living owners, ourselves left out, that claim this stage."""
+        return [owner for owner, keys in self._claimed_by_others().items() if key in keys]
+
+    def _claimed_by_others(self) -> dict[str, list[str]]:
+        """What living owners claim, ourselves left out; claims of the dead are removed."""
+        claims: dict[str, list[str]] = {}
+        for name in _names(self.folder):
+            claimed, _, owner = name.partition(".")
+            if owner and owner != self.owner:
+                claims.setdefault(owner, []).append(claimed)
+        for owner in list(claims):
+            if not self._lives(owner):
+                for claimed in claims.pop(owner):
+                    (self.folder / f"{claimed}.{owner}").unlink(missing_ok=True)
+                self._card(owner).unlink(missing_ok=True)
+        self._taken = (self.clock(), frozenset(claimed for keys in claims.values() for claimed in keys))
+        return claims
+
+    def _claim(self, key: str) -> Place:
+        return self.folder / f"{checked_key(key)}.{self.owner}"
+
+    # Living and dying
+
+    def _card(self, owner: str) -> Place:
+        return self.folder / "owners" / owner
+
+    def _sign_on(self) -> None:
+        if self.owner and self._card(self.owner).is_file():
+            return
+        self.owner = uuid.uuid4().hex  # another one, if we were taken for dead: asleep for minutes, say
+        card = self._card(self.owner)
+        card.parent.mkdir(parents=True, exist_ok=True)
+        _make(card)
+        with contextlib.suppress(OSError):  # on a full disk it stays empty, and says that somebody lives all the same
+            _write(card, json.dumps(_this_process()))
+        self._idle = threading.Event()
+        threading.Thread(target=_touch, args=(card, self._idle), name="claims", daemon=True).start()
+
+    def _sign_off_if_idle(self) -> None:
+        if not self._held:
+            self._idle.set()
+            self._card(self.owner).unlink(missing_ok=True)
+            self.owner = ""
+
+    def _lives(self, owner: str) -> bool:
+        asked_at = self.clock()
+        try:
+            text, touched = _look_at(self._card(owner))
+        except FileNotFoundError:
+            return False  # it comes before an owner's first claim, and goes after its last
+        try:
+            process = json.loads(text)
+        except ValueError:
+            process = {}  # being written, or the disk was full: it is touched all the same
+        if process.get("kernel") == _kernel() != "":
+            lives = _born(int(process["pid"])) == str(process["born"])
+            (self._looked_up.add if lives else self._looked_up.discard)(owner)
+            return lives
+        last, since, moved = self._seen.get(owner, (None, 0.0, False))
+        if last != touched:
+            self._seen[owner] = (touched, self.clock(), last is not None)
+            return True
+        if self.clock() - asked_at > TOUCH_SECONDS:  # nobody could touch anything while the storage was away
+            self._seen[owner] = (touched, self.clock(), moved)
+            return True
+        return self.clock() - since < PATIENCE_SECONDS
+
+
+def _names(folder: Place) -> list[str]:
+    if isinstance(folder, ObjectPath):
+        return [entry.path.name for entry in folder.entries() if entry.path.parent == folder]
+    with contextlib.suppress(FileNotFoundError):
+        return os.listdir(folder)
+    return []
+
+
+def _make(path: Place) -> None:
+    if isinstance(path, ObjectPath):
+        path.put(b"-")  # one without content would count as none
+    else:
+        path.touch()
+
+
+def _write(path: Place, text: str) -> None:
+    if isinstance(path, ObjectPath):
+        path.put(text.encode())
+    else:
+        path.write_text(text)
+
+
+def _look_at(card: Place) -> tuple[str, int | str]:
+    """What it says, and something that changes whenever its owner touches it."""
+    if isinstance(card, ObjectPath):
+        text = card.read_text()
+        return text, text
+    with card.open() as file:  # opening asks a network file system for what is new
+        return file.read(), os.fstat(file.fileno()).st_mtime_ns
+
+
+def _touch(card: Place, idle: threading.Event) -> None:
+    beats = 0
+    while not idle.wait(TOUCH_SECONDS):
+        beats += 1
+        try:
+            if not isinstance(card, ObjectPath):
+                os.utime(card)
+            elif (found := missing(card.read_tagged)) is None or not card.replace_if(
+                found[1], json.dumps({**_this_process(), "beats": beats}).encode()
+            ):
+                return  # somebody took us for dead, or it was us who let go
+        except FileNotFoundError:
+            return  # somebody took us for dead
+        except OSError:
+            continue  # the storage may come back; until then nobody else sees it either
+
+
+def _this_process() -> dict[str, object]:
+    pid = os.getpid()
+    return {"host": platform.node(), "kernel": _kernel(), "pid": pid, "born": _born(pid)}
+
+
+def _kernel() -> str:
+    """What tells the processes that can be looked up from those elsewhere: boot and process namespace."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""  # not Linux: nobody is looked up
+
+
+def _born(pid: int) -> str:
+    """When a process started, in the kernel's ticks; empty for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

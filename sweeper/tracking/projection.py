@@ -1,0 +1,365 @@
+"""Projects trials to MLflow: the only writer of it. Projecting again changes nothing that is already right."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from search_spaces.spec import Spec
+from sweeper.records.environment import sources
+from sweeper.records.stage_record import ARTIFACT, selection_text
+from sweeper.records.sweep_folder import SweepFile
+from sweeper.records.trial_result import TrialResult
+from sweeper.stages.status import Status
+from sweeper.storage.place import Place
+from sweeper.tracking.address import artifacts_of
+from sweeper.tracking.mlflow_client import Refused, TrackingDown, Value, client, log_batch, outages
+from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
+from sweeper.tracking.ui_view import NOTE, described, report_link, runs_page, trials_view
+from sweeper.tracking.ui_view import TAG as VIEW
+
+if TYPE_CHECKING:
+    from sweeper.tracking.mlflow_client import MlflowClient
+
+METRICS_A_CALL = 900  # MLflow takes 1000 entries in one call, tags included
+PAGE = 1000
+AT_ONCE = 4  # trials that are projected side by side
+SWEEPS_OWN = "tags.`sweeper.kind` = 'sweep'"  # the runs of sweeps, not of trials
+
+
+@dataclass
+class Projection:
+    """One sweep in one MLflow. Every method raises TrackingDown where MLflow does not answer."""
+
+    address: str
+    artifacts: str | None  # where a new experiment keeps its files; None: the server decides
+    sweep: SweepFacts
+    experiment_id: str = ""
+    _client: MlflowClient | None = None
+    _is_known: bool = False  # what MLflow has
+    _parent: TrackedRun | None = None
+    _runs: dict[str, TrackedRun] = field(default_factory=dict)  # by recipe hash
+    _made_again: set[str] = field(default_factory=set)
+    _totals: dict[str, float] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)  # what MLflow will not have, and why
+
+    def connect(self) -> None:
+        """Finds or makes the experiment and the parent run, and learns what is already there.
+
+        Again after every outage: what was under way then may have arrived although no answer came back.
+        """
+        if self._is_known:
+            return
+        with self._outages():
+            self._client = client(self.address)
+            self.experiment_id = _experiment(self._client, self.sweep, self.artifacts)
+            self._runs, parents, doubles = _existing(self._client, self.experiment_id)
+            for run in [*doubles, *parents[1:]]:
+                self._client.delete_run(run.run_id)
+            self._parent = parents[0] if parents else self._create_parent()
+            self._describe(self._parent)
+            self._is_known = True
+
+    def project(self, result: TrialResult) -> bool:
+        """Brings the run of a trial up to date. Returns whether it changed anything."""
+        self.connect()
+        return self._bring_up_to_date(result)
+
+    def project_together(self, results: Sequence[TrialResult]) -> int:
+        """The same of `AT_ONCE` trials at most, side by side: a server mostly waits. Returns how many were changed.
+
+        A database gets them one after the other, and SQLite has but one writer anyway.
+        """
+        self.connect()
+        if not self.address.startswith("http"):
+            return sum(map(self._bring_up_to_date, results))
+        changed: list[bool] = []
+        problems: list[TrackingDown] = []
+
+        def bring(result: TrialResult) -> None:
+            try:
+                changed.append(self._bring_up_to_date(result))
+            except TrackingDown as down:  # raised again below, in the thread that asked
+                problems.append(down)
+
+        threads = [threading.Thread(target=bring, args=(result,), daemon=True) for result in results]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if problems:
+            raise problems[0]
+        return sum(changed)
+
+    def is_current(self, result: TrialResult) -> bool:
+        """Whether nothing of this trial is left to project, or MLflow will not have it; asks nobody."""
+        return self._is_current(result) or result.name in self.problems
+
+    def _bring_up_to_date(self, result: TrialResult) -> bool:
+        if self.is_current(result):
+            return False
+        try:
+            with self._outages():
+                self._project_trial(result)
+        except Refused as refused:
+            # Somebody deleted the run, most likely: make another, once.
+            recipe_hash = result.trial.recipe.content_hash()
+            self._runs.pop(recipe_hash, None)
+            if recipe_hash in self._made_again:
+                self.problems[result.name] = str(refused)
+                return False
+            self._made_again.add(recipe_hash)
+            return self._bring_up_to_date(result)
+        return True
+
+    def behind(self, results: Iterable[TrialResult]) -> int:
+        """How many of these trials MLflow does not show as they are; asks nobody."""
+        return sum(not self._is_current(result) for result in results)
+
+    def project_sweep(
+        self, status: Status, totals: Mapping[str, float], tags: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """The parent run: its status, what the sweep has spent so far, and what it left out and why."""
+        self.connect()
+        parent = self._parent
+        assert parent is not None and self._client is not None
+        with self._outages():
+            moved = {name: value for name, value in totals.items() if name != "wall_seconds"}
+            if moved != self._totals or parent.status != status:
+                now = _milliseconds()
+                metrics = [(name, value, now, 0) for name, value in totals.items()]
+                self._log(parent.run_id, metrics, {"sweeper.status": status, **tags})
+                self._totals = moved
+                parent.status = status
+            self._set_run_status(parent, status, _milliseconds())
+
+    def forget_strangers(self, known: Iterable[str]) -> None:
+        """Runs of trials that the spec no longer has are never left RUNNING."""
+        self.connect()
+        with self._outages():
+            for recipe_hash in self._runs.keys() - set(known):
+                tracked = self._runs[recipe_hash]
+                if tracked.run_status == "RUNNING":
+                    self._log(tracked.run_id, [], {"sweeper.status": Status.PENDING})
+                    self._set_run_status(tracked, Status.PENDING, tracked.start_time)
+
+    @contextmanager
+    def _outages(self) -> Iterator[None]:
+        try:
+            with outages():
+                yield
+        except Refused:
+            raise
+        except TrackingDown:
+            self._is_known = False
+            raise
+
+    # The parent
+
+    def _create_parent(self) -> TrackedRun:
+        assert self._client is not None
+        now = _milliseconds()
+        run = self._client.create_run(
+            self.experiment_id, start_time=now, run_name=self.sweep.name, tags={"sweeper.kind": "sweep"}
+        )
+        return TrackedRun(run.info.run_id, now, run.info.status, "", "")
+
+    def _describe(self, parent: TrackedRun) -> None:
+        assert self._client is not None
+        tags = {
+            **self._common_tags(),
+            "sweeper.kind": "sweep",
+            "sweeper.spec_hash": self.sweep.spec_hash,
+            NOTE: described(self.sweep.description),
+        }
+        self._log(parent.run_id, [], tags)
+        if self.sweep.spec_text:
+            self._log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
+
+    def _log_text(self, run_id: str, text: str, name: str) -> None:
+        assert self._client is not None
+        try:
+            with self._outages():
+                self._client.log_text(run_id, text, name)
+        except TrackingDown as down:  # an artifact store that fails must not keep the numbers away
+            self.problems[name] = str(down)
+
+    def _common_tags(self) -> dict[str, str]:
+        owner = {"mlflow.user": self.sweep.tags["owner"]} if self.sweep.tags.get("owner") else {}  # "Created by"
+        ours = {f"sweeper.{name}": text for name, text in self.sweep.tags.items()}
+        return {"sweeper.sweep": self.sweep.name, **ours, **owner}
+
+    # A trial
+
+    def _is_current(self, result: TrialResult) -> bool:
+        tracked = self._runs.get(result.trial.recipe.content_hash())
+        if tracked is None:
+            return result.status is Status.PENDING and not result.epochs
+        return tracked.shows(result)
+
+    def _project_trial(self, result: TrialResult) -> None:
+        assert self._client is not None
+        recipe_hash = result.trial.recipe.content_hash()
+        tracked = self._runs.get(recipe_hash)
+        if tracked is not None and not tracked.is_ahead(result) and not tracked.continues(result):
+            self._client.delete_run(tracked.run_id)  # the store is the truth
+            tracked = None
+        if tracked is None:
+            tracked = self._runs[recipe_hash] = self._create_run(result)
+        status = result.status
+        if not tracked.is_ahead(result):
+            self._log_epochs(tracked, result)
+        elif tracked.status == Status.COMPLETED:
+            status = Status.COMPLETED
+        elif tags := tracked.new_tags(result):
+            self._log(tracked.run_id, [], tags)
+            tracked.status, tracked.failure = result.status, str(result.failure or "")
+        if tracked.name != result.name:  # the sweep has grown, and its arms need other names to be told apart
+            self._client.update_run(tracked.run_id, name=result.name)
+            self._log(tracked.run_id, [], {"sweeper.arm": result.label})
+            tracked.name = result.name
+        self._set_run_status(tracked, status, tracked.start_time + round(1000 * result.seconds))
+
+    def _create_run(self, result: TrialResult) -> TrackedRun:
+        assert self._client is not None and self._parent is not None
+        recipe = result.trial.recipe
+        now = _milliseconds()
+        tags = {
+            **self._common_tags(),
+            "mlflow.parentRunId": self._parent.run_id,
+            "sweeper.kind": "trial",
+            "sweeper.arm": result.label,
+            "sweeper.arm_hash": recipe.arm_hash(),
+            "sweeper.recipe_hash": recipe.content_hash(),
+            "sweeper.seed": str(recipe.seed),
+            "sweeper.preset": recipe.preset,
+            **({} if result.search_trial is None else {"sweeper.search_trial": str(result.search_trial)}),
+        }
+        run = self._client.create_run(self.experiment_id, start_time=now, run_name=result.name, tags=tags)
+        return TrackedRun(run.info.run_id, now, run.info.status, "", "", name=result.name)
+
+    def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
+        metrics = list(tracked.new_values(result))
+        fields = {} if tracked.projected else parameters(result)
+        if result.snapshots and not tracked.has_finals:
+            self._log_text(tracked.run_id, selection_text(result.snapshots), ARTIFACT)
+        while len(metrics) > METRICS_A_CALL:
+            self._log(tracked.run_id, metrics[:METRICS_A_CALL], {})
+            metrics = metrics[METRICS_A_CALL:]
+        shown = mark(result, len(result.epochs))
+        self._log(tracked.run_id, metrics, {"sweeper.projected": shown, **tracked.new_tags(result)}, fields)
+        tracked.projected, tracked.verified = shown, True
+        tracked.status, tracked.failure = result.status, str(result.failure or "")
+
+    def _log(
+        self, run_id: str, values: Sequence[Value], tags: Mapping[str, str], parameters: Mapping[str, str] | None = None
+    ) -> None:
+        assert self._client is not None
+        log_batch(self._client, run_id, values, tags, parameters or {})
+
+    def _set_run_status(self, tracked: TrackedRun, status: Status, end_time: int) -> None:
+        assert self._client is not None
+        wanted = RUN_STATUS[status]
+        if tracked.run_status == wanted:
+            return
+        if status in ENDED:
+            self._client.set_terminated(tracked.run_id, wanted, end_time=end_time)
+        else:
+            self._client.update_run(tracked.run_id, status=wanted)
+        tracked.run_status = wanted
+
+
+def sweep_page(address: str, sweep: str) -> str | None:
+    """Where in MLflow's UI a sweep is; None where MLflow has none of this name."""
+    with outages():
+        experiment = client(address).get_experiment_by_name(sweep)
+    if experiment is None or experiment.lifecycle_stage != "active":
+        return None
+    return runs_page(experiment.experiment_id, VIEW in experiment.tags)
+
+
+def is_launched(address: str, sweep: str) -> bool:
+    """Whether MLflow has a sweep of this name that was not imported. Raises TrackingDown."""
+    with outages():
+        mlflow = client(address)
+        experiment = mlflow.get_experiment_by_name(sweep)
+        parents = mlflow.search_runs([experiment.experiment_id], SWEEPS_OWN, max_results=1) if experiment else []
+    return any("sweeper.imported" not in run.data.tags for run in parents)
+
+
+def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
+    """Puts a report's page among the artifacts of each sweep's own run. Returns what went wrong, or nothing."""
+    try:
+        with outages():
+            mlflow = client(address)
+            found = [mlflow.get_experiment_by_name(sweep) for sweep in sweeps]
+            for experiment in filter(None, found):
+                parents = mlflow.search_runs(
+                    [experiment.experiment_id], SWEEPS_OWN, order_by=["start_time ASC"], max_results=1
+                )
+                for run in parents:
+                    mlflow.log_artifact(run.info.run_id, str(page))
+                    note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
+                    mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
+    except TrackingDown as down:
+        return str(down)
+    return ""
+
+
+def _experiment(client: MlflowClient, sweep: SweepFacts, artifacts: str | None) -> str:
+    """Finds or makes the experiment; people see the sweep's description and its trials in it."""
+    experiment = client.get_experiment_by_name(sweep.name)
+    number = experiment.experiment_id if experiment else client.create_experiment(sweep.name, artifacts)
+    if experiment and experiment.lifecycle_stage != "active":
+        client.restore_experiment(number)
+    known = experiment.tags if experiment else {}
+    note = described(sweep.description)
+    if not known.get(NOTE, "").endswith(note):  # a link to its report may come first
+        client.set_experiment_tag(number, NOTE, note)
+    if known.get(VIEW) != (view := trials_view(sweep.varied)):
+        client.set_experiment_tag(number, VIEW, view)
+    return str(number)
+
+
+def _existing(
+    client: MlflowClient, experiment_id: str
+) -> tuple[dict[str, TrackedRun], list[TrackedRun], list[TrackedRun]]:
+    """The runs of trials by recipe hash, the parent runs, the oldest first, and second runs of the same trials."""
+    trials: dict[str, TrackedRun] = {}
+    parents: list[TrackedRun] = []
+    doubles: list[TrackedRun] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token, order_by=["start_time ASC"])
+        for run in page:
+            kind, found = run.data.tags.get("sweeper.kind"), TrackedRun.of(run)
+            if kind == "sweep":
+                parents.append(found)
+            elif kind == "trial":
+                recipe_hash = run.data.tags.get("sweeper.recipe_hash", "")
+                known = trials.get(recipe_hash, found)
+                trials[recipe_hash] = max(known, found, key=lambda run: run.epochs)
+                doubles += [found if trials[recipe_hash] is known else known] if known is not found else []
+        token = page.token
+        if not token:
+            return trials, parents, doubles
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def projection_of(spec: Spec, file: SweepFile, storage: Place) -> Projection:
+    """The MLflow side of a sweep."""
+    local = file.tracking.startswith("sqlite:")
+    tags = {**sources(), "owner": file.owner}
+    facts = SweepFacts(
+        spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields())
+    )
+    return Projection(file.tracking, artifacts_of(storage, file.tracking, spec.name) if local else None, facts)

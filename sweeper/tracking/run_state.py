@@ -1,0 +1,144 @@
+"""What a trial's run in MLflow shows, against what the store has of the trial. Knows no MLflow.
+
+Every run says which epochs it shows, with a digest of them, so nothing must be read back to know what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.records.trial_result import CURVES, TrialResult
+from sweeper.stages.status import Status
+
+RUN_STATUS = {
+    Status.PENDING: "SCHEDULED",
+    Status.RUNNING: "RUNNING",
+    Status.COMPLETED: "FINISHED",
+    Status.STOPPED_EARLY: "KILLED",
+    Status.FAILED: "FAILED",
+}
+PARAMETER_LENGTH = 6000  # MLflow takes no more
+# Of where a trial was trained, by what, and from what data.
+SHOWN = (
+    "device", "host", "torch", "python", "git_commit", "version", "data_digest", "numerics_version", "imported",
+)  # fmt: skip
+ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What the runs of a sweep have in common."""
+
+    name: str
+    description: str
+    spec_text: str
+    spec_hash: str
+    tags: Mapping[str, str]  # git_commit, version
+    varied: tuple[str, ...] = ()  # fields of recipes in which trials may differ
+
+
+@dataclass
+class TrackedRun:
+    """A trial's run as MLflow has it."""
+
+    run_id: str
+    start_time: int
+    run_status: str
+    status: str
+    projected: str  # "<epochs>:<their digest>", and ":final" once the final metrics are there
+    failure: str = ""
+    name: str = ""
+    verified: bool = False  # what is projected is known to be what the store says
+
+    @classmethod
+    def of(cls, run: Any) -> TrackedRun:
+        """What one of MLflow's runs says of itself."""
+        info, tags = run.info, run.data.tags
+        status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
+        return cls(info.run_id, info.start_time, info.status, status, projected, failure, info.run_name or "")
+
+    @property
+    def epochs(self) -> int:
+        return int(self.projected.partition(":")[0] or 0)
+
+    @property
+    def has_finals(self) -> bool:
+        return self.projected.endswith(":final")
+
+    def shows(self, result: TrialResult) -> bool:
+        """Whether nothing is left to project."""
+        if self.is_ahead(result) and self.status == Status.COMPLETED:
+            # Trained again because its record was lost: what is shown stays until the new result is there.
+            return self.run_status == RUN_STATUS[Status.COMPLETED] and self.name == result.name
+        return (
+            self.run_status == RUN_STATUS[result.status]
+            and self.status == result.status
+            and self.failure == str(result.failure or "")
+            and self.name == result.name
+            and (self.is_ahead(result) or self._is_level(result))
+        )
+
+    def is_ahead(self, result: TrialResult) -> bool:
+        """It shows more than the store has now: epochs of an attempt whose end was lost, and is trained again."""
+        return self.epochs > len(result.epochs) or (self.has_finals and not result.is_final)
+
+    def continues(self, result: TrialResult) -> bool:
+        """Whether it shows the beginning of what the store has; otherwise it is of another training of the recipe."""
+        if not self.projected or self.verified:
+            return True
+        was, now = self.projected.removesuffix(":final"), mark(result, self.epochs).removesuffix(":final")
+        self.verified = was == now
+        return self.verified
+
+    def _is_level(self, result: TrialResult) -> bool:
+        if self.verified:
+            return self.epochs == len(result.epochs) and self.has_finals == result.is_final
+        self.verified = self.projected == mark(result, len(result.epochs))
+        return self.verified
+
+    def new_tags(self, result: TrialResult) -> dict[str, str]:
+        """What changes about a trial from one attempt to the next: tags, as parameters of a run never can."""
+        failure = str(result.failure or "")
+        if (self.status, self.failure) == (result.status, failure):
+            return {}
+        where = {f"sweeper.{name}": str(result.environment[name]) for name in SHOWN if name in result.environment}
+        why = {"sweeper.failure": failure} if failure != self.failure else {}
+        return {"sweeper.status": result.status, **where, **why}
+
+    def new_values(self, result: TrialResult) -> Iterator[tuple[str, float, int, int]]:
+        """The metrics that it does not show yet: name, value, time (ms), step.
+
+        Times count from the run's start in standalone seconds, so that the same record always gives the same values.
+        """
+        seconds, step = 0.0, 0
+        for number, epoch in enumerate(result.epochs, 1):
+            seconds += epoch["train_seconds"] + epoch["evaluation_seconds"]
+            step = int(epoch["total_epoch"])
+            if number > self.epochs:
+                for name in CURVES:
+                    if (value := epoch.get(name)) is not None and math.isfinite(value):
+                        yield name, float(value), self.start_time + round(1000 * seconds), step
+        if not self.has_finals:
+            for name, value in result.finals.items():
+                yield name, float(value), self.start_time + round(1000 * seconds), step
+
+
+def parameters(result: TrialResult) -> dict[str, str]:
+    """The recipe, as MLflow shows parameters."""
+    fields: dict[str, Any] = result.trial.recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
+    return {name: str(value)[:PARAMETER_LENGTH] for name, value in fields.items()}
+
+
+def mark(result: TrialResult, epochs: int) -> str:
+    """Which epochs are shown, and a digest of them."""
+    digest = hashlib.sha256()
+    for epoch in result.epochs[:epochs]:
+        shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]
+        digest.update(json.dumps(shown).encode())
+    final = ":final" if result.is_final and epochs == len(result.epochs) else ""
+    return f"{epochs}:{digest.hexdigest()[:16]}{final}"

@@ -1,0 +1,116 @@
+"""Chains from the command line: planned together, launched in turn on one store, reported together."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search_spaces.chains import load_chain
+from sweeper.cli.chains import launch_chain, sweeps_of
+from sweeper.cli.main import main
+from sweeper.tracking.mlflow_client import client
+from trainers.recipe.errors import InvalidInput
+
+RECIPE = "recipe: {network: lenet, dataset: digits, preset: icml, method: slot_machine, options: 2, width: 0.2}\n"
+SPECS = {
+    "first": "name: first\n" + RECIPE + "budget_epochs: 40\naxes: {options: [2, 4]}\nseeds: 2\n",
+    "second": "name: second\n" + RECIPE + "budget_epochs: 40\nslot_epochs: [20, 40]\narms: [{method: learned}]\n",
+}
+
+
+@pytest.fixture
+def chain(tmp_path):
+    for name, text in SPECS.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    path = tmp_path / "both.yaml"
+    path.write_text("name: both\ndescription: Two sweeps.\nsweeps: [first.yaml, second.yaml]\n")
+    return path
+
+
+def said(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_a_plan_of_a_chain_sums_its_sweeps_and_counts_what_they_share_once(chain, storage, capsys):
+    code, out, _ = said(capsys, "plan", chain, "--set", "budget_epochs=2", "--storage", storage, "--json")
+    assert code == 0
+    plan = json.loads(out)
+    assert [(sweep["name"], sweep["trials"], sweep["epochs_shared"]) for sweep in plan["sweeps"]] == [
+        ("first", 4, 8), ("second", 3, 5),
+    ]  # fmt: skip
+    # K = 2, seed 0, two slot epochs is in both.
+    assert (plan["trials"], plan["epochs_alone"], plan["epochs_each"], plan["epochs_shared"]) == (6, 12, 13, 11)
+    _, out, _ = said(capsys, "plan", chain, "--set", "budget_epochs=2", "--storage", storage)
+    assert "13 epochs if each sweep ran by itself: what they share among them makes 1.18 times fewer" in out
+    assert "Two sweeps." in out
+
+
+def test_a_chain_is_launched_in_turn_and_reported_together(chain, storage, tmp_path, capsys):
+    short = ("--set", "budget_epochs=2", "--set", "seeds=[0]", "--storage", storage)
+    code, out, _ = said(capsys, "launch", chain, *short, "--local")
+    assert code == 0
+    assert "[1/2] first" in out and "both: 2 of 2 sweeps are complete." in out
+    assert "1 stages are stored already" in out.partition("[2/2] second")[2]
+    code, out, _ = said(capsys, "launch", chain, *short, "--local")
+    assert (code, out.count("; 0 epochs are left")) == (0, 2)
+    code, out, _ = said(capsys, "report", chain, "--storage", storage, "-o", tmp_path / "report")
+    assert code == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "Sweep first" in page and "Sweep second" in page and "not launched" not in page
+    mlflow = client(f"sqlite:///{storage}/mlflow.db")
+    for sweep in ("first", "second"):
+        experiment = mlflow.get_experiment_by_name(sweep)
+        (parent,) = mlflow.search_runs([experiment.experiment_id], "tags.`sweeper.kind` = 'sweep'")
+        assert {file.path for file in mlflow.list_artifacts(parent.info.run_id)} == {"report.html", "spec.yaml"}
+        logged = mlflow.download_artifacts(parent.info.run_id, "report.html", str(tmp_path))
+        assert Path(logged).read_bytes() == (tmp_path / "report" / "report.html").read_bytes()
+
+
+def test_a_report_that_mlflow_will_not_keep_is_written_all_the_same(chain, storage, tmp_path, capsys, monkeypatch):
+    def fails(self, run_id, path):
+        raise OSError("no room for artifacts")
+
+    assert said(capsys, "launch", tmp_path / "second.yaml", "--set", "budget_epochs=1", "--local",
+                "--storage", storage)[0] == 0  # fmt: skip
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", fails)
+    code, _, err = said(capsys, "report", "second", "--storage", storage, "-o", tmp_path / "report")
+    assert (code, (tmp_path / "report" / "report.html").is_file()) == (0, True)
+    assert err.splitlines()[-1].startswith("sweeper: warning: it is not among the artifacts")
+    assert f"sweeper report second --storage {storage} -o DIR" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_report_of_a_chain_names_what_was_not_launched(chain, storage, tmp_path, capsys):
+    assert said(capsys, "launch", tmp_path / "second.yaml", "--set", "budget_epochs=1", "--local",
+                "--storage", storage)[0] == 0  # fmt: skip
+    assert sweeps_of(storage, [str(chain)]) == (["second"], ["first"])
+    code, *_ = said(capsys, "report", chain, "--storage", storage, "-o", tmp_path / "report")
+    assert code == 0
+    assert "1 sweep not launched" in (tmp_path / "report" / "report.md").read_text()
+    with pytest.raises(InvalidInput, match="no sweep of 'reproduce_mnist' was launched"):
+        sweeps_of(storage, ["reproduce_mnist"])
+    assert sweeps_of(storage, ["second", "weight_options"]) == (["second", "weight_options"], [])
+
+
+def test_a_sweep_that_cannot_start_or_fails_does_not_keep_the_others(chain, capsys):
+    linked = load_chain(str(chain))
+    asked = []
+
+    def launch(codes):
+        def one(spec):
+            asked.append(spec.name)
+            if (code := codes[spec.name]) == 2:
+                raise InvalidInput("data: it is not there\nsecond line")
+            return code
+
+        return one
+
+    assert launch_chain(linked, launch({"first": 2, "second": 0})) == 2
+    assert asked == ["first", "second"]
+    out, err = capsys.readouterr()
+    assert err.splitlines() == ["sweeper: error: first: data: it is not there", "sweeper: error: first: second line"]
+    assert "both: 1 of 2 sweeps are complete." in out and "Not complete: first." in out
+    assert launch_chain(linked, launch({"first": 1, "second": 0})) == 1
+    asked.clear()
+    assert launch_chain(linked, launch({"first": 130, "second": 0})) == 130
+    assert asked == ["first"]

@@ -1,0 +1,159 @@
+"""Estimates: the best source first, each said; epochs are looked up by the work that they are."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from search_spaces.expansion import expand
+from search_spaces.spec import Spec
+from sweeper.planning.estimates import (
+    ASSUMED_FLOPS_PER_SECOND,
+    FLOPS_OF_AN_OPTION,
+    Estimates,
+    Machine,
+    Sample,
+    Source,
+    Work,
+    measured,
+    options_weighed,
+)
+from sweeper.records.store import Store
+from sweeper.stages.forest import plant
+from tests.sweeper.conftest import a_launch
+from trainers.recipe.recipe import Recipe
+
+CPU = Machine("cpu", "cpu: Xeon", 1)
+SPLITS = {
+    "name": "splits",
+    "recipe": {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8},
+    "budget_epochs": 10,
+    "slot_epochs": [2, 6],
+    "arms": [{"method": "learned"}],
+}
+
+
+def recipe(**changes) -> Recipe:
+    given = {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8, "slot_epochs": 4}
+    return Recipe.complete({**given, "finetune_epochs": 2, **changes})
+
+
+def sample(of=None, phase="slot", seconds=2.0, device="cpu: Xeon", threads=1, flops=1000, calibrated=False) -> Sample:
+    return Sample(Work.of(of or recipe(), phase), device, threads, flops, seconds, 10**6, calibrated)
+
+
+def estimates(*samples, machine=CPU, flops=lambda recipe: 1000) -> Estimates:
+    return Estimates(samples, machine, flops)
+
+
+def test_a_stage_takes_as_long_as_epochs_of_the_same_work_took():
+    known = estimates(sample(seconds=2.0), sample(seconds=9.0), sample(seconds=3.0), sample(phase="finetune"))
+    forest = plant(expand(Spec.parse(SPLITS)), {"digits": "d"})
+    assert [known.seconds(stage) for stage in forest.stages.values() if stage.phase == "slot"] == [6.0, 12.0]
+    epoch = known.epoch(recipe(), "slot")
+    assert (epoch.seconds, epoch.source) == (3.0, Source.MEASURED)
+    assert known.trial_seconds(recipe()) == 4 * 3.0 + 2 * 2.0
+
+
+def test_what_cannot_change_how_long_an_epoch_takes_does_not_matter():
+    known = estimates(sample())
+    for changes in ({"seed": 3}, {"slot_epochs": 50}, {"slot_learning_rate": 0.7}, {"preset": "icml"}):
+        assert known.epoch(recipe(**changes), "slot").source is Source.MEASURED
+    for changes in ({"options": 2}, {"selection": "probabilistic"}, {"batch_size": 64}, {"width": 0.5}):
+        assert known.epoch(recipe(**changes), "slot").source is Source.SCALED
+
+
+def test_epochs_that_learn_weights_are_alike_whatever_came_before_them():
+    known = estimates(sample(phase="finetune", seconds=1.5))
+    learned = recipe(method="learned", options=None, slot_epochs=0)
+    for other in (recipe(options=64), recipe(selection="probabilistic"), learned):
+        assert known.epoch(other, "finetune").source is Source.MEASURED
+        assert known.epoch(other, "finetune").seconds == 1.5
+
+
+@pytest.mark.parametrize(
+    "there, source",
+    [
+        ([sample(), sample(calibrated=True, seconds=9)], Source.MEASURED),
+        ([sample(calibrated=True), sample(recipe(options=2), seconds=9)], Source.CALIBRATED),
+        ([sample(recipe(options=2)), sample(recipe(method="learned", options=None, slot_epochs=0), "finetune", 9.0)],
+         Source.SCALED),
+        ([sample(recipe(network="conv2", dataset="mnist"))], Source.ASSUMED),
+        ([sample(device="cpu: Epyc"), sample(threads=2), sample(device="cuda: H200")], Source.ASSUMED),
+        ([], Source.ASSUMED),
+    ],
+)  # fmt: skip
+def test_the_best_source_there_is_counts_and_is_said(there, source):
+    epoch = estimates(*there).epoch(recipe(), "slot")
+    assert epoch.source is source
+    assert epoch.why.startswith(source) or source is Source.ASSUMED
+    assert epoch.seconds == (1000 / ASSUMED_FLOPS_PER_SECOND["cpu"] if source is Source.ASSUMED else 2.0)
+
+
+def test_other_epochs_of_the_same_network_are_scaled_by_flops_the_likest_first():
+    half = sample(recipe(options=2), flops=500, seconds=1.0)
+    far = sample(recipe(options=2, selection="probabilistic"), flops=1000, seconds=50.0)
+    assert estimates(half, far).epoch(recipe(), "slot").seconds == 2.0
+
+
+def test_what_probabilistic_selection_takes_grows_with_the_options_that_it_weighs():
+    many = recipe(options=64, selection="probabilistic")
+    greedy = estimates(sample(flops=FLOPS_OF_AN_OPTION), flops=lambda recipe: FLOPS_OF_AN_OPTION)
+    weighed = options_weighed(many, "slot")
+    assert weighed > 0 == options_weighed(many, "finetune")
+    assert greedy.epoch(many, "slot").seconds == pytest.approx(2.0 * (1 + weighed))
+    assert greedy.epoch(recipe(options=64), "slot").seconds == 2.0
+    few = recipe(options=8, selection="probabilistic")
+    timed = replace(sample(few, flops=1), weighed=options_weighed(few, "slot"))
+    known = estimates(timed, flops=lambda recipe: 1)
+    assert known.epoch(many, "slot").seconds == pytest.approx(16.0)
+
+
+def test_of_a_device_that_is_not_here_any_sample_of_its_kind_will_do():
+    elsewhere = Machine("cuda", None, 1)
+    assert estimates(sample(device="cuda: H200", threads=4), machine=elsewhere).epoch(recipe(), "slot").seconds == 2.0
+    assert estimates(sample(), machine=elsewhere).epoch(recipe(), "slot").source is Source.ASSUMED
+
+
+def test_where_not_even_flops_can_be_told_there_is_no_estimate_and_stages_are_ordered_by_epochs():
+    known = estimates(flops=lambda recipe: None)
+    forest = plant(expand(Spec.parse(SPLITS)), {"digits": "d"})
+    assert {known.seconds(stage) for stage in forest.stages.values()} == {None}
+    assert {known.flops(stage) for stage in forest.stages.values()} == {None}
+    assert known.trial_seconds(recipe()) is None
+    cost = known.cost(forest)
+    assert all(cost(stage) == stage.epochs for stage in forest.stages.values())
+
+
+def test_flops_are_those_of_all_epochs_and_counted_once_for_recipes_that_cannot_differ():
+    asked = []
+    known = estimates(flops=lambda recipe: asked.append(recipe) or 7)
+    forest = plant(expand(Spec.parse({**SPLITS, "seeds": 3})), {"digits": "d"})
+    assert all(known.flops(stage) == 7 * stage.epochs for stage in forest.stages.values())
+    assert len(asked) == 1
+
+
+def test_the_store_tells_of_this_sweep_and_of_others(trained, tmp_path):
+    spec, storage = trained
+    launch = a_launch(spec, storage, looking=True)
+    samples = list(measured(launch.store, launch.forest))
+    assert len({*samples}) == len(samples) > 0
+    other = Spec.parse({**SPLITS, "recipe": {**SPLITS["recipe"], "width": 0.2, "options": 2}, "seeds": [9]})
+    forest = plant(expand(other), dict(launch.digests), launch.store)
+    device = samples[0].device
+    known = Estimates(measured(launch.store, forest), Machine("cpu", device, samples[0].threads))
+    assert not forest.stored
+    assert {known.epoch(stage.recipe, stage.phase).source for stage in forest.stages.values()} == {Source.MEASURED}
+    assert list(measured(Store(tmp_path / "nothing"), forest)) == []
+
+
+def test_records_that_are_damaged_or_gone_tell_nothing(trained, tmp_path):
+    spec, storage = trained
+    copy = tmp_path / "copy"
+    shutil.copytree(storage, copy)
+    for record in copy.glob("stages/*/*/*/record.json"):
+        record.write_text("{}")
+    (copy / "stages" / "00").mkdir(exist_ok=True)
+    (copy / "stages" / "00" / "what is this").touch()
+    launch = a_launch(spec, copy, looking=True)
+    assert list(measured(launch.store, launch.forest)) == []

@@ -1,0 +1,266 @@
+"""Searches with Optuna itself: distinct points, one study over all launches, and nothing in it left as if it ran."""
+
+import json
+from collections import Counter
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from search_spaces.spec import Rungs, Spec
+from sweeper.cli.main import main
+from sweeper.search.optuna_study import JOURNAL, StudySearch, _CellStudy
+from sweeper.stages.faults import Failure, Fault
+from sweeper.stages.status import Status
+from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
+from trainers.recipe.errors import InvalidInput
+
+SPACE = {
+    "selection": {"choice": ["greedy", "probabilistic"]},
+    "options": {"integer": [2, 64], "log": True},
+    "slot_learning_rate": {"log_uniform": [0.01, 1], "when": {"selection": "greedy"}},
+    "slot_epochs": {"integer": [2, 6], "step": 2},
+}
+every_sampler = pytest.mark.parametrize(
+    "search",
+    [
+        {"sampler": "random"},
+        {"sampler": "tpe"},
+        {"sampler": "nsga2", "objectives": ["validation_accuracy", "flops"], "population": 4},
+    ],
+    ids=lambda search: search["sampler"],
+)
+NO = Failure(Fault.NOT_A_NUMBER, "not a number")
+
+
+def spec(space=None, seeds=1, axes=None, **search):
+    recipe = {"network": "lenet", "dataset": "digits", "method": "slot_machine", "preset": "icml"}
+    asked = {"sampler": "random", "trials": 12, "space": space or SPACE, **search}
+    fields = {"name": "x", "recipe": recipe, "budget_epochs": 6, "seeds": seeds, "search": asked}
+    return Spec.parse({**fields, **({"axes": axes} if axes else {})})
+
+
+def by_options(recipe, epoch):
+    return 1 - abs(recipe.options - 12) / 100
+
+
+def searching(spec, folder, store=None, **more):
+    search = StudySearch(spec, folder)
+    return FakeLaunch(search.recipes(), search=search, store=store, accuracy=by_options, **more)
+
+
+def studies(folder):
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+
+
+def trials_of(folder):
+    (study,) = studies(folder)
+    return study.trials
+
+
+@every_sampler
+def test_every_sampler_asks_for_distinct_points_and_is_told_of_each(tmp_path, search):
+    launch = searching(spec(seeds=2, **search), tmp_path)
+    launch.run(workers=3)
+    trials = trials_of(tmp_path)
+    assert len(trials) == 12 == len({trial.user_attrs["arm_hash"] for trial in trials})
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert len(launch.forest.trials) == 24
+    assert launch.sweep_status() is Status.COMPLETED
+    told = {trial.user_attrs["arm_hash"]: trial.values[0] for trial in trials}
+    for trial in launch.forest.trials:
+        assert told[trial.recipe.arm_hash()] == pytest.approx(by_options(trial.recipe, 6))
+
+
+def test_tpe_comes_closer_than_random_search_does(tmp_path):
+    def mean_of_late(sampler):
+        launch = searching(spec({"options": {"integer": [2, 400]}}, sampler=sampler, trials=30), tmp_path / sampler)
+        launch.run()
+        late = [trial.values[0] for trial in trials_of(tmp_path / sampler)][15:]
+        return sum(late) / len(late)
+
+    assert mean_of_late("tpe") > mean_of_late("random") + 0.2
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(tmp_path, sampler):
+    store = FakeStore()
+    broken = searching(spec(sampler=sampler), tmp_path / "a", store)
+    for _ in range(9):
+        broken.finish(broken.next_order().stage["key"])
+    broken.next_order()  # what it had given out is lost
+    left_running = [trial for trial in trials_of(tmp_path / "a") if trial.state.name == "RUNNING"]
+    assert left_running
+    again = searching(spec(sampler=sampler), tmp_path / "a", store)
+    again.run()
+    whole = searching(spec(sampler=sampler), tmp_path / "b")
+    whole.run()
+    points = [[trial.params for trial in trials_of(tmp_path / name)] for name in ("a", "b")]
+    assert points[0] == points[1]
+    assert {trial.state.name for trial in trials_of(tmp_path / "a")} == {"COMPLETE"}
+    assert searching(spec(sampler=sampler), tmp_path / "a", store).is_over is False  # until it is asked once
+    more = searching(spec(sampler=sampler, trials=15), tmp_path / "a", store)
+    more.run()
+    assert len(trials_of(tmp_path / "a")) == 15
+
+
+@every_sampler
+@pytest.mark.parametrize("eventful", [False, True])
+def test_points_are_proposed_as_in_a_copy_of_the_study_made_anew_for_each(tmp_path, monkeypatch, search, eventful):
+    small = {**SPACE, "options": {"integer": [2, 5]}}
+    rungs = Rungs(rule="asha", epochs=[2], reduction=3, min_trials=1) if eventful else None
+    made = []
+
+    def proposed(name):
+        asked = spec(small if eventful else SPACE, trials=30, **search)
+        launch = searching(asked, tmp_path / name, rungs=rungs)
+        if eventful:
+            launch.fail(launch.next_order().stage["key"], NO)
+        launch.run(workers=3)
+        return [(trial.params, trial.system_attrs, trial.state) for trial in trials_of(tmp_path / name)]
+
+    copied = _CellStudy._copied
+    monkeypatch.setattr(_CellStudy, "_copied", lambda cell: made.append(cell) or copied(cell))
+    kept = proposed("kept")
+    copies = len(made)
+    # None is kept: what was before the copy was.
+    monkeypatch.setattr(_CellStudy, "_copy", property(lambda cell: None, lambda cell, copy: None))
+    assert kept == proposed("anew")
+    assert len(kept) == 30 and len(made) - copies == 30
+    assert copies < 10 or eventful
+
+
+def test_a_small_space_is_searched_through_and_then_the_search_is_over(tmp_path):
+    small = {"options": {"integer": [2, 4]}, "selection": {"choice": ["greedy", "probabilistic"]}}
+    store = FakeStore()
+    launch = searching(spec(small, sampler="tpe", trials=50), tmp_path, store)
+    launch.run()
+    assert len(trials_of(tmp_path)) == 6
+    assert launch.sweep_status() is Status.COMPLETED
+    assert StudySearch(spec(small, sampler="tpe", trials=50), tmp_path, looking=True).exhausted
+
+
+def test_every_cell_of_the_grid_has_a_study_of_its_own(tmp_path):
+    options = {"options": {"integer": [2, 64]}}
+    launch = searching(spec(options, axes={"selection": ["greedy", "probabilistic"]}, trials=3), tmp_path)
+    launch.run()
+    assert [len(study.trials) for study in studies(tmp_path)] == [3, 3]
+    selections = Counter(trial.recipe.selection for trial in launch.forest.trials)
+    assert selections == {"greedy": 3, "probabilistic": 3}
+    assert [trial.recipe.selection for trial in launch.forest.trials[:2]] == ["greedy", "probabilistic"]
+
+
+def test_another_space_is_another_study_and_knows_nothing_of_the_first(tmp_path):
+    searching(spec(trials=2), tmp_path).run()
+    searching(spec({"options": {"integer": [2, 64]}}, trials=3), tmp_path).run()
+    assert [len(study.trials) for study in studies(tmp_path)] == [2, 3]
+
+
+def test_failed_and_stopped_points_are_told_as_such_and_a_mended_one_stands_beside_its_failure(tmp_path):
+    rungs = Rungs(rule="asha", epochs=[2], reduction=2, min_trials=1)
+    store = FakeStore()
+    one_field = spec({"options": {"integer": [2, 64]}}, trials=6)
+    launch = searching(one_field, tmp_path, store, rungs=rungs)
+    failed = launch.next_order()
+    launch.fail(failed.stage["key"], NO)
+    launch.run()
+    states = [trial.state.name for trial in trials_of(tmp_path)]
+    assert states[0] == "FAIL" and "RUNNING" not in states and {"COMPLETE", "PRUNED"} <= set(states)
+    pruned = next(trial for trial in trials_of(tmp_path) if trial.state.name == "PRUNED")
+    assert list(pruned.intermediate_values) == [2]
+    assert pruned.value == pytest.approx(pruned.intermediate_values[2])
+    store.kept_failures.clear()  # as `sweeper retry` does
+    again = searching(one_field, tmp_path, store)
+    again.run()
+    mended = [trial for trial in trials_of(tmp_path) if "after_failure_of" in trial.user_attrs]
+    assert [(trial.user_attrs["after_failure_of"], trial.state.name) for trial in mended] == [(0, "COMPLETE")]
+    assert len(StudySearch(one_field, tmp_path, looking=True).recipes()) == 6
+
+
+def test_half_a_line_and_a_lock_that_a_killed_driver_left_are_cleared_away(tmp_path):
+    searching(spec(trials=2), tmp_path).run()
+    journal = tmp_path / JOURNAL
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":4,"worker')
+    (tmp_path / f"{JOURNAL}.lock").symlink_to(journal)
+    searching(spec(trials=4), tmp_path).run()
+    assert len(trials_of(tmp_path)) == 4
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_nothing_is_made_of_it(tmp_path):
+    searching(spec(trials=2), tmp_path).run()
+    journal = tmp_path / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], b"{{{\n", *lines[2:]]))
+    with pytest.raises(InvalidInput, match=r"search: cannot read .*search\.log.*begins anew"):
+        StudySearch(spec(trials=2), tmp_path)
+
+
+def test_to_look_at_a_search_writes_nothing(tmp_path):
+    look = StudySearch(spec(), tmp_path, looking=True)
+    assert look.recipes() == [] and look.left() == [12] and not look.exhausted
+    assert list(tmp_path.iterdir()) == []
+    searching(spec(trials=3), tmp_path).run()
+    before = (tmp_path / JOURNAL).read_bytes()
+    assert len(StudySearch(spec(trials=5), tmp_path, looking=True).recipes()) == 3
+    assert (tmp_path / JOURNAL).read_bytes() == before
+
+
+REAL = """\
+name: found
+recipe: {network: lenet, dataset: digits, preset: icml, method: slot_machine, width: 0.1}
+budget_epochs: 3
+arms: [{method: learned}]
+search:
+  sampler: nsga2
+  trials: 9
+  objectives: [validation_accuracy, stored_bits_per_weight]
+  space:
+    options: {integer: [2, 16]}
+    slot_epochs: {integer: [1, 3]}
+rungs: {rule: asha, epochs: [1], reduction: 2, min_trials: 2}
+limits: {trials: 6}
+"""
+
+
+@pytest.mark.cluster
+def test_a_real_search_with_rungs_and_a_limit_from_plan_to_report(tmp_path, storage, capsys):
+    (tmp_path / "found.yaml").write_text(REAL)
+
+    def sweeper(*arguments):
+        code = main([*map(str, arguments), "--storage", str(storage)])
+        return code, capsys.readouterr().out
+
+    planned = json.loads(sweeper("plan", tmp_path / "found.yaml", "--json")[1])
+    assert planned["trials"] == 10 and planned["epochs_alone"] == 30
+    code, said = sweeper("launch", tmp_path / "found.yaml", "--local")
+    assert code == 3
+    assert "LIMIT REACHED  trials: 6 (6 begun)" in said
+    assert "stopped early at rungs" in said
+    higher = f"sweeper resume found --storage {storage} --set limits.trials=12"
+    assert said.endswith(f"With higher ones, twice these say, it goes on: {higher}\n")
+    assert main(higher.split()[1:]) == 0
+    capsys.readouterr()
+    runs = json.loads(sweeper("runs", "found", "--json")[1])
+    assert Counter(run["status"] for run in runs).keys() == {"COMPLETED", "STOPPED_EARLY"} and len(runs) == 10
+    for run in runs:
+        assert ("test_accuracy" in run) is (run["status"] == "COMPLETED")
+        assert run["epochs"] == run["epochs_done"] == (1 if run["status"] == "STOPPED_EARLY" else 3)
+    assert "found  completed" in sweeper("status")[1]
+    assert sweeper("report", "found", "-o", tmp_path / "report")[0] == 0
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "Pareto front of validation accuracy against stored bits per weight" in report
+    assert "asked for by NSGA-II" in report
+    assert "the others were stopped early at rungs" in report
+
+    from sweeper.tracking.mlflow_client import client
+
+    mlflow = client(f"sqlite:///{storage}/mlflow.db")
+    tracked = mlflow.search_runs([mlflow.get_experiment_by_name("found").experiment_id])
+    tags = [run.data.tags for run in tracked if run.data.tags["sweeper.kind"] == "trial"]
+    assert sorted(int(own["sweeper.search_trial"]) for own in tags if "sweeper.search_trial" in own) == list(range(9))
+    assert {run.info.status for run in tracked} == {"FINISHED", "KILLED"}
+    stopped = next(run for run in tracked if run.data.tags["sweeper.status"] == "STOPPED_EARLY")
+    assert stopped.data.metrics["epochs"] == 1.0 and "test_accuracy" not in stopped.data.metrics

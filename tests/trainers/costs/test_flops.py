@@ -1,0 +1,103 @@
+"""FLOPs against counts by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainers.costs.flops import (
+    forward_flops,
+    options_weighed_per_epoch,
+    training_flops_per_epoch,
+    uncounted_operations,
+)
+from trainers.networks.registry import NETWORKS, build_network
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
+
+LENET = 2 * (784 * 300 + 300 * 100 + 100 * 10)
+# Every pixel of a convolution's output takes 9 multiply-adds per pair of channels.
+CONV2 = 2 * (32 * 32 * 9 * (3 * 64 + 64 * 64) + 16 * 16 * 64 * 256 + 256 * 256 + 256 * 10)
+CONV2_UNPADDED = 2 * (9 * (30 * 30 * 3 * 64 + 28 * 28 * 64 * 64) + 14 * 14 * 64 * 256 + 256 * 256 + 256 * 10)
+
+
+def recipe(network: str, dataset: str, **fields: object) -> Recipe:
+    return Recipe.complete({"network": network, "dataset": dataset, "method": "learned", **fields})
+
+
+@pytest.mark.parametrize(
+    ("network", "padding", "shape", "count"),
+    [
+        ("lenet", 1, (1, 28, 28), LENET),
+        ("conv2", 1, (3, 32, 32), CONV2),
+        ("conv2", 0, (3, 32, 32), CONV2_UNPADDED),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 7])
+def test_forward_flops_are_those_counted_by_hand(network, padding, shape, count, batch):
+    built = build_network(recipe(network, "mnist" if network == "lenet" else "cifar10", padding=padding), shape, 10)
+    assert forward_flops(built, shape, batch) == batch * count
+
+
+def test_training_takes_three_forward_passes_for_every_training_image_but_those_held_out():
+    assert training_flops_per_epoch(recipe("lenet", "mnist", validation_examples=9000)) == 3 * 51_000 * LENET
+    assert training_flops_per_epoch(recipe("conv2", "cifar10", validation_examples=5000)) == 3 * 45_000 * CONV2
+    unpadded = recipe("conv2", "cifar10", validation_examples=5000, padding=0)
+    assert training_flops_per_epoch(unpadded) == 3 * 45_000 * CONV2_UNPADDED
+
+
+def test_width_changes_the_flops_and_the_method_does_not():
+    half = training_flops_per_epoch(recipe("lenet", "mnist", width=0.5, validation_examples=9000))
+    assert half == 3 * 51_000 * 2 * (784 * 150 + 150 * 50 + 50 * 10)
+    slots = recipe("lenet", "mnist", validation_examples=9000, method="slot_machine", options=64)
+    assert training_flops_per_epoch(slots) == 3 * 51_000 * LENET
+
+
+def test_grouped_and_strided_convolutions_are_counted_right():
+    grouped = nn.Sequential(nn.Conv2d(8, 16, 3, groups=4, stride=2, padding=1), nn.Flatten(), nn.Linear(16 * 16, 5))
+    assert forward_flops(grouped, (8, 8, 8), 3) == 3 * 2 * (4 * 4 * 16 * 2 * 9 + 16 * 16 * 5)
+
+
+def test_counting_leaves_the_network_as_it_was():
+    built = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
+    before = {name: tensor.clone() for name, tensor in built.state_dict().items()}
+    forward_flops(built, (3, 8, 8), 2)
+    assert not any(module.training for module in built.modules())
+    for name, tensor in built.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_what_is_not_counted_is_listed():
+    built = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(36, 2)
+    )
+    listed = uncounted_operations(built, (3, 8, 8))
+    assert listed == ("add", "max_pool2d_with_indices", "native_batch_norm", "relu")
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_nothing_costly_goes_uncounted_in_any_network(network):
+    built = build_network(recipe(network, "mnist" if network == "lenet" else "cifar10"), (3, 32, 32), 10)
+    assert not [name for name in uncounted_operations(built, (3, 32, 32)) if "mm" in name or "conv" in name]
+
+
+def test_a_folder_of_images_needs_its_numbers_of_images_and_classes():
+    folder = recipe("lenet", "image_folder", image_size=16, validation_examples=10)
+    with pytest.raises(InvalidInput, match="dataset: the numbers of images and classes of image_folder must be given"):
+        training_flops_per_epoch(folder)
+    by_hand = 3 * 90 * 2 * (3 * 16 * 16 * 300 + 300 * 100 + 100 * 7)
+    assert training_flops_per_epoch(folder, train_examples=100, classes=7) == by_hand
+
+
+def test_probabilistic_selection_weighs_every_option_of_every_connection_in_every_batch_and_nothing_else_does():
+    fields = {"method": "slot_machine", "options": 64, "slot_epochs": 2, "batch_size": 128, "validation_examples": 9000}
+
+    def weighed(**changes: object) -> int:
+        return options_weighed_per_epoch(Recipe.complete({"network": "lenet", "dataset": "mnist", **fields, **changes}))
+
+    assert weighed(selection="probabilistic") == 399 * (784 * 300 + 300 * 100 + 100 * 10) * 64
+    assert weighed(selection="greedy") == 0
+    for name in ("options", "slot_epochs"):
+        del fields[name]
+    assert weighed(method="learned") == 0

@@ -1,0 +1,309 @@
+"""The compact slot machine against the K-score code of the paper."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.trainers.methods.k_scores import all_lines, attach_k_scores
+from trainers.kernels import native
+from trainers.kernels.options import draw_options, values_of_the_network
+from trainers.methods.base import attach, bake, selected_weights
+from trainers.methods.slot_machine import SlotMachine, SlotWeight, attach_given
+from trainers.optimization import learning_rate, set_learning_rate
+from trainers.recipe.recipe import Recipe
+from trainers.streams import RandomStream
+
+STEPS = 300
+KINDS = list(itertools.product((2, 8), ("none", "layer", "network")))
+
+
+def network(dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1, stride=2, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(6, 6, 3, padding=1, groups=2, bias=False),
+        nn.Flatten(),
+        nn.Linear(96, 12, bias=False),
+        nn.ReLU(),
+        nn.Linear(12, 4, bias=False),
+    ).to(dtype)
+
+
+def slot_machine(options: int, selection: str = "greedy", sharing: str = "none") -> SlotMachine:
+    return SlotMachine(options, selection, sharing, "glorot_uniform", 1.0, 0.5, "argmax")
+
+
+def images_and_labels(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(7)
+    labels = torch.arange(16) % 4
+    return torch.randn(16, 2, 8, 8, dtype=dtype) + labels[:, None, None, None] * 0.3, labels
+
+
+def pair(method: SlotMachine, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, nn.Module]:
+    """The same slot machines twice: compact, and with K scores."""
+    compact, plain = network(dtype), network(dtype)
+    attach(compact, method, seed=5)
+    for name, selection, original in selected_weights(compact):
+        attach_k_scores(plain.get_submodule(name), *all_lines(selection.options, original.shape))
+    return compact, plain
+
+
+def chosen_options(net: nn.Module) -> list[Tensor]:
+    return [s.selected_options(b) if isinstance(s, SlotWeight) else s.chosen for _, s, b in selected_weights(net)]
+
+
+@pytest.mark.parametrize(
+    ("options", "sharing", "nesterov", "weight_decay"),
+    [
+        *((k, sharing, nesterov, decay) for k, sharing in KINDS for nesterov, decay in ((False, 0.0), (True, 1e-3))),
+        (8, "none", False, 1e-3),
+        (1, "none", False, 1e-3),
+        (64, "none", True, 1e-3),
+    ],
+)
+def test_compact_training_selects_what_k_scores_select_at_every_step(options, sharing, nesterov, weight_decay):
+    compact, plain = pair(slot_machine(options, sharing=sharing))
+    given = {"network": "lenet", "dataset": "mnist", "method": "slot_machine", "slot_learning_rate": 0.5}
+    recipe = Recipe.complete({**given, "slot_schedule_epochs": 2, "slot_schedule_factor": 2.0})
+    optimizers = [
+        torch.optim.SGD(
+            [p for p in net.parameters() if p.requires_grad],
+            lr=0.5,
+            momentum=0.9,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            fused=fused,
+        )
+        for net, fused in ((compact, True), (plain, False))
+    ]
+    images, labels = images_and_labels()
+    changes = 0
+    before = None
+    for step in range(STEPS):
+        for net, optimizer in zip((compact, plain), optimizers, strict=True):
+            set_learning_rate(optimizer, learning_rate(recipe, "slot", step // 20))  # restarts after steps 40, 120
+            optimizer.zero_grad()
+            functional.cross_entropy(net(images), labels).backward()
+        ours, theirs = chosen_options(compact), chosen_options(plain)
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)), f"selections differ in step {step}"
+        for (_, slot, _), (_, oracle, _) in zip(selected_weights(compact), selected_weights(plain), strict=True):
+            assert torch.equal(slot.in_use, oracle.values.gather(-1, oracle.chosen[..., None])[..., 0])
+        changes += sum(int((a != b).sum()) for a, b in zip(ours, before, strict=True)) if before else 0
+        before = ours
+        for optimizer in optimizers:
+            optimizer.step()
+    assert options == 1 or changes > 10, "a test in which nothing changes shows nothing"
+    for (_, slot, b), (_, _, scores) in zip(selected_weights(compact), selected_weights(plain), strict=True):
+        torch.testing.assert_close(slot.scores(b), scores.detach(), rtol=0, atol=1e-10)
+
+
+def test_a_scale_below_zero_evaluates_all_options():
+    """Momentum with a large rate times decay turns c negative: the order of the lines is then turned over."""
+    compact, plain = pair(slot_machine(8))
+    images, labels = images_and_labels()
+    optimizers = [
+        torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.5, momentum=0.9, weight_decay=0.5)
+        for net in (compact, plain)
+    ]
+    scales = []
+    for step in range(40):
+        for net, optimizer in zip((compact, plain), optimizers, strict=True):
+            optimizer.zero_grad()
+            functional.cross_entropy(net(images), labels).backward()
+        for (_, slot, _), (_, oracle, _) in zip(selected_weights(compact), selected_weights(plain), strict=True):
+            assert torch.equal(slot.in_use, oracle.values.gather(-1, oracle.chosen[..., None])[..., 0]), step
+            scales.append(slot.scale.item())
+        for optimizer in optimizers:
+            optimizer.step()
+    assert min(scales) < 0 < max(scales)
+
+
+@pytest.mark.parametrize("sharing", ["none", "layer", "network"])
+def test_probabilistic_training_equals_k_scores_with_the_same_noise(sharing, monkeypatch):
+    compact, plain = pair(slot_machine(8, "probabilistic", sharing))
+    keys = iter(range(10_000))
+    noise = {}
+
+    def sample(slot: SlotWeight, accumulated: Tensor) -> Tensor:
+        from trainers.kernels import torch_kernels as kernels
+
+        key = next(keys)
+        noise[id(slot)] = RandomStream(key).uniform(torch.arange(accumulated.numel()), torch.float64)
+        return kernels.sample(accumulated, slot.scale, slot.options, torch.tensor(key))
+
+    monkeypatch.setattr(SlotWeight, "_sample", sample)
+    for (_, slot, _), (_, oracle, _) in zip(selected_weights(compact), selected_weights(plain), strict=True):
+
+        def choose(scores: Tensor, slot: SlotWeight = slot) -> Tensor:
+            cumulative = torch.softmax(scores, -1).cumsum(-1).view(-1, 8)
+            return (cumulative[:, :-1] <= noise[id(slot)][:, None]).sum(-1).view(scores.shape[:-1])
+
+        oracle.choose = choose
+    optimizers = [
+        torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=5.0, momentum=0.9, weight_decay=1e-4)
+        for net in (compact, plain)
+    ]
+    images, labels = images_and_labels()
+    for _ in range(300):
+        for net, optimizer in zip((compact, plain), optimizers, strict=True):
+            optimizer.zero_grad()
+            functional.cross_entropy(net(images), labels).backward()
+            optimizer.step()
+    for (_, slot, b), (_, _, scores) in zip(selected_weights(compact), selected_weights(plain), strict=True):
+        torch.testing.assert_close(slot.scores(b), scores.detach(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_sampled_frequencies_match_the_softmax(compiled, monkeypatch):
+    if compiled and native.library() is None:
+        pytest.skip("no C compiler on this machine")
+    if not compiled:
+        monkeypatch.setattr(native, "library", lambda: None)
+    layer = nn.Linear(10, 3, bias=False)
+    connections, draws = 30, 4000
+    attach(layer, SlotMachine(5, "probabilistic", "none", "glorot_uniform", 1.0, 4.0, "argmax"), seed=1)
+    ((_, slot, b),) = selected_weights(layer)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        b.normal_(std=3.0)
+    values, _ = all_lines(slot.options, b.shape)
+    counts = torch.zeros(connections, 5)
+    for _ in range(draws):
+        counts += (layer.weight.detach()[..., None] == values).view(connections, 5)
+    expected = torch.softmax(slot.scores(b).detach(), -1).view(connections, 5) * draws
+    assert counts.sum() == connections * draws
+    statistic = ((counts - expected) ** 2 / expected).sum().item()
+    p = stats.chi2.sf(statistic, connections * 4)
+    assert 1e-4 < p < 1 - 1e-4
+
+
+def test_the_compiled_sampler_equals_the_one_in_torch():
+    if native.library() is None:
+        pytest.skip("no C compiler on this machine")
+    from trainers.kernels import torch_kernels as kernels
+
+    for sharing in ("none", "layer"):
+        layer = nn.Linear(300, 100, bias=False)
+        attach(layer, slot_machine(8, "probabilistic", sharing), seed=1)
+        ((_, slot, b),) = selected_weights(layer)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            b.normal_(std=10.0)
+        torch.manual_seed(11)
+        compiled = layer.weight.detach().clone()
+        torch.manual_seed(11)
+        key = torch.randint(-(1 << 63), (1 << 63) - 1, ())
+        plain = kernels.sample(b, slot.scale, slot.options, key)
+        assert (compiled == plain).double().mean() > 0.9995  # exp and sums may round the other way at a boundary
+
+
+def test_a_fresh_network_uses_each_connections_best_initial_score():
+    compact, plain = pair(slot_machine(8), torch.float32)
+    images, _ = images_and_labels(torch.float32)
+    assert torch.equal(compact(images), plain(images))
+
+
+def test_options_do_not_depend_on_how_many_there_are():
+    few, many = network(), network()
+    attach(few, slot_machine(3), seed=5)
+    attach(many, slot_machine(8), seed=5)
+    for (_, a, b), (_, c, _) in zip(selected_weights(few), selected_weights(many), strict=True):
+        ours, theirs = all_lines(a.options, b.shape), all_lines(c.options, b.shape)
+        assert all(torch.equal(x, y[..., :3]) for x, y in zip(ours, theirs, strict=True))
+
+
+def test_values_and_scores_fill_their_ranges_evenly():
+    layer = nn.Linear(400, 300, bias=False)
+    attach(layer, SlotMachine(2, "greedy", "none", "glorot_uniform", 1.0, 0.5, "argmax"), seed=0)
+    ((_, slot, b),) = selected_weights(layer)
+    values, scores = (tensor.flatten().numpy() for tensor in all_lines(slot.options, b.shape))
+    bound = (6 / 700) ** 0.5
+    assert stats.kstest(values, stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-3
+    assert stats.kstest(scores, stats.uniform(0, 0.5 * bound).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(values, scores)[0, 1]) < 0.01
+
+
+def test_shared_values_are_k_numbers_a_layer_or_k_for_the_network():
+    distinct = {}
+    for sharing in ("none", "layer", "network"):
+        net = network()
+        attach(net, slot_machine(4, sharing=sharing), seed=5)
+        distinct[sharing] = [
+            (all_lines(s.options, b.shape)[0] / s.options.value_bound).view(-1, 4) for _, s, b in selected_weights(net)
+        ]
+    assert all(len(values.unique()) > 4 for values in distinct["none"])
+    assert all(len(values.unique(dim=0)) == 1 for values in distinct["layer"] + distinct["network"])
+    first, *others = [values[0] for values in distinct["network"]]
+    assert all(torch.allclose(first, other, atol=1e-12) for other in others)  # one draw, scaled by each layer's bound
+    first, *others = [values[0] for values in distinct["layer"]]
+    assert not any(torch.allclose(first, other, atol=1e-3) for other in others)
+
+
+def test_given_values_and_scores_start_where_other_code_stopped():
+    torch.manual_seed(0)
+    values, scores = torch.randn(3, 5, 4, dtype=torch.float64), torch.randn(3, 5, 4, dtype=torch.float64)
+    layer = nn.Linear(5, 3, bias=False).double()
+    attach_given(layer, values, scores)
+    expected = values.gather(-1, scores.argmax(-1, keepdim=True))[..., 0]
+    assert torch.equal(layer.weight, expected)
+
+
+def test_given_options_of_another_shape_are_refused():
+    layer = nn.Linear(5, 3, bias=False)
+    with pytest.raises(ValueError, match="15 connections, and they are of 12"):
+        attach_given(layer, torch.zeros(3, 4, 2), torch.zeros(3, 4, 2))
+    with pytest.raises(ValueError, match="values, scores"):
+        attach_given(layer, torch.zeros(3, 5, 2), torch.zeros(3, 5, 3))
+
+
+def test_the_state_of_a_layer_does_not_grow_with_k():
+    sizes = []
+    for options in (2, 64):
+        net = network(torch.float32)
+        attach(net, slot_machine(options), seed=0)
+        tensors = [*net.parameters(), *net.buffers()]
+        sizes.append(sum(t.numel() * t.element_size() for t in tensors))
+        assert all("original" in name or "scale" in name for name in net.state_dict())
+    assert sizes[0] == sizes[1]
+
+
+def test_baking_leaves_the_selected_weights_as_ordinary_parameters():
+    net = network(torch.float32)
+    attach(net, slot_machine(8), seed=0)
+    images, _ = images_and_labels(torch.float32)
+    before = net(images)
+    bake(net)
+    assert torch.equal(net(images), before)
+    assert all(type(p) is nn.Parameter and p.requires_grad for p in net.parameters())
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "2.weight", "4.weight", "6.weight"]
+
+
+def test_a_copied_network_selects_on_its_own():
+    net = network(torch.float32)
+    attach(net, slot_machine(8), seed=0)
+    images, _ = images_and_labels(torch.float32)
+    net(images)
+    twin = copy.deepcopy(net)
+    before = net(images)
+    with torch.no_grad():
+        for _, _, b in selected_weights(twin):
+            b.normal_()
+    assert not torch.equal(twin(images), before)
+    assert torch.equal(net(images), before)
+
+
+@pytest.mark.parametrize("kind", ["glorot_uniform", "glorot_normal"])
+def test_the_values_of_a_network_are_those_of_every_layer_by_its_bound(kind):
+    for name, layer in (("first", nn.Linear(30, 20)), ("second", nn.Conv2d(3, 8, 3))):
+        drawn = draw_options(layer, name, seed=7, count=5, sharing="network", value_bound=kind, score_ranges=(1.0, 0.1))
+        expected = torch.from_numpy(values_of_the_network(7, 5)) * drawn.value_bound
+        torch.testing.assert_close(drawn.shared_values().double(), expected, rtol=1e-6, atol=0)

@@ -1,0 +1,120 @@
+"""FLOPs of training, counted without data or memory: 1 multiply-add is 2 FLOPs; training is 3 times the forward pass.
+
+Only the forward pass is counted, by `torch.utils.flop_counter` on the meta device: that counter takes the backward pass
+of grouped convolutions for many times what it is. The backward pass is the forward one twice: once for the weights and
+once for the inputs (which the first layer does not need, so training is counted a little too high).
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from trainers.data.registry import DATA_SETS
+from trainers.networks.layers import InputShape
+from trainers.networks.registry import NETWORKS, network_arguments
+from trainers.recipe.errors import InvalidInput
+from trainers.recipe.recipe import Recipe
+
+BACKWARD_AND_FORWARD = 3
+BATCH = 2  # batch normalisation needs more than one value per channel
+
+# What a step does beside the network's forward and backward pass; nothing of it is counted.
+UNCOUNTED_WORK = ("the loss", "the optimizer", "selecting options, scores or masks", "augmentation", "evaluation")
+
+
+def forward_flops(network: nn.Module, input_shape: InputShape, batch: int) -> int:
+    """FLOPs of one forward pass of a batch, in training mode. The network itself is left as it is."""
+    copy, images = _on_meta(network, input_shape, batch)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        copy(images)
+    return int(counter.get_total_flops())
+
+
+def uncounted_operations(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
+    """The operations of a forward pass that the counter has no formula for, sorted: activations, pooling and so on."""
+    copy, images = _on_meta(network, input_shape, BATCH)
+    with torch.no_grad(), _Uncounted() as seen:
+        copy(images)
+    return tuple(sorted(seen.names))
+
+
+def training_flops_per_epoch(recipe: Recipe, train_examples: int | None = None, classes: int | None = None) -> int:
+    """FLOPs of one epoch of training, without any data at hand.
+
+    For image_folder give the number of training images (before the validation split) and of classes.
+    """
+    input_shape, examples, classes = _data(recipe, train_examples, classes)
+    arguments = tuple(network_arguments(recipe).items())
+    forward = _forward_flops_per_image(recipe.network, arguments, input_shape, classes)
+    return BACKWARD_AND_FORWARD * forward * (examples - recipe.validation_examples)
+
+
+def options_weighed_per_epoch(recipe: Recipe, train_examples: int | None = None, classes: int | None = None) -> int:
+    """How often probabilistic selection weighs an option in an epoch of the slot phase: batches x connections x K.
+
+    Zero for everything else. These are no FLOPs of the network, and are not counted as such, but take time: at large K
+    more than the network does.
+    """
+    if recipe.method != "slot_machine" or recipe.selection != "probabilistic":
+        return 0
+    input_shape, examples, classes = _data(recipe, train_examples, classes)
+    arguments = tuple(network_arguments(recipe).items())
+    connections = _connections(recipe.network, arguments, input_shape, classes)
+    batches = ceil((examples - recipe.validation_examples) / recipe.batch_size)
+    return batches * connections * (recipe.options or 1)
+
+
+def _data(recipe: Recipe, train_examples: int | None, classes: int | None) -> tuple[InputShape, int, int]:
+    """The shape of an image, and how many training images and classes there are."""
+    if recipe.dataset in DATA_SETS:
+        data_set = DATA_SETS[recipe.dataset]
+        return data_set.input_shape, data_set.train_examples, data_set.classes
+    if train_examples is None or classes is None or recipe.image_size is None:
+        raise InvalidInput(f"dataset: the numbers of images and classes of {recipe.dataset} must be given")
+    return (3, recipe.image_size, recipe.image_size), train_examples, classes
+
+
+@lru_cache(maxsize=1024)
+def _forward_flops_per_image(
+    network: str, arguments: tuple[tuple[str, Any], ...], input_shape: InputShape, classes: int
+) -> int:
+    built = _built_on_meta(network, arguments, input_shape, classes)
+    return forward_flops(built, input_shape, BATCH) // BATCH
+
+
+@lru_cache(maxsize=1024)
+def _connections(network: str, arguments: tuple[tuple[str, Any], ...], input_shape: InputShape, classes: int) -> int:
+    built = _built_on_meta(network, arguments, input_shape, classes)
+    return sum(parameter.numel() for parameter in built.parameters())
+
+
+def _built_on_meta(
+    network: str, arguments: tuple[tuple[str, Any], ...], input_shape: InputShape, classes: int
+) -> nn.Module:
+    with torch.device("meta"):
+        return NETWORKS[network](input_shape, classes, **dict(arguments))
+
+
+def _on_meta(network: nn.Module, input_shape: InputShape, batch: int) -> tuple[nn.Module, Tensor]:
+    """A copy of the network that computes nothing but shapes, in training mode, and a batch for it."""
+    return deepcopy(network).to("meta").train(), torch.empty(batch, *input_shape, device="meta")
+
+
+class _Uncounted(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        if function.overloadpacket not in flop_registry and not function.is_view and not name.startswith("empty"):
+            self.names.add(name.rstrip("_"))
+        return function(*args, **(kwargs or {}))

@@ -1,0 +1,68 @@
+"""What training costs in memory. FLOPs are in `trainers.costs.flops`, seconds in the epoch records."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, autograd, nn
+from torch._C._profiler import _ExperimentalConfig
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of a run so far; those of memory are of its dearest phase."""
+
+    flops_per_epoch: int
+    peak_memory_bytes: int  # tensors alive at once: data, parameters, gradients, momenta, activations
+    state_bytes: int  # what training must keep: parameters, momenta, buffers
+    stored_bits_per_weight: float  # of the trained network as a file that needs nothing else but this package
+
+
+class TransientMemory:
+    """The most bytes of CPU tensors that were alive at once beyond those alive at the start."""
+
+    peak_bytes = 0
+
+
+@contextmanager
+def transient_memory() -> Iterator[TransientMemory]:
+    """Measure what the body allocates on the CPU, as torch's allocator counts it: equal from process to process."""
+    found = TransientMemory()
+    # The profiler without its Kineto part, which writes to stderr and takes a second to start.
+    profiler: Any = autograd
+    only_memory = (False, True, False, False, False, _ExperimentalConfig())
+    profiler._enable_profiler_legacy(profiler.ProfilerConfig(profiler.ProfilerState.CPU, *only_memory))
+    collects = gc.isenabled()
+    gc.disable()  # or what an earlier step left in a cycle is freed meanwhile, and taken off
+    try:
+        yield found
+    finally:
+        if collects:
+            gc.enable()
+        alive = 0
+        for thread in profiler._disable_profiler_legacy():
+            for event in thread:
+                if event.kind() == "memory_alloc":
+                    alive += event.cpu_memory_usage()
+                    found.peak_bytes = max(found.peak_bytes, alive)
+
+
+def tensor_bytes(tensors: Iterable[Any]) -> int:
+    """Bytes of these tensors' storages, each storage once; what is no tensor is passed over."""
+    storages = {}
+    for tensor in tensors:
+        if isinstance(tensor, Tensor):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def state_bytes(network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Parameters, buffers and the optimizer's state (bytes)."""
+    optimizer_tensors = (tensor for state in optimizer.state.values() for tensor in state.values())
+    return tensor_bytes([*network.parameters(), *network.buffers(), *optimizer_tensors])

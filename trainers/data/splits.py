@@ -1,0 +1,225 @@
+"""Data splits: normalised images on the training device; the test split is never learned from nor selected on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from trainers.data.augmentation import augment
+from trainers.data.files import DataError, fetch, missing, missing_files, verify
+from trainers.data.image_folder import ImageList, StreamedSplit, folder_digest, list_images
+from trainers.data.registry import DATA_SETS, Bytes, data_folder
+from trainers.recipe.errors import one_of
+from trainers.recipe.recipe import Recipe, content_hash
+from trainers.streams import torch_generator
+
+__all__ = [
+    "DataError",
+    "DataSplits",
+    "Split",
+    "StreamedSplit",
+    "check_data",
+    "data_digest",
+    "fetch_data",
+    "load_splits",
+    "published_digest",
+]
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images resident on a device: (n, c, h, w), normalised, float32; labels: (n,), int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(
+        self, batch_size: int, generator: torch.Generator | None = None, augmentation: str = "none"
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image once, the last batch short; in a random order and augmented if a (CPU) generator is given."""
+        if generator is None:
+            for start in range(0, len(self), batch_size):
+                yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
+            return
+        device = self.images.device
+        order = torch.randperm(len(self), generator=generator).to(device)
+        on_device = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        for start in range(0, len(self), batch_size):
+            rows = order[start : start + batch_size]
+            yield augment(self.images[rows], augmentation, on_device), self.labels[rows]
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The three disjoint splits of a data set; `digest` changes whenever its content does."""
+
+    train: Split | StreamedSplit
+    validation: Split | StreamedSplit
+    test: Split | StreamedSplit
+    classes: int
+    digest: str
+    input_shape: tuple[int, int, int]
+
+
+def load_splits(
+    recipe: Recipe,
+    data_dir: Path | None,
+    device: torch.device | str = "cpu",
+    download: bool = True,
+    workers: int | None = None,
+) -> DataSplits:
+    """The recipe's data, on the device. What is held out for validation depends on `recipe.split_seed` alone.
+
+    `workers` are processes that decode image_folder's images; as many as torch has threads if it is None.
+
+    Raises DataError for files that are missing, corrupt or not to be downloaded, and for too large a validation split.
+    """
+    if recipe.dataset == "image_folder":
+        return _stream(recipe, data_dir, torch.device(device), torch.get_num_threads() if workers is None else workers)
+    name = _known(recipe.dataset)
+    data_set = DATA_SETS[name]
+    folder = _complete_folder(name, data_dir, download)
+    train_rows, validation_rows = split_rows(data_set.train_examples, recipe.validation_examples, recipe.split_seed)
+    train, test = data_set.read(folder, data_set.files)
+    scale, shift = _normalisation(train.pixels, train_rows, data_set.brightest, recipe.normalisation)
+
+    def split(pixels: Bytes, labels: Bytes) -> Split:
+        images = torch.from_numpy(pixels).to(device).to(torch.float32)
+        images.mul_(scale.to(device)).add_(shift.to(device))
+        return Split(images, torch.from_numpy(labels.astype(np.int64)).to(device))
+
+    return DataSplits(
+        train=split(train.pixels[train_rows], train.labels[train_rows]),
+        validation=split(train.pixels[validation_rows], train.labels[validation_rows]),
+        test=split(test.pixels.copy(), test.labels),
+        classes=data_set.classes,
+        digest=published_digest(name),
+        input_shape=data_set.input_shape,
+    )
+
+
+def check_data(dataset: str, data_dir: Path | None, download: bool = True) -> None:
+    """Makes sure that the data are there and are the published ones, downloading what is missing if that is allowed.
+
+    Raises DataError otherwise. Reads no image.
+    """
+    if dataset == "image_folder":
+        list_images(data_dir)
+        return
+    name = _known(dataset)
+    verify(_complete_folder(name, data_dir, download), DATA_SETS[name].files)
+
+
+def fetch_data(dataset: str, data_dir: Path, mirror: str | None = None) -> bool:
+    """Downloads what the folder lacks of a data set, and verifies all of it. Returns whether it lacked anything.
+
+    `mirror` is an address below which <data set>/<file as published> is. Raises DataError.
+    """
+    data_set = DATA_SETS[_known(dataset)]
+    lacking = missing_files(data_dir, data_set.files)
+    if lacking:
+        if data_set.download is None:
+            raise missing(dataset, data_dir, lacking)
+        fetch(dataset, data_dir, data_set.files, partial(data_set.download, mirror=mirror))
+    verify(data_dir, data_set.files)
+    return bool(lacking)
+
+
+def data_digest(dataset: str, data_dir: Path | None) -> str:
+    """A hash (hex) of the data set's content, verified to be what is in the folder. Raises DataError if it is not.
+
+    Of image_folder the names and sizes of the files are hashed.
+    """
+    if dataset == "image_folder":
+        return folder_digest(data_dir)
+    check_data(dataset, data_dir, download=False)
+    return published_digest(dataset)
+
+
+def split_rows(examples: int, validation_examples: int, split_seed: int) -> tuple[Indices, Indices]:
+    """Which training images train and which are held out for validation; both ascending. Raises DataError."""
+    if validation_examples >= examples:
+        raise DataError(
+            f"validation_examples: must be below {examples}, the number of training images, so that some train, "
+            f"not {validation_examples}"
+        )
+    order = torch.randperm(examples, generator=torch_generator("cpu", split_seed, "validation split")).numpy()
+    return np.sort(order[validation_examples:]), np.sort(order[:validation_examples])
+
+
+def _known(dataset: str) -> str:
+    if dataset not in DATA_SETS:
+        raise DataError(one_of("dataset", dataset, [*DATA_SETS, "image_folder"]))
+    return dataset
+
+
+def _stream(recipe: Recipe, data_dir: Path | None, device: torch.device, workers: int) -> DataSplits:
+    train, test = list_images(data_dir)
+    train_rows, validation_rows = split_rows(len(train.paths), recipe.validation_examples, recipe.split_seed)
+    assert recipe.image_size is not None  # a rule of recipes
+
+    def split(images: ImageList, rows: Indices) -> StreamedSplit:
+        return StreamedSplit(
+            paths=tuple(images.paths[row] for row in rows),
+            labels=torch.tensor(images.labels, dtype=torch.int64)[torch.from_numpy(rows)],
+            image_size=recipe.image_size or 0,
+            normalisation=recipe.normalisation,
+            device=device,
+            workers=workers,
+        )
+
+    return DataSplits(
+        train=split(train, train_rows),
+        validation=split(train, validation_rows),
+        test=split(test, np.arange(len(test.paths))),
+        classes=len(train.classes),
+        digest=folder_digest(data_dir),
+        input_shape=(3, recipe.image_size, recipe.image_size),
+    )
+
+
+def _complete_folder(name: str, data_dir: Path | None, download: bool) -> Path:
+    """The folder in which every file of the data set is. Raises DataError if some are not, and cannot be had."""
+    data_set = DATA_SETS[name]
+    folder = data_folder(name, data_dir)
+    absent = missing_files(folder, data_set.files)
+    if absent and download and data_set.download:
+        fetch(name, folder, data_set.files, data_set.download)
+    elif absent:
+        raise missing(name, folder, absent)
+    return folder
+
+
+def published_digest(name: str) -> str:
+    """The digest that `data_digest` gives for the published files, without any file at hand. Not for image_folder."""
+    return content_hash([name, [file.md5 for file in DATA_SETS[name].files]])
+
+
+def _normalisation(pixels: Bytes, rows: Indices, brightest: int, kind: str) -> tuple[Tensor, Tensor]:
+    """Scale and shift per channel, (c, 1, 1): to 0..1 ("unit"), or to mean 0 and variance 1 over these rows."""
+    channels = pixels.shape[1]
+    if kind == "unit":
+        return torch.full((channels, 1, 1), 1 / brightest), torch.zeros(channels, 1, 1)
+    # Sums of integers are exact, so the same on every machine.
+    total, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
+    for block in np.array_split(rows, max(1, len(rows) // 1000)):
+        values = pixels[block].astype(np.uint32)
+        total += values.sum(axis=(0, 2, 3), dtype=np.uint64)
+        squares += np.square(values).sum(axis=(0, 2, 3), dtype=np.uint64)
+    count = len(rows) * pixels.shape[2] * pixels.shape[3]
+    mean = total / count
+    deviation = np.sqrt(squares / count - mean**2)
+    scale = 1 / np.where(deviation > 0, deviation, 1)
+    return torch.from_numpy(scale).float().view(-1, 1, 1), torch.from_numpy(-mean * scale).float().view(-1, 1, 1)

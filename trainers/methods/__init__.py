@@ -1,0 +1,1 @@
+"""One file a method, with all that is its own."""

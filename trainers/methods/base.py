@@ -1,0 +1,101 @@
+"""A method attached to a network: each layer's weight comes from the method's state until the selection is baked in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainers.methods.snapshots import mask_in_use
+from trainers.recipe.recipe import Recipe
+
+WEIGHTED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Method:
+    """A way to find a network's weights: a frozen dataclass whose fields are its hyperparameters."""
+
+    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
+        """Give the layer its initial state. `name` is the layer's path; it and the seed key its randomness.
+
+        A method that selects registers a SelectedWeight on `layer.weight`.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """The method with the recipe's hyperparameters."""
+        raise NotImplementedError
+
+
+class SelectedWeight(nn.Module):
+    """A parametrization that makes a layer's weight from fixed random numbers and a trainable `original`."""
+
+    evaluation_samples = 1  # passes over which an evaluation is averaged; more than 1 where evaluation is random
+    fixed: Tensor  # of a mask: the weights that it keeps or drops
+    choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep; 0 where the seed does not do
+
+    def selected(self, original: Tensor) -> Tensor:
+        """The weight that the present state stands for, without sampling: what baking leaves. A fresh tensor."""
+        raise NotImplementedError
+
+    def described(self, original: Tensor, weight: Tensor) -> dict[str, Any]:
+        """What `trainers.methods.snapshots.LayerSelection` says of the selected `weight`. Here that of a mask."""
+        return mask_in_use(self.fixed, weight != 0)
+
+    def changed(self, before: Tensor, now: Tensor) -> int:
+        """How many connections have chosen something else, from the weights selected before and now."""
+        return int((now != before).sum())
+
+    def chosen(self, original: Tensor) -> Tensor:
+        """What every connection has chosen, as integers below `choices`, of the weight's shape. Here that of a mask."""
+        return self.selected(original) != 0
+
+    def chosen_weight(self, chosen: Tensor) -> Tensor:
+        """The weight of these choices, bit for bit as `selected` gives it. A mask keeps what has 1 and drops 0."""
+        return self.selected(chosen.to(torch.float32))
+
+
+def weighted_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layers whose weights a method can give, by their paths."""
+    for name, module in network.named_modules():
+        if isinstance(module, WEIGHTED_LAYERS):
+            yield name, module
+
+
+def attach(network: nn.Module, method: Method, seed: int) -> None:
+    """Attach the method to every linear and convolutional layer.
+
+    What else has parameters (biases, affine normalisation) stays as it was initialised and is not trained in the slot
+    phase; it is trained in the finetune phase, like the weights.
+    """
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    for name, layer in list(weighted_layers(network)):
+        method.attach(layer, name, seed)
+    for _, selection, original in selected_weights(network):
+        for trained in (original, *selection.parameters()):
+            trained.requires_grad_(True)
+
+
+def selected_weights(network: nn.Module) -> Iterator[tuple[str, SelectedWeight, Tensor]]:
+    """Path, parametrization and trainable `original` of every layer that a method is attached to."""
+    for name, layer in weighted_layers(network):
+        if parametrize.is_parametrized(layer, "weight"):
+            chain: Any = layer.parametrizations
+            yield name, chain.weight[0], chain.weight.original
+
+
+def bake(network: nn.Module) -> None:
+    """Leave the selected weights in the layers as ordinary parameters, and make every parameter trainable."""
+    with torch.no_grad():
+        for name, selection, original in list(selected_weights(network)):
+            layer: Any = network.get_submodule(name)
+            weight = selection.selected(original)
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+            layer.weight = nn.Parameter(weight)
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)

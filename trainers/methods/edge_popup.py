@@ -1,0 +1,146 @@
+"""Edge-popup: fixed random weights, and learning which share of them to keep (Ramanujan et al., CVPR 2020).
+
+A connection with score s and fixed weight w is in use if |s| is among the highest of its layer; the gradient passes
+straight through the choice (their eq. 2 and code), so that of the score is G·w·sign(s), where G = dL/dW is the gradient
+of the weight in use. How many are kept is exact: their code drops the whole part of (1 - keep_fraction)·n of a layer's
+n connections, and so does this one, but without their rounding error of (1 - keep_fraction). Equal |s| are kept from
+the first connection on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainers.kernels import native
+from trainers.kernels.options import fans
+from trainers.methods.base import Method, SelectedWeight
+from trainers.methods.masks import fixed_weights, straight_through
+from trainers.recipe.recipe import Recipe
+from trainers.streams import RandomStream, stream_key
+
+LEAST_NEAR = 64  # connections that are near enough to the last threshold to be ranked one by one
+
+
+def kept_connections(connections: int, keep_fraction: float) -> int:
+    """How many of a layer's connections are kept: keep_fraction of them, rounded up, so never none."""
+    return math.ceil(connections * Fraction(str(keep_fraction)))  # 0.9 of 10 is 9, as it is written
+
+
+def top_fraction(scores: Tensor, keep_fraction: float) -> Tensor:
+    """Which scores are in the highest |scores|, as booleans of the same shape; of equal ones the first are."""
+    size = scores.detach().abs().flatten()
+    kept = kept_connections(size.numel(), keep_fraction)
+    threshold = _highest(size, kept)
+    above, ties = size > threshold, size == threshold
+    return (above | (ties & (ties.cumsum(0) <= kept - above.sum()))).view(scores.shape)
+
+
+def _highest(numbers: Tensor, rank: int) -> Tensor:
+    """The number of this rank, counted from the highest, from 1. No copy to the host for numbers on a GPU."""
+    if numbers.is_cpu:  # torch's own selection takes ten times as long there
+        place = numbers.numel() - rank
+        return torch.tensor(np.partition(numbers.numpy(), place)[place])
+    return numbers.topk(rank, sorted=False).values.amin()
+
+
+class PopupWeight(SelectedWeight):
+    """Gives a layer those of its fixed weights whose |scores| are highest, and 0 elsewhere. `original` is the scores.
+
+    On CPU the threshold is looked for where the last one was: one pass keeps what is clearly above it and ranks the few
+    connections around it. Only where it is not there all |scores| are looked at. The result is the same.
+    """
+
+    def __init__(self, fixed: Tensor, keep_fraction: float):
+        super().__init__()
+        self.keep_fraction = keep_fraction
+        self.kept = kept_connections(fixed.numel(), keep_fraction)
+        self.register_buffer("fixed", fixed, persistent=False)
+        self._low = self._high = 0.0  # the threshold is looked for in low <= |score| <= high: nowhere yet
+        self._aim = LEAST_NEAR  # how many connections should be in there
+
+    fixed: Tensor
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return straight_through(self.selected(scores), scores, partial(self._gradient, scores))
+
+    def selected(self, scores: Tensor) -> Tensor:
+        with torch.no_grad():
+            library = native.library_for(scores, self.fixed)
+            if library is not None:
+                near = self._selected_near(library, scores)
+                if near is not None:
+                    return near
+                self._look_further(scores)
+            return torch.where(top_fraction(scores, self.keep_fraction), self.fixed, 0.0)
+
+    @torch.no_grad()
+    def _gradient(self, scores: Tensor, gradient: Tensor) -> Tensor:
+        """That of the scores from that of the weight, in its place."""
+        library = native.library_for(gradient, scores, self.fixed)
+        if library is None:
+            return gradient.mul_(self.fixed).mul_(scores.sign())
+        pointers = (tensor.data_ptr() for tensor in (self.fixed, scores, gradient))
+        library.popup_gradient(gradient.numel(), *pointers)
+        return gradient
+
+    def _selected_near(self, library: Any, scores: Tensor) -> Tensor | None:
+        """The selected weights, if the threshold is where it is looked for; next time that is around this one."""
+        found, threshold = torch.empty_like(scores), ctypes.c_float()
+        place = (self.kept, self._low, self._high, 4 * self._aim)
+        results = (found.data_ptr(), ctypes.byref(threshold))
+        near = library.popup_select(scores.numel(), scores.data_ptr(), self.fixed.data_ptr(), *place, *results)
+        if near < 0:
+            return None
+        half = (self._high - self._low) / 2 * min(max(self._aim / near, 0.5), 2.0)
+        self._low, self._high = threshold.value - half, threshold.value + half
+        self._aim = max(LEAST_NEAR, self._aim - self._aim // 64)
+        return found
+
+    def _look_further(self, scores: Tensor) -> None:
+        """Next time look around the threshold of these scores, and twice as far as last time."""
+        last = scores.numel() - 1
+        self._aim = max(LEAST_NEAR, min(2 * self._aim, last // 64))
+        threshold = last + 1 - self.kept
+        lower, upper = max(threshold - self._aim // 2, 0), min(threshold + self._aim // 2, last)
+        ordered = np.partition(scores.detach().abs().view(-1).numpy(), (lower, upper))
+        self._low, self._high = float(ordered[lower]), float(ordered[upper])
+
+
+@dataclass(frozen=True)
+class EdgePopup(Method):
+    """Fixed random weights; keep the best-scoring share of them (Ramanujan et al., 2020)."""
+
+    keep_fraction: float  # 0.3 keeps the best-scoring 30 % of a layer's connections
+    weight_init: str  # kaiming_normal: N(0, σ²), σ² = 2/fan_in; signed_constant: ±σ
+    scale_by_keep_fraction: bool  # σ² = 2/(fan_in·keep_fraction): as many inputs as are kept
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> EdgePopup:
+        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
+
+    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        fan_in, _ = fans(weight)
+        deviation = math.sqrt(2 / (fan_in * (self.keep_fraction if self.scale_by_keep_fraction else 1)))
+        fixed = fixed_weights(weight, name, seed, kind=self.weight_init, deviation=deviation)
+        with torch.no_grad():  # what was the layer's weight becomes its scores
+            weight.copy_(initial_scores(weight, name, seed))
+        parametrize.register_parametrization(layer, "weight", PopupWeight(fixed, self.keep_fraction), unsafe=True)
+
+
+def initial_scores(weight: Tensor, name: str, seed: int) -> Tensor:
+    """Kaiming-uniform with a = √5, which is U(-b, b) with b = 1/√fan_in; of the weight's shape."""
+    connections = torch.arange(weight.numel(), device=weight.device)
+    chance = RandomStream(stream_key(seed, "initial scores", name)).uniform(connections, torch.float64)
+    return ((2 * chance - 1) / math.sqrt(fans(weight)[0])).view(weight.shape).to(weight.dtype)

@@ -1,0 +1,238 @@
+"""Slot machines: K fixed random values a connection, and learning which one to use (Aladago & Torresani, ICML 2021).
+
+The paper learns a score per option; by its straight-through estimator (eq. 4-6) the gradient of score k is G·w_k,
+where G = dL/dW is the gradient of the weight in use. SGD with momentum, Nesterov's too, and L2 is linear in its
+gradients, so
+
+    s_k(t) = c(t)·s_k(0) + w_k·B(t)
+
+holds at every step, where B has the shape of the weight, starts at 0 and is trained by the same SGD on the gradient
+G, and the number c starts at 1 and is trained by the same SGD on the gradient 0 (only weight decay moves it). So B
+and c are the parameters here, and the state of a layer does not grow with K. docs/decisions/0001 says more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainers.kernels import native
+from trainers.kernels import torch_kernels as kernels
+from trainers.kernels.options import GivenOptions, Options, draw_options
+from trainers.kernels.ranks import option_ranks, ranked_values
+from trainers.kernels.winners import NOWHERE, all_winners, blocks, outside, winners
+from trainers.methods.base import Method, SelectedWeight
+from trainers.methods.snapshots import options_in_use
+from trainers.recipe.recipe import Recipe
+
+NUMPY_TYPES = torch.float32, torch.float64
+WORTH_THREADS = 1 << 17  # connections x options: below, handing work to threads costs more than it saves
+
+
+def straight_through(weight: Tensor, accumulated: Tensor, scale: Tensor) -> Tensor:
+    """`weight` as a leaf of the graph, whose gradient becomes that of B as it stands, and that of c is 0 (eq. 6).
+
+    A leaf and a hook cost a fraction of an autograd function in Python, which is what a small layer would wait for.
+    """
+    if not (torch.is_grad_enabled() and accumulated.requires_grad):
+        return weight.detach()
+    leaf = weight.detach().requires_grad_()
+    leaf.register_post_accumulate_grad_hook(partial(_pass_gradient, accumulated, scale))  # type: ignore[no-untyped-call]
+    return leaf
+
+
+def _pass_gradient(accumulated: Tensor, scale: Tensor, leaf: Tensor) -> None:
+    accumulated.grad = leaf.grad if accumulated.grad is None or leaf.grad is None else accumulated.grad + leaf.grad
+    leaf.grad = None
+    if scale.grad is None:
+        scale.grad = torch.zeros_like(scale)
+
+
+class SlotWeight(SelectedWeight):
+    """Gives a layer the selected value of each connection. The layer's trainable `original` is B.
+
+    On CPU the selected values and the interval of each are kept, and only connections whose B/c left its interval are
+    selected again; elsewhere a kernel evaluates all K (`trainers.kernels.torch_kernels`).
+    """
+
+    def __init__(
+        self, options: Options, weight: Tensor, *, probabilistic: bool = False, sample_at_evaluation: bool = False
+    ):
+        super().__init__()
+        self.options = options
+        self.choices = 0 if isinstance(options, GivenOptions) else options.count
+        self.probabilistic = probabilistic
+        self.sample_at_evaluation = sample_at_evaluation
+        self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
+        self.register_buffer("in_use", torch.empty_like(weight, requires_grad=False), persistent=False)
+        for name, key in zip(("lower", "upper"), NOWHERE, strict=True):
+            keys = torch.full((weight.numel(),), int(key), dtype=torch.int16, device=weight.device)
+            self.register_buffer(name, keys, persistent=False)
+        self._options_struct: tuple[Any, Any, Any] | None = None
+
+    in_use: Tensor
+    lower: Tensor
+    upper: Tensor
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_options_struct": None}  # it holds addresses: a copy makes its own
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """B starts at 0, whatever the layer's weight was."""
+        return torch.zeros_like(weight, memory_format=torch.contiguous_format)
+
+    def forward(self, accumulated: Tensor) -> Tensor:
+        sampled = self.probabilistic if self.training else self.sample_at_evaluation
+        weight = self._sample(accumulated) if sampled else self._greedy(accumulated)
+        return straight_through(weight, accumulated, self.scale)
+
+    def selected(self, accumulated: Tensor) -> Tensor:
+        return self._greedy(accumulated).clone()
+
+    def described(self, accumulated: Tensor, weight: Tensor) -> dict[str, Any]:
+        return options_in_use(self.options, accumulated, self.scale.item(), weight)
+
+    def chosen(self, accumulated: Tensor) -> Tensor:
+        """The rank by initial score of every connection's option (`trainers.kernels.ranks`)."""
+        weight = self.selected(accumulated)
+        return option_ranks(self.options, weight).view(weight.shape)
+
+    def chosen_weight(self, chosen: Tensor) -> Tensor:
+        return ranked_values(self.options, chosen.flatten()).view(chosen.shape)
+
+    def selected_options(self, accumulated: Tensor) -> Tensor:
+        """The winning option's index for every connection, in the weight's shape."""
+        flat = accumulated.detach().cpu().contiguous().view(-1).numpy()
+        found = all_winners(flat, self.scale.item(), self.options)
+        return torch.from_numpy(found).view(accumulated.shape)
+
+    def scores(self, accumulated: Tensor) -> Tensor:
+        """All K scores of every connection, (*weight.shape, K): what the paper's code would hold. Only to look at."""
+        flat = accumulated.detach().reshape(-1)
+        lines = [self.options.line(option, flat.device) for option in range(self.options.count)]
+        totals = [self.scale.detach() * score + value * flat for value, score in lines]
+        return torch.stack(totals, dim=-1).view(*accumulated.shape, self.options.count)
+
+    def _greedy(self, accumulated: Tensor) -> Tensor:
+        # Looked at on every call: optimizers may update B without raising its version counter (fused SGD does).
+        if accumulated.is_cpu and accumulated.dtype in NUMPY_TYPES:
+            self._select_again(accumulated)
+        else:
+            kernels.select(accumulated, self.scale, self.options, out=self.in_use)
+        return self.in_use
+
+    def _select_again(self, accumulated: Tensor) -> None:
+        """Re-select, in place, the connections that left their interval: exactly the winners of all K."""
+        if not accumulated.is_contiguous() or not self.in_use.is_contiguous():
+            raise ValueError("B: must be contiguous, as connections are numbered in that order (not channels_last)")
+        scale = self.scale.item()
+        library, options = self._native()
+        if library is not None:
+            buffers = (tensor.data_ptr() for tensor in (self.in_use, self.lower, self.upper))
+            if library.slot_select(options, 0, accumulated.numel(), accumulated.data_ptr(), scale, *buffers) < 0:
+                raise MemoryError(f"selection among {self.options.count} options")
+            return
+        flat, in_use = accumulated.detach().view(-1), self.in_use.view(-1).numpy()
+        lower, upper = self.lower.numpy(), self.upper.numpy()
+        if scale > 0:
+            x = flat if scale == 1.0 else flat * (1.0 / scale)
+            stale = outside(x.float().numpy(), lower, upper)
+        else:
+            stale = np.arange(flat.numel())
+        b = flat.numpy()
+        for piece in blocks(stale, self.options.count):
+            found = winners(b[piece], scale, *self.options.lines(piece))
+            in_use[piece] = found.value
+            lower[piece], upper[piece] = (found.lower, found.upper) if scale > 0 else NOWHERE
+
+    def _sample(self, accumulated: Tensor) -> Tensor:
+        """A sampled value for every connection. One number of torch's generator is the key of all of them."""
+        noise_key = torch.randint(-(1 << 63), (1 << 63) - 1, (), device=accumulated.device)
+        library, options = self._native() if accumulated.is_cpu and accumulated.is_contiguous() else (None, None)
+        if library is None:
+            return kernels.sample(accumulated, self.scale, self.options, noise_key)
+        out = torch.empty_like(accumulated, memory_format=torch.contiguous_format)
+        count, threads = accumulated.numel(), torch.get_num_threads()
+        call = (accumulated.data_ptr(), self.scale.item(), int(noise_key) & ((1 << 64) - 1), out.data_ptr())
+        parts = threads if count * self.options.count >= WORTH_THREADS else 1
+        ends = [count * part // parts for part in range(parts + 1)]
+        if parts == 1:
+            failed = library.slot_sample(options, 0, count, *call)
+        else:
+            pool = native.thread_pool(parts)
+            failed = min(pool.map(lambda a, b: library.slot_sample(options, a, b, *call), ends, ends[1:]))
+        if failed:
+            raise MemoryError(f"sampling among {self.options.count} options")
+        return out
+
+    def _native(self) -> tuple[Any, Any]:
+        """The compiled library and these options as it takes them, or (None, None)."""
+        if self._options_struct is None:
+            library = native.library()
+            made = self.options.native() if library is not None else None
+            self._options_struct = (library, ctypes.byref(made[0]), made) if made is not None else (None, None, None)
+        return self._options_struct[:2]
+
+
+@dataclass(frozen=True)
+class SlotMachine(Method):
+    """K fixed random values per connection; scores learn which one to use (Aladago & Torresani, 2021)."""
+
+    options: int  # the paper's K
+    selection: str  # greedy (GS): the best score; probabilistic (PS): sampled by softmax of the scores
+    sharing: str  # who has the same K values: none (each connection its own), layer, network
+    value_bound: str
+    score_range_conv: float
+    score_range_linear: float
+    evaluation: str  # of PS: argmax or sampled
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> SlotMachine:
+        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
+
+    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
+        options = draw_options(
+            layer,
+            name,
+            seed=seed,
+            count=self.options,
+            sharing=self.sharing,
+            value_bound=self.value_bound,
+            score_ranges=(self.score_range_conv, self.score_range_linear),
+        )
+        sampled = self.evaluation == "sampled"
+        attach_options(layer, options, probabilistic=self.selection == "probabilistic", sample_at_evaluation=sampled)
+
+
+def attach_options(
+    layer: nn.Module, options: Options, *, probabilistic: bool = False, sample_at_evaluation: bool = False
+) -> SlotWeight:
+    """Make the layer's weight a slot machine over these options."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    if options.connections != weight.numel():
+        raise ValueError(f"options: the layer has {weight.numel()} connections, and they are of {options.connections}")
+    slot = SlotWeight(options, weight, probabilistic=probabilistic, sample_at_evaluation=sample_at_evaluation)
+    parametrize.register_parametrization(layer, "weight", slot, unsafe=True)
+    return slot
+
+
+def attach_given(layer: nn.Module, values: Tensor, scores: Tensor, **selection: bool) -> SlotWeight:
+    """Make the layer's weight a slot machine with these values and scores, each of shape (*weight.shape, K).
+
+    This is how the state of K-score code comes in: its present scores are initial scores here, with B = 0 and c = 1.
+    """
+    if values.shape != scores.shape:
+        raise ValueError(
+            f"values, scores: their shapes must be alike, not {tuple(values.shape)}, {tuple(scores.shape)}"
+        )
+    count = values.shape[-1]
+    flat = (tensor.detach().reshape(-1, count).contiguous() for tensor in (values, scores))
+    return attach_options(layer, GivenOptions(*flat), **selection)

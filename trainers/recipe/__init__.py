@@ -1,0 +1,1 @@
+"""Recipes: everything that can change the result of one training run."""
