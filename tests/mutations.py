@@ -113,7 +113,7 @@ MUTATIONS = {
     "out_of_memory": Mutation(
         "a worker runs out of memory",
         "sweeper/stages/schedule.py",
-        "if failure.fault is Fault.OUT_OF_MEMORY and key not in self._tried_alone:",
+        "if failure.fault.retried_at_once is Retry.ALONE and key not in self._tried_alone:",
         "if False:",
         MEMORY,
     ),

@@ -32,7 +32,7 @@ def plan_chain(options: argparse.Namespace, linked: Linked) -> int:
     wanted.given()
     digests, notes = digests_to_plan_with([recipe for spec in linked.specs for recipe in reachable(spec)], data_dir)
     forests = {
-        spec.name: PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, looking=True).at_most()
+        spec.name: PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, read_only=True).at_most()
         for spec in linked.specs
     }
     recipes = [trial.recipe for one in forests.values() for trial in one.trials]

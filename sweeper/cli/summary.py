@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.cli.hints import cluster_of, hint, hint_to_launch
 from sweeper.launch.launch import Launch
+from sweeper.launch.view import SweepView
 from sweeper.planning.forecast import Forecast, against
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.records.trial_result import TrialResult, arm_results, spent
@@ -33,6 +34,19 @@ def print_summary(
     for line in [*taken(run, file, forecast), *left_out(run), *failures(run, results, retry), *damages(run)]:
         print(line)
     print(*where(tracker, folder, file), sep="\n")
+
+
+def standing(view: SweepView, estimate: Estimating) -> str:
+    """How a sweep stands: its arms, what was spent, what failed, and how to go on."""
+    lines = [f"{view.folder.name}: {view.state}" + (f" ({view.folder.holder()})" if view.running else "")]
+    if view.spec.description:
+        lines.append(view.spec.description)
+    lines += ["", arms_table(view.results, estimate), "", totals(view.launch, view.results, view.file)]
+    lines += failures(view.launch, view.results, hint_to_launch("retry", view.folder, view.file))
+    left = view.launch.schedule.epochs_left()
+    if left and not view.running:
+        lines.append(f"{left:,} epochs are left; to go on: {hint_to_launch('resume', view.folder, view.file)}")
+    return "\n".join(lines)
 
 
 def arms_table(results: Sequence[TrialResult], estimate: Estimating) -> str:

@@ -27,9 +27,9 @@ STAND_IN_SEEDS = 2**62  # from here on: those of no trial
 class PlantedSweep:
     """The forest of a spec: of its grid and arms, and of all that its search has asked for by now."""
 
-    def __init__(self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], looking: bool = False) -> None:
-        """`looking`: nothing will be written, and another process may run the sweep. Raises StoreError."""
-        self.spec, self.digests, self.looking = spec, digests, looking
+    def __init__(self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], read_only: bool = False) -> None:
+        """`read_only`: nothing will be written, and another process may run the sweep. Raises StoreError."""
+        self.spec, self.digests, self.read_only = spec, digests, read_only
         self.store = open_store(folder.storage)
         self.steering = Steering()
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
@@ -38,7 +38,7 @@ class PlantedSweep:
                 StudySearch,  # half a second to import, so only where something is searched
             )
 
-            self.steering.search = search = StudySearch(spec, folder.path, looking)
+            self.steering.search = search = StudySearch(spec, folder.path, read_only)
             recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
         if spec.rungs is not None:
             self.steering.rungs = RungBook(spec.rungs, folder.path)
@@ -67,7 +67,7 @@ class PlantedSweep:
             )  # fmt: skip
         return Launch(
             self.spec.name, self.forest, self.digests, self.store, resources, sources(),
-            steering=self.steering, estimates=estimates, looking=self.looking, **more,
+            steering=self.steering, estimates=estimates, read_only=self.read_only, **more,
         )  # fmt: skip
 
     def seconds_since(self, started_at: str) -> float:

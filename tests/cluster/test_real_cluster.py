@@ -103,7 +103,7 @@ class Lab:
         folder = SweepFolder(self.storage, "faults")
         store = Store(self.storage)
         forest = plant(expand(load_spec(str(folder.spec_path))), folder.read().digests, store)
-        return Launch("faults", forest, folder.read().digests, store, Resources(), {}, looking=True)
+        return Launch("faults", forest, folder.read().digests, store, Resources(), {}, read_only=True)
 
     def records(self):
         return set(self.storage.glob("stages/*/*/*/record.json"))

@@ -177,7 +177,7 @@ def trained_storage(trained: tuple[Path, Path], folder: Path) -> Path:
     spec, storage = trained
     copy = folder / "trained"
     shutil.copytree(storage, copy)
-    launch = a_launch(spec, copy, looking=True)
+    launch = a_launch(spec, copy, read_only=True)
     file = SweepFile("tiny", "", f"sqlite:///{copy}/mlflow.db", dict(launch.digests))
     SweepFolder(copy, "tiny").write(file, spec.read_text())
     return copy

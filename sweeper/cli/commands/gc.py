@@ -76,7 +76,7 @@ class _Wanted:
                 view = SweepView(SweepFolder(storage, name), PATIENCE_SECONDS)
             except InvalidInput as error:
                 raise InvalidInput(f"gc: nothing is removed, as {name!r} cannot be read: {error}") from None
-            stages = view.look.forest.stages
+            stages = view.launch.forest.stages
             self._keys |= stages.keys()
             if view.running and view.spec.search:
                 self.searching.append(name)

@@ -64,7 +64,7 @@ def retry(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
     folder, spec = _at_rest(options)
     store = open_store(folder.storage)
-    stages = SweepView(folder).look.forest.stages
+    stages = SweepView(folder).launch.forest.stages
     failed = [key for key in store.failures() if key in stages]
     for key in failed:
         store.clear_failure(key)

@@ -150,7 +150,7 @@ def track(options: argparse.Namespace) -> int:
         raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")
     view = SweepView(folder)
     view.file.tracking = options.tracking or view.file.tracking
-    tracker = Tracker(projection_of(view.spec, view.file, folder.storage), view.look, lambda: view.file.wall_seconds)
+    tracker = Tracker(projection_of(view.spec, view.file, folder.storage), view.launch, lambda: view.file.wall_seconds)
     tracker.start()
     tracker.close(patience_seconds=60.0)
     behind = tracker.behind()

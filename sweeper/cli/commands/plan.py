@@ -28,7 +28,7 @@ def plan(options: argparse.Namespace) -> int:
         notes.append("Of what a search may still ask for, every trial is counted as the longest that it can be.")
     forests, plans = [], []
     for spec in specs:
-        forest = PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, looking=True).at_most()
+        forest = PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, read_only=True).at_most()
         if options.calibrate:
             calibrate_here(forest, store, wanted, data_dir)
         forests.append(forest)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from sweeper.cli.summary import standing
 from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
@@ -42,7 +43,7 @@ def _status_text(options: argparse.Namespace, storage: Place, views: Sequence[Sw
         # A watcher's output is read line by line.
         return json.dumps([view.as_dict() for view in views], indent=None if options.watch else 1)
     if options.sweep:
-        return views[0].text(estimate)
+        return standing(views[0], estimate)
     if not views:
         return f"No sweep was launched in {storage}."
     rows = [[view.folder.name, view.state, *view.counts()] for view in views]

@@ -150,7 +150,7 @@ def stored(storage):
 
 def test_gc_removes_what_no_sweep_refers_to_and_only_when_told(capsys, own, trained):
     assert said(capsys, "gc", "--storage", own)[1].endswith("A sweep refers to each of them.\n")
-    everything, tiny = stored(own), set(a_launch(*trained, looking=True).forest.stages)
+    everything, tiny = stored(own), set(a_launch(*trained, read_only=True).forest.stages)
     (own / "partials" / "ab").mkdir(parents=True)
     (own / "partials" / "ab" / ("ab" * 32)).write_bytes(b"on its way")
     (own / "damaged").mkdir()

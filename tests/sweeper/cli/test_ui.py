@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, tmp_path):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     launch.forest.trials[1:] = []
     where = trained_storage(trained, tmp_path)
     (storage / "mlflow.db").rename(where / "mlflow.db")

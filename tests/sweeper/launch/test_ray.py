@@ -179,8 +179,8 @@ def test_a_launch_on_ray_equals_one_without_and_leaves_nothing_behind(tiny, stor
     assert "10 of 10 trials completed; 26 epochs trained" in text
     chatter = [line for line in text.splitlines() if re.search(r"\b(ray|raylet|mlflow|WARNING|INFO|Traceback)\b", line)]
     assert [line for line in chatter if str(storage) not in line] == []
-    expected = a_launch(*trained, looking=True)
-    found = a_launch(tiny, storage, looking=True)
+    expected = a_launch(*trained, read_only=True)
+    found = a_launch(tiny, storage, read_only=True)
     assert found.records.keys() == expected.records.keys()
     processes = [record.environment["process"] for record in found.records.values()]
     assert len(set(processes)) <= 6 < len(processes)  # actors are used again, and it makes no difference:

@@ -165,7 +165,7 @@ def test_a_stage_that_another_launch_trains_is_waited_for_and_then_used(tiny, tm
 
 
 def test_a_lineage_that_another_launch_cut_elsewhere_is_read_as_if_it_were_cut_here(trained, tmp_path):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     whole = max(launch.records.values(), key=lambda record: len(record.epochs))
     store = launch.store
     later = store.read_span(whole.key, 1)

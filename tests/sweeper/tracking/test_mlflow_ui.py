@@ -36,11 +36,11 @@ def tracked(server, trained, tmp_path_factory):
     """The tiny sweep in it, with its report; and another that calls itself names."""
     varied = ("selection", "slot_epochs")
     facts = replace(FACTS, tags={**FACTS.tags, "owner": "ada"}, varied=varied)
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     _project(server, facts, launch)
     page = build_report(["tiny"], server.address, tmp_path_factory.mktemp("report"))
     assert log_report(server.address, ["tiny"], page) == ""
-    hostile = a_launch(*trained, looking=True)
+    hostile = a_launch(*trained, read_only=True)
     hostile.labels = [HOSTILE] * len(hostile.labels)
     _project(server, SweepFacts("hostile", HOSTILE, "name: hostile\n", "s" * 64, {"owner": HOSTILE}, varied), hostile)
     return launch

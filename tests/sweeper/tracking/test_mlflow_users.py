@@ -53,7 +53,7 @@ def project_as(server, monkeypatch, user, sweep, launch):
 
 
 def test_a_user_reads_the_sweep_of_another_and_writes_nothing_of_it_until_allowed(server, trained, monkeypatch):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     assert project_as(server, monkeypatch, "ada", "adas", launch) == ""
     mlflow = client(server.address)
     experiment = mlflow.get_experiment_by_name("adas")
@@ -94,7 +94,7 @@ def test_a_user_reads_the_sweep_of_another_and_writes_nothing_of_it_until_allowe
 
 
 def test_no_artifact_is_read_or_written_outside_of_its_run(server, trained, monkeypatch, tmp_path):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     assert project_as(server, monkeypatch, "ada", "artifacts", launch) == ""
     mlflow = client(server.address)
     (parent,) = mlflow.search_runs(

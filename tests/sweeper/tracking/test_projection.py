@@ -30,7 +30,7 @@ def address(storage) -> str:
 @pytest.fixture
 def whole_launch(trained):
     """All trained, nothing projected."""
-    return a_launch(*trained, looking=True)
+    return a_launch(*trained, read_only=True)
 
 
 @pytest.fixture
@@ -419,7 +419,7 @@ def test_what_mlflow_refuses_for_good_keeps_no_other_trial_away(launch, address,
 def test_growing_a_sweep_renames_the_arms_it_has(trained, address, storage, whole_launch, tmp_path):
     small = tmp_path / "small.yaml"
     small.write_text(trained[0].read_text().replace("slot_epochs: [1, 2]", "slot_epochs: [1]"))
-    project(address, storage, a_launch(small, trained[1], looking=True))
+    project(address, storage, a_launch(small, trained[1], read_only=True))
     before = {run.info.run_name for run in kind(all_runs(address)[1], "trial")}
     assert "K=2 GS seed 0" in before
     project(address, storage, whole_launch)
