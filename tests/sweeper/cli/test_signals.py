@@ -13,7 +13,7 @@ BOTH = (signal.SIGINT, signal.SIGTERM)
 # Neither a signal nor Python's lock gets the main thread out of `stuck`.
 STUCK = """
 import ctypes, threading, time
-from sweeper import local_driver
+from sweeper.launch import local as local_driver
 from sweeper.cli.main import main
 
 libc = ctypes.CDLL(None)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 EVENTFUL = """
 import json, os, resource, sys
 from pathlib import Path
-from sweeper import execution
+from sweeper.launch import worker as execution
 from sweeper.cli.main import main
 events, *commands = map(json.loads, sys.argv[1:])
 train, count = execution.TrainingRun.train_epoch, 0

@@ -23,19 +23,19 @@ seeds: %d
 PACKED = """
 import json, os, sys, time
 from pathlib import Path
-from sweeper import launch, ray_session
+from sweeper.launch import launch, ray_session
 from sweeper.cli.main import main
-from sweeper.commands import planning
+from sweeper.planning import foresight
 from sweeper.stages.faults import failure_of
 from sweeper.launch.orders import Step
 from sweeper.planning.packing import Hardware
 out, together, hardware = json.loads(sys.argv.pop(1))
 hardware = Hardware(**hardware)
-planning.hardware_here = lambda: hardware
+foresight.hardware_here = lambda: hardware
 launch.Resources.device = "cpu"
 ray_session.quiet()
 import ray
-from sweeper import ray_driver
+from sweeper.launch import ray_tune as ray_driver
 init = ray.init
 ray.init = lambda *given, **named: init(*given, num_cpus=hardware.cpus, num_gpus=hardware.gpus, **named)
 

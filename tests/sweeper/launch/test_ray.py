@@ -341,7 +341,7 @@ def short(folder: Path) -> Path:
 # process after 60, as it happens; here it never comes back.
 DIES_LAST = """
 import os, signal, sys, time
-from sweeper import ray_session
+from sweeper.launch import ray_session
 from sweeper.cli.main import main
 ray_session.SHUTDOWN_SECONDS = 2.0
 ray_session.quiet()

@@ -191,7 +191,7 @@ def test_a_lineage_that_another_launch_cut_elsewhere_is_read_as_if_it_were_cut_h
 RECORDED = """
 import os, sys, time
 from pathlib import Path
-from sweeper import execution
+from sweeper.launch import worker as execution
 from sweeper.cli.main import main
 folder, hang, *arguments = sys.argv[1:]
 train = execution.TrainingRun.train_epoch

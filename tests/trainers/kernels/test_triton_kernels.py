@@ -15,7 +15,7 @@ PROGRAM = """
 import warnings
 warnings.simplefilter("ignore")
 import torch
-from trainers import kernels, triton_kernels
+from trainers.kernels import torch_kernels as kernels, triton_kernels
 from trainers.kernels.options import LayerOptions
 for shared in (False, True):
     for count in (1, 5):
