@@ -43,6 +43,7 @@ RAY, MISHAPS = "tests/sweeper/launch/test_ray.py::test_", "tests/sweeper/launch/
 CLAIMS, STORE = "tests/sweeper/storage/test_claims.py::test_", "tests/sweeper/records/test_store.py::test_"
 BUCKET = "tests/sweeper/launch/test_bucket_launches.py::test_"
 OBJECTS = "tests/sweeper/records/test_bucket_store.py::test_"
+PLACES = "tests/sweeper/storage/test_places.py::test_"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
 MEMORY = f"{MISHAPS}memory_that_runs_out_losses_that_are_no_numbers_and_bugs_each_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
@@ -286,6 +287,41 @@ MUTATIONS = {
         "if read is not None and sha256(read[0]) == file.sha256:",
         "if read is not None:",
         f"{OBJECTS}whatever_is_damaged_is_set_aside_told_and_written_again",
+    ),
+    "storage_copied": Mutation(
+        "a storage is copied, and its copy is used",
+        "sweeper/tracking/address.py",
+        "return default_address(storage) if lay_in_it else kept",
+        "return kept",
+        f"{PLACES}a_copied_storage_goes_on_by_itself_and_leaves_the_original_alone",
+    ),
+    "storage_moved": Mutation(
+        "a storage is moved",
+        "sweeper/tracking/address.py",
+        "if own and file_of(address).is_file():",
+        "if False:",
+        f"{PLACES}a_moved_storage_works_where_it_lies_and_the_old_folder_stays_gone",
+    ),
+    "database_gone": Mutation(
+        "the folder of a database given with `--tracking` is gone",
+        "sweeper/cli/commands/status.py",
+        "if is_file(view.file.tracking):",
+        "if False:",
+        f"{PLACES}a_database_that_the_user_names_elsewhere_stays_the_one",
+    ),
+    "database_relative": Mutation(
+        "a database given by a relative path, and the next command runs in another folder",
+        "sweeper/tracking/address.py",
+        "Path(name).expanduser().absolute()",
+        "Path(name).expanduser()",
+        f"{PLACES}a_relative_database_is_one_file_wherever_one_stands",
+    ),
+    "odd_names": Mutation(
+        "folders are named with characters that mean something in addresses",
+        "sweeper/tracking/database.py",
+        'return f"sqlite+pysqlite:///{quote(path)}"',
+        "return address",
+        f"{PLACES}folders_whose_names_mean_something_in_addresses_are_folders",
     ),
 }  # fmt: skip
 

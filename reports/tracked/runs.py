@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 from urllib.error import URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 import pandas as pd
@@ -27,6 +27,7 @@ from trainers.recipe.recipe import Recipe
 PAGE = 1000  # runs a request
 CURVE_RUNS = 100  # runs a request for curves: the most that MLflow's server takes
 CURVE_VALUES = 25_000  # values a request for curves: the most that it returns, without saying that it cut
+RELATIVE = "mlflow-artifacts:/"  # of a run's artifacts: of an SQLite file without a server they lie beside it
 INFINITE = 1e308  # MLflow stores infinity as the largest double
 
 COMPLETED = "COMPLETED"
@@ -145,8 +146,7 @@ def _curves(client: MlflowClient, run_ids: list[str], metric: str) -> list[tuple
 def _client(tracking_uri: str) -> MlflowClient:
     """A client of a store that is there: MLflow would make a missing database, and wait four minutes for a server."""
     address = urlsplit(tracking_uri)
-    if address.scheme == "sqlite":
-        path = Path(tracking_uri.removeprefix("sqlite:///"))
+    if path := _database(tracking_uri):
         if not path.is_file():
             raise InvalidInput(f"tracking: there is no database at {path} (has a sweep been launched there?)")
     elif address.scheme in ("http", "https"):
@@ -158,6 +158,12 @@ def _client(tracking_uri: str) -> MlflowClient:
             raise InvalidInput(f"tracking: no MLflow server answers at {where} ({error})") from None
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return MlflowClient(tracking_uri=tracking_uri)
+
+
+def _database(tracking_uri: str) -> Path | None:
+    """The file of a store that is one."""
+    scheme, _, path = tracking_uri.partition(":///")
+    return Path(unquote(path)) if scheme.partition("+")[0] == "sqlite" else None
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:
@@ -215,6 +221,11 @@ def _artifact(client: MlflowClient, run_id: str, path: str) -> str:
     """The text of an artifact, or nothing: artifacts may lie where this machine cannot reach."""
     with TemporaryDirectory() as folder:
         try:
+            if database := _database(client.tracking_uri):
+                where = str(client.get_run(run_id).info.artifact_uri)
+                if where.startswith(RELATIVE) and ".." not in where.split("/"):
+                    beside = database.parent / "artifacts" / where.removeprefix(RELATIVE).lstrip("/")
+                    return (beside / path).read_text(encoding="utf-8")
             return Path(client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
         except (MlflowException, OSError, UnicodeDecodeError):
             return ""

@@ -57,16 +57,19 @@ def _report(options: argparse.Namespace) -> int:
     from reports.request import Asked
     from sweeper.cli.chains import called, sweeps_of
     from sweeper.cli.commands.mlflow import tracking_of
-    from sweeper.tracking.address import without_password
+    from sweeper.tracking.address import check_open, without_password
+    from sweeper.tracking.database import address_for_mlflow, file_of, is_file
     from sweeper.tracking.projection import log_report
 
     storage = storage_that_answers(options.storage)
     sweeps, missing = sweeps_of(storage, options.sweeps)
     tracking = tracking_of(options, sweeps)
-    places = ["--tracking", without_password(options.tracking)] if options.tracking else ["--storage", options.storage]
+    places = ["--tracking", without_password(tracking)] if options.tracking else ["--storage", options.storage]
     again = ["sweeper", "report", *options.sweeps, *places, "-o", "DIR"]
     asked = Asked(*called(storage, options.sweeps), missing, again)
-    page = build_report(sweeps, tracking, Path(options.out), asked)
+    if is_file(tracking) and file_of(tracking).is_file():
+        check_open(tracking, storage)
+    page = build_report(sweeps, address_for_mlflow(tracking), Path(options.out), asked)
     print(f"The report: {page}")
     if problem := log_report(tracking, sweeps, page):
         print(

@@ -17,9 +17,17 @@ from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.sweep_folder import SweepFile
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
-from sweeper.storage.place import Place
-from sweeper.tracking.address import artifacts_of
-from sweeper.tracking.mlflow_client import Refused, TrackingDown, Value, client, log_batch, outages
+from sweeper.tracking.database import artifacts_of
+from sweeper.tracking.mlflow_client import (
+    Refused,
+    TrackingDown,
+    Value,
+    client,
+    log_artifact,
+    log_batch,
+    log_text,
+    outages,
+)
 from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
 from sweeper.tracking.ui_view import NOTE, described, report_link, runs_page, trials_view
 from sweeper.tracking.ui_view import TAG as VIEW
@@ -186,7 +194,7 @@ class Projection:
         assert self._client is not None
         try:
             with self._outages():
-                self._client.log_text(run_id, text, name)
+                log_text(self._client, run_id, text, name)
         except TrackingDown as down:  # an artifact store that fails must not keep the numbers away
             self.problems[name] = str(down)
 
@@ -304,7 +312,7 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
                     [experiment.experiment_id], SWEEPS_OWN, order_by=["start_time ASC"], max_results=1
                 )
                 for run in parents:
-                    mlflow.log_artifact(run.info.run_id, str(page))
+                    log_artifact(mlflow, run.info.run_id, page)
                     note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
                     mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
     except TrackingDown as down:
@@ -355,11 +363,10 @@ def _milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-def projection_of(spec: Spec, file: SweepFile, storage: Place) -> Projection:
+def projection_of(spec: Spec, file: SweepFile) -> Projection:
     """The MLflow side of a sweep."""
-    local = file.tracking.startswith("sqlite:")
     tags = {**sources(), "owner": file.owner}
     facts = SweepFacts(
         spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields())
     )
-    return Projection(file.tracking, artifacts_of(storage, file.tracking, spec.name) if local else None, facts)
+    return Projection(file.tracking, artifacts_of(file.tracking, spec.name), facts)

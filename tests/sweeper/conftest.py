@@ -187,7 +187,7 @@ FACTS = SweepFacts("tiny", "A tiny sweep.", "name: tiny\n", "s" * 64, {"git_comm
 
 
 def projection(address, storage):
-    return Projection(address, str(storage / "artifacts"), FACTS)
+    return Projection(address, str(storage / "artifacts" / "tiny"), FACTS)
 
 
 def project(address, storage, launch):

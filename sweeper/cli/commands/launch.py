@@ -25,7 +25,8 @@ from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.stages.schedule import RetryRule
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import Estimating, in_words
-from sweeper.tracking.address import check_reachable, check_scheme, default_address
+from sweeper.tracking.address import check_open, default_address, understood
+from sweeper.tracking.database import is_file
 from sweeper.tracking.projection import projection_of
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
@@ -110,8 +111,8 @@ def _launch(
         wanted = replace(wanted, max_parallel=1, start_seconds=0.0)
     recipes = reachable(spec)
     open_store(storage).prepare()
-    tracking = options.tracking or default_address(storage, make=True)
-    _check_tracking(tracking, manner["tracking_optional"])
+    tracking = understood(options.tracking or default_address(storage, make=True))
+    _check_tracking(tracking, storage, manner["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
     digests = _check_data(recipes, data_dir, manner["download"])
     wanted.given()
@@ -144,7 +145,7 @@ def _launch(
             resources, data_dir=data_dir, save_seconds=manner["save_seconds"],
             rule=RetryRule(max_retries=manner["max_retries"]), estimates=foresight.estimates, wall_seconds=before,
         )  # fmt: skip
-        projection = projection_of(spec, file, storage)
+        projection = projection_of(spec, file)
         forecast = foresight.plan.estimate
         return RunningLaunch(run, folder, file, projection, estimate, forecast).carry_out(driver)
 
@@ -164,12 +165,11 @@ def _agreed(plan: Plan, options: argparse.Namespace) -> bool:
     return False
 
 
-def _check_tracking(tracking: str, optional: bool) -> None:
-    check_scheme(tracking)
+def _check_tracking(tracking: str, storage: Place, optional: bool) -> None:
     try:
-        check_reachable(tracking)
+        check_open(tracking, storage)
     except InvalidInput as error:
-        if tracking.startswith("sqlite:"):
+        if is_file(tracking):
             raise  # no server that may come back
         if not optional:
             raise InvalidInput(f"{error}; --tracking-optional starts all the same and catches up later") from None

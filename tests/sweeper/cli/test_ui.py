@@ -4,7 +4,9 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from urllib.request import urlopen
 
 import pytest
@@ -17,13 +19,14 @@ from trainers.recipe.errors import InvalidInput
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
-def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, tmp_path):
+def test_the_link_opens_a_sweep_of_a_moved_storage_and_ctrl_c_ends_the_server(trained, storage, tmp_path):
     launch = a_launch(*trained, read_only=True)
     launch.forest.trials[1:] = []
-    where = trained_storage(trained, tmp_path)
-    (storage / "mlflow.db").rename(where / "mlflow.db")
-    address = f"sqlite:///{where}/mlflow.db"
-    project(address, where, launch)
+    first = trained_storage(trained, tmp_path)
+    (storage / "mlflow.db").rename(first / "mlflow.db")
+    project(f"sqlite:///{first}/mlflow.db", first, launch)
+    where = tmp_path / "moved 50%25#?"
+    first.rename(where)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -37,7 +40,7 @@ def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, t
         )
         try:
             lines = [process.stdout.readline() for _ in range(3)]
-            _check(lines, port)
+            _check(lines, port, where)
         finally:
             process.send_signal(signal.SIGINT)
             code = process.wait(30)
@@ -52,13 +55,18 @@ def _hear_interruptions():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _check(lines, port):
+def _check(lines, port, where):
     page = r"#/experiments/(\d+)/runs\?workflowType=machine_learning&viewStateShareKey=trials"
     link = re.fullmatch(rf"Open (http://127\.0\.0\.1:(\d+))/{page}\n", lines[1])
     assert link, lines
     assert int(link[2]) > port
     with urlopen(f"{link[1]}/ajax-api/2.0/mlflow/experiments/get?experiment_id={link[3]}", timeout=30) as answer:
         assert b'"tiny"' in answer.read()
+    with closing(sqlite3.connect(where / "mlflow.db")) as connection:
+        query = "SELECT run_uuid FROM tags WHERE key = 'sweeper.kind' AND value = 'sweep'"
+        ((run,),) = connection.execute(query).fetchall()
+    with urlopen(f"{link[1]}/get-artifact?run_uuid={run}&path=spec.yaml", timeout=30) as answer:
+        assert answer.read() == b"name: tiny\n"
 
 
 def test_a_port_that_is_taken_is_passed_over(monkeypatch):

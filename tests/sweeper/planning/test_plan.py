@@ -12,8 +12,8 @@ from search_spaces.expansion import expand
 from search_spaces.loading import bundled_specs, load_spec
 from search_spaces.spec import Spec
 from sweeper.cli.commands import launch as launching
-from sweeper.planning import foresight
 from sweeper.cli.main import main
+from sweeper.planning import foresight
 from sweeper.planning.estimates import Estimates, Machine, Sample, Work
 from sweeper.planning.forecast import against, forecast, readable_bytes, width
 from sweeper.planning.packing import Hardware

@@ -117,10 +117,10 @@ def test_a_trial_that_selects_has_what_it_selected_as_an_artifact(whole_launch, 
 
 
 def test_an_artifact_store_that_fails_keeps_no_numbers_away(launch, address, storage, monkeypatch):
-    def fails(self, run_id, text, name):
+    def fails(self, run_id, path):
         raise OSError("no room for artifacts")
 
-    monkeypatch.setattr("mlflow.MlflowClient.log_text", fails)
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", fails)
     tracker = project(address, storage, launch)
     assert tracker.problem == "" and tracker.behind() == 0
     assert {run.info.status for run in all_runs(address)[1]} == {"FINISHED"}
