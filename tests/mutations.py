@@ -323,6 +323,14 @@ MUTATIONS = {
         "return address",
         f"{PLACES}folders_whose_names_mean_something_in_addresses_are_folders",
     ),
+    "triton_cannot_compile": Mutation(
+        "Triton cannot compile on a machine with a GPU (no C compiler, no `Python.h`)",
+        "trainers/kernels/torch_kernels.py",
+        "if reason := triton_kernels.why_not(device):",
+        'if reason := "":',
+        "tests/trainers/kernels/test_triton_kernels.py::"
+        "test_where_triton_cannot_compile_torch_selects_and_one_warning_says_so",
+    ),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.sweeper.storage.object_server import CREDENTIALS, a_service
+from tests.waiting import PATIENCE_SECONDS
 from trainers.data.splits import data_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,7 +195,7 @@ def project(address, storage, launch):
     """As a launch does when nothing is left to train."""
     tracker = Tracker(projection(address, storage), launch, lambda: 1.5)
     tracker.start()
-    tracker.close(60)
+    tracker.close(PATIENCE_SECONDS)
     assert tracker.behind() == 0, tracker.problem
     return tracker
 
@@ -222,16 +223,3 @@ def start_sweeper(*arguments: object, out: Path, program: str = "") -> subproces
 def claimed(storage: Path) -> set[str]:
     """The stages that some launch trains now."""
     return {path.name.partition(".")[0] for path in (storage / "claims").glob("*.*")}
-
-
-Waiting = Callable[[], bool]
-
-
-def wait_until(happens: Waiting, seconds: float = 120.0) -> None:
-    """Looks again and again; fails after `seconds`."""
-    import time
-
-    end = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)

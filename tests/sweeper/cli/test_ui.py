@@ -13,10 +13,11 @@ import pytest
 
 from sweeper.cli.commands.mlflow import _free_port, tracking_of
 from sweeper.records.sweep_folder import SweepFolder
-from tests.sweeper.conftest import a_launch, command, environment, project, trained_storage, wait_until
+from tests.sweeper.conftest import a_launch, command, environment, project, trained_storage
+from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
 from trainers.recipe.errors import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 
 
 def test_the_link_opens_a_sweep_of_a_moved_storage_and_ctrl_c_ends_the_server(trained, storage, tmp_path):
@@ -43,11 +44,11 @@ def test_the_link_opens_a_sweep_of_a_moved_storage_and_ctrl_c_ends_the_server(tr
             _check(lines, port, where)
         finally:
             process.send_signal(signal.SIGINT)
-            code = process.wait(30)
+            code = ending_of(process)
             process.stdout.close()
     assert code == 0
     mark = f"--port\0{lines[0].split()[4].rstrip(',')}\0".encode()
-    wait_until(lambda: not any(mark in line for line in _command_lines()), 20)
+    wait_until(lambda: not any(mark in line for line in _command_lines()))
 
 
 def _hear_interruptions():
@@ -60,7 +61,8 @@ def _check(lines, port, where):
     link = re.fullmatch(rf"Open (http://127\.0\.0\.1:(\d+))/{page}\n", lines[1])
     assert link, lines
     assert int(link[2]) > port
-    with urlopen(f"{link[1]}/ajax-api/2.0/mlflow/experiments/get?experiment_id={link[3]}", timeout=30) as answer:
+    page = f"{link[1]}/ajax-api/2.0/mlflow/experiments/get?experiment_id={link[3]}"
+    with urlopen(page, timeout=PATIENCE_SECONDS) as answer:
         assert b'"tiny"' in answer.read()
     with closing(sqlite3.connect(where / "mlflow.db")) as connection:
         query = "SELECT run_uuid FROM tags WHERE key = 'sweeper.kind' AND value = 'sweep'"

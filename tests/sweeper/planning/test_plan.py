@@ -145,7 +145,8 @@ def test_every_bundled_spec_plans(name):
 
 def test_planning_without_flops_needs_no_torch():
     code = (
-        "import sys, sweeper.planning.plan; from search_spaces.loading import *; from sweeper.stages.forest import plant;"
+        "import sys, sweeper.planning.plan; from search_spaces.loading import *;"
+        "from sweeper.stages.forest import plant;"
         "from search_spaces.expansion import expand; from sweeper.planning.estimates import *;"
         "spec = load_spec('digits_quickstart');"
         "known = Estimates((), Machine('cpu', None, 1), *[lambda *asked: 1] * 3);"

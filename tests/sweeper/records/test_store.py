@@ -34,6 +34,7 @@ from sweeper.records.store import RECORD, STATE, Store
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import plant, point_key
 from sweeper.storage.folder import StoreError
+from tests.waiting import PATIENCE_SECONDS
 from trainers.recipe.recipe import Recipe
 
 LINEAGE = "ab" * 32
@@ -415,7 +416,7 @@ def in_processes(calls):
     ]
     for process in started:
         process.start()
-    answers = [queue.get(timeout=120) for queue in queues]
+    answers = [queue.get(timeout=PATIENCE_SECONDS) for queue in queues]
     for process in started:
         process.join()
     return answers

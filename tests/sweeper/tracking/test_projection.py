@@ -20,6 +20,7 @@ from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.sweeper.conftest import a_launch, project, projection, train
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -262,7 +263,7 @@ def test_a_trial_is_settled_only_once_its_run_shows_it(whole_launch):
 class SideBySide(Projection):
     """A server that answers only once four wait for it; it will not have one of them."""
 
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=PATIENCE_SECONDS)
     seen: list[str]
 
     def connect(self):
