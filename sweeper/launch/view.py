@@ -10,6 +10,7 @@ from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.records.trial_result import TrialResult
+from sweeper.records.versions import Versions, rest_of
 from sweeper.stages.status import Status
 from sweeper.storage.locks import GLIMPSE_SECONDS
 from trainers.recipe.errors import InvalidInput, nearest
@@ -26,15 +27,24 @@ def arms_like(wanted: str, labels: Sequence[str]) -> set[str]:
 
 
 class SweepView:
-    """A sweep as it is stored now."""
+    """One version of a sweep as it is stored now."""
 
-    def __init__(self, folder: SweepFolder, patience_seconds: float = GLIMPSE_SECONDS) -> None:
-        """`patience_seconds`: how long to look for a sign of life of a launch (see `SweepFolder.is_running`)."""
+    def __init__(
+        self, folder: SweepFolder, patience_seconds: float = GLIMPSE_SECONDS, version: int | None = None
+    ) -> None:
+        """`patience_seconds`: how long to look for a sign of life of a launch (see `SweepFolder.is_running`).
+
+        `version`: None is the present one. Raises InvalidInput for one that there is not.
+        """
         self.folder = folder
         self.file: SweepFile = folder.read()
-        self.spec: Spec = folder.spec()
-        self.launch = PlantedSweep(self.spec, folder, self.file.digests, read_only=True).launch(Resources())
-        self.running = folder.is_running(patience_seconds)
+        self.versions = Versions.of(folder)
+        self.version = self.versions.find(version)
+        self.is_present = self.version == self.versions.present
+        self.spec: Spec = folder.spec() if self.is_present else self.versions.spec(self.version)
+        digests = self.file.digests if self.is_present else self.versions[self.version].digests
+        self.launch = PlantedSweep(self.spec, folder, digests, read_only=True).launch(Resources())
+        self.running = self.is_present and folder.is_running(patience_seconds)
         results = self.launch.results()
         self.results = results if self.running else [_at_rest(result) for result in results]
 
@@ -47,6 +57,12 @@ class SweepView:
         if done <= ended and not self.launch.steering.wants_more:
             return "completed"
         return "failed" if done <= ended | {Status.FAILED} and Status.FAILED in done else "stopped"
+
+    @property
+    def name(self) -> str:
+        """The sweep, and which version of it where there are several."""
+        several = len(self.versions.numbers) > 1
+        return f"{self.folder.name}{f', version {self.version}' if several else ''}"
 
     def counts(self) -> list[str]:
         statuses = [result.status for result in self.results]
@@ -63,7 +79,13 @@ class SweepView:
             "failed": int(failed),
             "epochs_left": self.launch.schedule.epochs_left(),
             "tracking": self.file.tracking,
+            "version": self.version,
+            "versions": self.versions.numbers,
         }
+
+    def rest(self) -> list[str]:
+        """Lines that count the trials of other versions; none where there are none."""
+        return rest_of(self.versions, self.version, {result.trial.recipe.content_hash() for result in self.results})
 
 
 def _at_rest(result: TrialResult) -> TrialResult:

@@ -78,8 +78,12 @@ class StudySearch:
                     self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, path, storage, study))
 
     def recipes(self) -> list[Recipe]:
-        """All that was asked for by now, in that order."""
-        return [recipe for cell in self.cells for asked in cell.asked.values() for recipe in asked.recipes]
+        """All that was asked for by now, in that order; a search of fewer trials than another before it has its first.
+
+        The other one, of more trials, had asked for more points in the same study.
+        """
+        points = [asked for cell in self.cells for asked in itertools.islice(cell.asked.values(), self.trials)]
+        return [recipe for asked in points for recipe in asked.recipes]
 
     def number(self, arm: str) -> int | None:
         """Optuna's number of the point with this arm's hash."""

@@ -19,6 +19,7 @@ from sweeper.cli.commands.status import SOME_FAILED, _storage
 from sweeper.cli.hints import storage_flag
 from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
+from sweeper.records.versions import wall_seconds_of
 from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.tracking.address import SERVERS, artifacts_root, check_open, default_address, understood, without_password
@@ -158,7 +159,8 @@ def track(options: argparse.Namespace) -> int:
     view.file.tracking = understood(options.tracking or view.file.tracking)
     if is_file(view.file.tracking):  # MLflow would make the folders of a file that was moved away
         check_open(view.file.tracking, folder.storage)
-    tracker = Tracker(projection_of(view.spec, view.file), view.launch, lambda: view.file.wall_seconds)
+    wall_seconds = wall_seconds_of(view.file, view.version)
+    tracker = Tracker(projection_of(view.spec, view.file, view.versions), view.launch, lambda: wall_seconds)
     tracker.start()
     tracker.close(patience_seconds=60.0)
     behind = tracker.behind()

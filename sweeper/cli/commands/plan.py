@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 
 from search_spaces.loading import load_spec
+from sweeper.cli.versioning import change_of
 from sweeper.launch.sweep import PlantedSweep, reachable
 from sweeper.planning.foresight import Wanted, calibrate_here, digests_to_plan_with, foresee
 from sweeper.planning.plan import sharing_table, totals
 from sweeper.records.bucket_store import open_store
 from sweeper.records.sweep_folder import SweepFolder
+from sweeper.records.versions import Versions
 from sweeper.stages.forest import plant
 from sweeper.storage.place import storage_that_answers
 
@@ -28,11 +30,13 @@ def plan(options: argparse.Namespace) -> int:
         notes.append("Of what a search may still ask for, every trial is counted as the longest that it can be.")
     forests, plans = [], []
     for spec in specs:
-        forest = PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, read_only=True).at_most()
+        planted = PlantedSweep(spec, folder := SweepFolder(store.root, spec.name), digests, read_only=True)
+        forest, before = planted.at_most(), Versions.of(folder)
+        change = change_of(before, before.launched(spec, "", digests), planted).lines[:1]
         if options.calibrate:
             calibrate_here(forest, store, wanted, data_dir)
         forests.append(forest)
-        plans.append(foresee(spec, forest, store, wanted, notes).plan)
+        plans.append(foresee(spec, forest, store, wanted, [*notes, *change]).plan)
     if len(plans) == 1:
         print(json.dumps(plans[0].as_dict(), indent=1) if options.json else plans[0].text())
         return 0

@@ -217,6 +217,9 @@ class Seen:
     def project_sweep(self, status, totals, left_out=None):
         pass
 
+    def settle(self, trials):
+        pass
+
     def is_current(self, result):
         self.names.append(result.name)
         return True
