@@ -44,6 +44,8 @@ CLAIMS, STORE = "tests/sweeper/storage/test_claims.py::test_", "tests/sweeper/re
 BUCKET = "tests/sweeper/launch/test_bucket_launches.py::test_"
 OBJECTS = "tests/sweeper/records/test_bucket_store.py::test_"
 PLACES = "tests/sweeper/storage/test_places.py::test_"
+CODE = "tests/sweeper/launch/test_whose_code.py::test_"
+AROUND = f"{CODE}workers_run_the_drivers_packages_whatever_lies_in_the_working_directory_or_on_the_path"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
 MEMORY = f"{MISHAPS}memory_that_runs_out_losses_that_are_no_numbers_and_bugs_each_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
@@ -63,7 +65,7 @@ MUTATIONS = {
     ),
     "launch_stopped": Mutation(
         "the launch is stopped, by `sweeper stop` or Ctrl-C",
-        "sweeper/launch/ray_tune.py",
+        "sweeper/launch/ray_worker.py",
         "self._worker.save()",
         "pass",
         "tests/sweeper/cli/test_stop.py::test_stop_and_resume_on_ray",
@@ -97,6 +99,49 @@ MUTATIONS = {
         "partial = None",
         f"{RAY}a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch",
     ),
+    "another_checkout": Mutation(
+        "the launch is started in another checkout of this project, or with one on `PYTHONPATH`",
+        "sweeper/launch/ray_worker.py",
+        "sys.meta_path.insert(0, DriversPackages(driver.folders))",
+        "pass",
+        AROUND,
+    ),
+    "namesakes": Mutation(
+        "the launch is started in a folder with a `trainers.py`",
+        "sweeper/launch/ray_worker.py",
+        "        del sys.path[0]  # Ray puts",
+        "        pass  # Ray puts",
+        AROUND,
+    ),
+    "edited_while_it_trains": Mutation(
+        "the checkout is edited while a launch trains from it",
+        "sweeper/launch/ray_worker.py",
+        "if self._refused:\n            return {",
+        "if False:\n            return {",
+        f"{CODE}a_worker_with_other_sources_than_the_driver_is_refused_with_both_paths",
+    ),
+    "node_with_other_code": Mutation(
+        "a node of the Ray cluster has another version of the code",
+        "sweeper/launch/ray_worker.py",
+        "    if difference:\n        return [difference]",
+        "    if False:\n        return [difference]",
+        f"{CODE}a_node_with_other_sources_than_the_driver_is_refused_before_anything_starts",
+    ),
+    "edited_between_launches": Mutation(
+        "`trainers/` is edited between launches",
+        "sweeper/stages/forest.py",
+        'apart = {"sources": sources} if sources else {}',
+        "apart: dict[str, str] = {}",
+        "tests/sweeper/stages/test_sources_apart.py::"
+        "test_results_of_edited_sources_are_kept_apart_from_those_of_before_and_both_are_kept",
+    ),
+    "last_words": Mutation(
+        "a worker dies of something that it says, or does not start",
+        "sweeper/launch/ray_tune.py",
+        "last_words=last_words(said)",
+        'last_words=""',
+        f"{CODE}the_last_words_of_a_worker_that_dies_are_in_the_summary",
+    ),
     "worker_hangs": Mutation(
         "a worker hangs (stopped by SIGSTOP)",
         "sweeper/launch/ray_tune.py",
@@ -107,8 +152,8 @@ MUTATIONS = {
     "node_gone": Mutation(
         "a node of the Ray cluster is gone",
         "sweeper/launch/ray_tune.py",
-        'Failure(Fault.INFRASTRUCTURE, "its worker process died"',
-        'Failure(Fault.BUG, "its worker process died"',
+        "Failure(Fault.INFRASTRUCTURE, reason",
+        "Failure(Fault.BUG, reason",
         HANGS,
     ),
     "out_of_memory": Mutation(

@@ -42,7 +42,13 @@ THIRD_PARTIES = {
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
 ONLY_IN = {
-    "ray": {f"sweeper/launch/{name}.py" for name in ("ray_tune", "ray_session", "ray_jobs", "ray_nodes")},
+    "ray": {
+        "sweeper/launch/ray_tune.py",
+        "sweeper/launch/ray_session.py",
+        "sweeper/launch/ray_worker.py",
+        "sweeper/launch/last_words.py",
+    }
+    | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
     "optuna": {"sweeper/search/optuna_study.py"},
     "obstore": {"sweeper/storage/bucket.py"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -140,12 +141,19 @@ def left_out(run: Launch, file: SweepFile, version: int) -> list[str]:
 
 
 def failures(run: Launch, results: Sequence[TrialResult], retry: str) -> list[str]:
-    """A line per cause, with the trials that it ended, and the command that tries them again."""
+    """A line per cause, with the trials that it ended and a worker's last words; the command that tries them again."""
     causes: dict[str, list[str]] = defaultdict(list)
+    last_words: dict[str, list[str]] = defaultdict(list)
     for result in results:
         if result.failure is not None:
             causes[str(result.failure)].append(result.name)
-    lines = [f"FAILED  {cause}: {_some(names)}" for cause, names in causes.items()]
+            if result.failure.last_words:
+                last_words[str(result.failure)].append(result.failure.last_words)
+    lines = []
+    for cause, names in causes.items():
+        lines.append(f"FAILED  {cause}: {_some(names)}")
+        if cause in last_words:
+            lines += ["  The last words of such a worker:", textwrap.indent(last_words[cause][-1], "    ")]
     if run.schedule.given_up:
         lines.append(f"The sweep stopped early: {run.schedule.given_up}.")
     if lines:

@@ -78,6 +78,7 @@ class Launch(SweepState):
         self.claims = Claims(self.store.root, self.clock)
         self.elsewhere: set[str] = set()  # stages that another launch trains now
         self.broken = ""  # why it stopped by itself
+        self.refused = ""  # why no worker may train for it: one has other code
         self.out_of = ""  # the limit that was reached while stages ran
         self._live: dict[str, list[Epoch]] = {}
         self._started: set[str] = set()  # by this launch
@@ -193,6 +194,15 @@ class Launch(SweepState):
             self._break_off(error)
         for watcher in self.watchers:
             watcher.stage_failed(stage, failure, again)
+
+    def refuse(self, key: str, why: str) -> None:
+        """A worker must not train the stage, nor any other: it was not started, and nothing is any more."""
+        if key in self.schedule.running:
+            self.schedule.withhold(key)
+            self._live.pop(key, None)
+            self.claims.release(key)
+        self.refused = why
+        self.stop()
 
     @property
     def is_over(self) -> bool:

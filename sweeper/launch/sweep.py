@@ -27,8 +27,14 @@ STAND_IN_SEEDS = 2**62  # from here on: those of no trial
 class PlantedSweep:
     """The forest of a spec: of its grid and arms, and of all that its search has asked for by now."""
 
-    def __init__(self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], read_only: bool = False) -> None:
-        """`read_only`: nothing will be written, and another process may run the sweep. Raises StoreError."""
+    def __init__(
+        self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], sources_apart: str, read_only: bool = False
+    ) -> None:
+        """Reads what the storage keeps of it. Raises StoreError.
+
+        `sources_apart`: the digest of trainers' sources, where their results are kept apart from the pinned ones.
+        `read_only`: nothing will be written, and another process may run the sweep.
+        """
         self.spec, self.digests, self.read_only = spec, digests, read_only
         self.store = open_store(folder.storage)
         self.steering = Steering()
@@ -42,7 +48,7 @@ class PlantedSweep:
             recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
         if spec.rungs is not None:
             self.steering.rungs = RungBook(spec.rungs, folder.path)
-        self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec))
+        self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec), sources_apart)
 
     def at_most(self) -> Forest:
         """The forest with a trial for every one that the search may still ask for, each as long as its longest."""

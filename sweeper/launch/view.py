@@ -43,7 +43,9 @@ class SweepView:
         self.is_present = self.version == self.versions.present
         self.spec: Spec = folder.spec() if self.is_present else self.versions.spec(self.version)
         digests = self.file.digests if self.is_present else self.versions[self.version].digests
-        self.launch = PlantedSweep(self.spec, folder, digests, read_only=True).launch(Resources())
+        sources_apart = self.file.sources_apart(self.version)
+        planted = PlantedSweep(self.spec, folder, digests, sources_apart, read_only=True)
+        self.launch = planted.launch(Resources())
         self.running = self.is_present and folder.is_running(patience_seconds)
         results = self.launch.results()
         self.results = results if self.running else [_at_rest(result) for result in results]

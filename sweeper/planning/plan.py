@@ -16,6 +16,7 @@ from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest
 from sweeper.stages.schedule import Schedule
 from sweeper.text import in_words, text_table
+from trainers.numerics import kept_apart
 
 ARMS_SHOWN = 60
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -130,7 +131,7 @@ def make_plan(
         flops_left=_total((flops[stage.key], 1) for stage in left),
         failed=len(forest.stages) - len(forest.stored) - len(left),
         estimate=estimate,
-        notes=tuple(notes),
+        notes=(*kept_apart(forest.sources), *notes),
     )
 
 

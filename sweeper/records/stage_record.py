@@ -45,7 +45,7 @@ class StageRecord:
     peak_memory_bytes: int
     state_bytes: int
     stored_bits_per_weight: float
-    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version
+    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version, …
     started_at: str  # UTC, ISO 8601
     ended_at: str
     selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.records.stage_record

@@ -43,7 +43,16 @@ class SweepFile:
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
     manner: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: with or without Ray, and such
     owner: str = ""  # who launched it first
-    launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome
+    launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome, sources_apart
+
+    def sources_apart(self, version: int | None = None) -> str:
+        """The digest of the sources that the last launch (of this version) kept its results apart by; else empty."""
+        asked = [launch for launch in self.launches if version is None or launch.get("version", version) == version]
+        return str(asked[-1].get("sources_apart", "")) if asked else ""
+
+    def all_sources_apart(self) -> set[str]:
+        """The same of every launch."""
+        return {"", *(str(launch.get("sources_apart", "")) for launch in self.launches)}
 
     @property
     def wall_seconds(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from trainers.recipe.errors import InvalidInput
@@ -46,16 +46,18 @@ class Failure:
     reason: str  # one line for people
     place: str = ""
     traceback: str = ""
+    last_words: str = ""  # the end of what its process wrote to its standard error, where that died
 
     def __str__(self) -> str:
         return f"{self.fault}: {self.reason}"
 
     def as_dict(self) -> dict[str, str]:
-        return {"fault": self.fault, "reason": self.reason, "place": self.place, "traceback": self.traceback}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, str]) -> Failure:
-        return cls(Fault(fields["fault"]), fields["reason"], fields.get("place", ""), fields.get("traceback", ""))
+        told = {name: fields.get(name, "") for name in ("place", "traceback", "last_words")}
+        return cls(Fault(fields["fault"]), fields["reason"], **told)
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -27,6 +27,7 @@ PARAMETER_LENGTH = 6000  # MLflow takes no more
 # Of where a trial was trained, by what, and from what data.
 SHOWN = (
     "device", "host", "torch", "python", "git_commit", "version", "data_digest", "numerics_version", "imported",
+    "trainers_digest",
 )  # fmt: skip
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 

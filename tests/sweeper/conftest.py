@@ -31,6 +31,7 @@ from sweeper.tracking.tracker import Tracker
 from tests.sweeper.storage.object_server import CREDENTIALS, a_service
 from tests.waiting import PATIENCE_SECONDS
 from trainers.data.splits import data_digest
+from trainers.numerics import unpinned_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a stage measures of the clock, the machine and the process it happens to run on.
@@ -135,7 +136,8 @@ def a_launch(spec: Path, storage: Path, **changes: Any) -> Launch:
     recipes = expand(loaded)
     digests = {dataset: data_digest(dataset, None) for dataset in {recipe.dataset for recipe in recipes}}
     store = Store(storage)
-    return Launch(loaded.name, plant(recipes, digests, store), digests, store, Resources(), {}, **changes)
+    forest = plant(recipes, digests, store, sources=unpinned_sources())  # trainers/ may be at work
+    return Launch(loaded.name, forest, digests, store, Resources(), {}, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -210,14 +212,18 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def start_sweeper(*arguments: object, out: Path, program: str = "") -> subprocess.Popen[bytes]:
+def start_sweeper(
+    *arguments: object, out: Path, program: str = "", cwd: Path | None = None, **variables: str
+) -> subprocess.Popen[bytes]:
     """Starts the real command, as the leader of a process group of its own, and lets it run.
 
     `program`: Python that ends by calling it, after it has arranged for something to happen.
     """
     started = [sys.executable, "-c", program, *map(str, arguments)] if program else command(*arguments)
     with out.open("ab") as file:
-        return subprocess.Popen(started, stdout=file, stderr=file, env=environment(), start_new_session=True)
+        return subprocess.Popen(
+            started, stdout=file, stderr=file, cwd=cwd, env=environment() | variables, start_new_session=True
+        )
 
 
 def claimed(storage: Path) -> set[str]:

@@ -120,6 +120,9 @@ class _Wanted:
                 raise InvalidInput(f"gc: nothing is removed, as {name!r} cannot be read: {error}") from None
             stages = view.launch.forest.stages
             self._keys |= stages.keys()
+            for earlier in view.file.all_sources_apart() - {view.launch.forest.sources}:
+                planted = PlantedSweep(view.spec, view.folder, view.file.digests, earlier, read_only=True)
+                self._keys |= planted.forest.stages.keys()
             if view.running and view.spec.search:
                 self.searching.append(name)
             if view.running:
@@ -136,7 +139,8 @@ def stages_of_other_versions(view: SweepView) -> set[str]:
     for number in view.versions.numbers:
         if number != view.version:
             spec, digests = view.versions.spec(number), view.versions[number].digests
-            stages |= PlantedSweep(spec, view.folder, digests, read_only=True).forest.stages.keys()
+            for apart in view.file.all_sources_apart():
+                stages |= PlantedSweep(spec, view.folder, digests, apart, read_only=True).forest.stages.keys()
     return stages
 
 

@@ -30,6 +30,7 @@ from sweeper.text import Estimating, in_words
 from sweeper.tracking.address import check_open, default_address, understood
 from sweeper.tracking.database import is_file
 from sweeper.tracking.projection import projection_of
+from trainers.numerics import unpinned_sources
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
@@ -122,7 +123,7 @@ def _launch(
     with folder.lock():
         folder.forget_stop()
         with planting(storage):  # also while it asks: what the plan counts on is not to be removed meanwhile
-            planted = PlantedSweep(spec, folder, digests)
+            planted = PlantedSweep(spec, folder, digests, unpinned_sources())
             foresight = foresee(spec, planted.at_most(), planted.store, wanted)
             packing = foresight.packing
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
@@ -141,9 +142,10 @@ def _launch(
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended
                     earlier["seconds"] = planted.seconds_since(earlier["started_at"])
-            submitted = {"cluster": options.submitted_to} if options.submitted_to else {}
+            more = {"cluster": options.submitted_to} if options.submitted_to else {}
+            more |= {"sources_apart": planted.forest.sources} if planted.forest.sources else {}
             begun = {"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", "version": versions.present}
-            file.launches.append({**begun, **submitted})
+            file.launches.append({**begun, **more})
             versions.write()
             folder.write(file, spec.to_yaml())
         driver = _driver(manner)

@@ -16,6 +16,7 @@ from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.versions import Versions
 from sweeper.stages.forest import plant
 from sweeper.storage.place import storage_that_answers
+from trainers.numerics import unpinned_sources
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -28,9 +29,10 @@ def plan(options: argparse.Namespace) -> int:
     digests, notes = digests_to_plan_with([recipe for spec in specs for recipe in reachable(spec)], data_dir)
     if any(spec.search is not None for spec in specs):
         notes.append("Of what a search may still ask for, every trial is counted as the longest that it can be.")
+    apart = unpinned_sources()
     forests, plans = [], []
     for spec in specs:
-        planted = PlantedSweep(spec, folder := SweepFolder(store.root, spec.name), digests, read_only=True)
+        planted = PlantedSweep(spec, folder := SweepFolder(store.root, spec.name), digests, apart, read_only=True)
         forest, before = planted.at_most(), Versions.of(folder)
         change = change_of(before, before.launched(spec, "", digests), planted).lines[:1]
         if options.calibrate:
@@ -40,7 +42,7 @@ def plan(options: argparse.Namespace) -> int:
     if len(plans) == 1:
         print(json.dumps(plans[0].as_dict(), indent=1) if options.json else plans[0].text())
         return 0
-    together = plant([trial.recipe for forest in forests for trial in forest.trials], digests, store)
+    together = plant([trial.recipe for forest in forests for trial in forest.trials], digests, store, sources=apart)
     if options.json:
         print(json.dumps({"plans": [found.as_dict() for found in plans], "together": totals(together)}, indent=1))
     else:

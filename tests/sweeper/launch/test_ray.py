@@ -78,10 +78,10 @@ class Started:
 
     all: ClassVar[list["Started"]] = []
 
-    def __init__(self, *arguments, folder: Path, parallel: int | None = 1, program: str = ""):
+    def __init__(self, *arguments, folder: Path, parallel: int | None = 1, program: str = "", **more):
         self.out = folder / f"out-{time.time_ns()}"
         arguments = ("launch", *arguments, *([] if parallel is None else ["--max-parallel", parallel]))
-        self.process = start_sweeper(*arguments, out=self.out, program=program)
+        self.process = start_sweeper(*arguments, out=self.out, program=program, **more)
         self.temporary = f"{PREFIX}{self.process.pid}-"
         self.all.append(self)
 
