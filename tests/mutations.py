@@ -46,6 +46,7 @@ OBJECTS = "tests/sweeper/records/test_bucket_store.py::test_"
 PLACES = "tests/sweeper/storage/test_places.py::test_"
 CODE = "tests/sweeper/launch/test_whose_code.py::test_"
 AROUND = f"{CODE}workers_run_the_drivers_packages_whatever_lies_in_the_working_directory_or_on_the_path"
+VERSIONS = "tests/sweeper/search/test_spec_versions.py::test_"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
 MEMORY = f"{MISHAPS}memory_that_runs_out_losses_that_are_no_numbers_and_bugs_each_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
@@ -335,35 +336,35 @@ MUTATIONS = {
     ),
     "storage_copied": Mutation(
         "a storage is copied, and its copy is used",
-        "sweeper/tracking/address.py",
+        "sweeper/storage/tracking_address.py",
         "return default_address(storage) if lay_in_it else kept",
         "return kept",
         f"{PLACES}a_copied_storage_goes_on_by_itself_and_leaves_the_original_alone",
     ),
     "storage_moved": Mutation(
         "a storage is moved",
-        "sweeper/tracking/address.py",
+        "sweeper/storage/tracking_address.py",
         "if own and file_of(address).is_file():",
         "if False:",
         f"{PLACES}a_moved_storage_works_where_it_lies_and_the_old_folder_stays_gone",
     ),
     "database_gone": Mutation(
         "the folder of a database given with `--tracking` is gone",
-        "sweeper/cli/commands/status.py",
+        "sweeper/cli/commands/mlflow.py",
         "if is_file(view.file.tracking):",
         "if False:",
         f"{PLACES}a_database_that_the_user_names_elsewhere_stays_the_one",
     ),
     "database_relative": Mutation(
         "a database given by a relative path, and the next command runs in another folder",
-        "sweeper/tracking/address.py",
+        "sweeper/storage/tracking_address.py",
         "Path(name).expanduser().absolute()",
         "Path(name).expanduser()",
         f"{PLACES}a_relative_database_is_one_file_wherever_one_stands",
     ),
     "odd_names": Mutation(
         "folders are named with characters that mean something in addresses",
-        "sweeper/tracking/database.py",
+        "sweeper/storage/tracking_file.py",
         'return f"sqlite+pysqlite:///{quote(path)}"',
         "return address",
         f"{PLACES}folders_whose_names_mean_something_in_addresses_are_folders",
@@ -375,6 +376,20 @@ MUTATIONS = {
         'if reason := "":',
         "tests/trainers/kernels/test_triton_kernels.py::"
         "test_where_triton_cannot_compile_torch_selects_and_one_warning_says_so",
+    ),
+    "other_spec": Mutation(
+        "another spec is launched under the name of a sweep",
+        "reports/tracked/runs.py",
+        "shown = shown_version(sweep.name, sweep.tags, version)",
+        "shown = ALL",
+        f"{VERSIONS}a_report_averages_the_present_version_alone",
+    ),
+    "gc_of_versions": Mutation(
+        "the same, and then `gc --delete`",
+        "sweeper/cli/commands/gc.py",
+        "self.earlier |= stages_of_other_versions(view)",
+        "pass",
+        f"{VERSIONS}gc_keeps_what_only_an_earlier_version_refers_to_until_it_is_told",
     ),
 }  # fmt: skip
 

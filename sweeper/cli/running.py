@@ -21,7 +21,7 @@ from sweeper.launch.ray_session import NoRay
 from sweeper.planning.forecast import Forecast
 from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
-from sweeper.records.versions import version_of_last_launch, wall_seconds_of
+from sweeper.search.spec_versions import version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
 from sweeper.storage.folder import StoreError
 from sweeper.text import Estimating

@@ -59,8 +59,8 @@ def _report(options: argparse.Namespace) -> int:
     from reports.request import Asked
     from sweeper.cli.chains import called, sweeps_of
     from sweeper.cli.commands.mlflow import tracking_of
-    from sweeper.tracking.address import check_open, without_password
-    from sweeper.tracking.database import address_for_mlflow, file_of, is_file
+    from sweeper.storage.tracking_address import check_open, without_password
+    from sweeper.storage.tracking_file import address_for_mlflow, file_of, is_file
     from sweeper.tracking.projection import log_report
 
     storage = storage_that_answers(options.storage)

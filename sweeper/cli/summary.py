@@ -13,10 +13,10 @@ from sweeper.launch.view import SweepView
 from sweeper.planning.forecast import Forecast, against
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.records.trial_result import TrialResult, arm_results, spent
-from sweeper.records.versions import launches_of, version_of_last_launch, wall_seconds_of
+from sweeper.search.spec_versions import launches_of, version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
+from sweeper.storage.tracking_address import without_password
 from sweeper.text import Estimating, accuracy, in_words, text_table
-from sweeper.tracking.address import without_password
 from sweeper.tracking.tracker import Tracker
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from search_spaces.labels import arm_labels
 from sweeper.cli.asking import answered_yes, may_ask
 from sweeper.launch.sweep import PlantedSweep
-from sweeper.records.versions import Versions, counted_arms
+from sweeper.search.spec_versions import Versions, counted_arms
 from sweeper.text import counted
 from trainers.recipe.errors import InvalidInput
 

@@ -16,8 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper.launch.launch import Resources
 from sweeper.launch.ray_worker import Code, faults_of_node
 from sweeper.storage.folder import replace_file
-from sweeper.storage.place import Place, storage_at
-from trainers.data.splits import check_data
+from sweeper.storage.place import Place
 from trainers.recipe.errors import InvalidInput
 
 PATIENCE_SECONDS = 180.0  # a node that is new unpacks the program and imports torch first
@@ -57,30 +56,3 @@ def _answer(task: Any) -> list[str]:
         return list(ray.get(task, timeout=0.1))
     except RayError as error:  # a timeout is one too
         return [f"it did not answer ({type(error).__name__})"]
-
-
-def lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], torch: str) -> list[str]:
-    """What is wrong with the machine this runs on."""
-    faults = []
-    try:
-        storage = storage_at(place)
-        scratch = storage / "incoming"
-        if not (scratch / marker).is_file():
-            shared = "the storage must be a folder that all share, or a bucket that all reach"
-            faults.append(f"it does not see what others write to {storage}; {shared}")
-        else:
-            mine = scratch / f"{marker}-{uuid.uuid4().hex}"
-            replace_file(mine, b"here\n", scratch)
-            mine.unlink()
-    except InvalidInput as error:
-        faults.append(str(error))
-    except OSError as error:
-        faults.append(f"it cannot write to {place} ({error.strerror})")
-    if version("torch") != torch:
-        faults.append(f"its torch is {version('torch')}, and the driver's is {torch}; numbers might differ")
-    for dataset in datasets:
-        try:
-            check_data(dataset, Path(data_dir) if data_dir else None, download=False)
-        except InvalidInput as error:
-            faults.append(str(error))
-    return faults

@@ -101,7 +101,7 @@ def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
     difference = settle(Code(**driver))
     if difference:
         return [difference]
-    from sweeper.launch.ray_nodes import lacks
+    from sweeper.launch.worker import lacks
 
     return lacks(*what)
 

@@ -40,9 +40,7 @@ class PlantedSweep:
         self.steering = Steering()
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
         if spec.search is not None:
-            from sweeper.search.optuna_study import (
-                StudySearch,  # half a second to import, so only where something is searched
-            )
+            from sweeper.search.optuna_study import StudySearch
 
             self.steering.search = search = StudySearch(spec, folder.path, read_only)
             recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}

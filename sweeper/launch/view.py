@@ -10,7 +10,7 @@ from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.records.trial_result import TrialResult
-from sweeper.records.versions import Versions, rest_of
+from sweeper.search.spec_versions import Versions, rest_of
 from sweeper.stages.status import Status
 from sweeper.storage.locks import GLIMPSE_SECONDS
 from trainers.recipe.errors import InvalidInput, nearest

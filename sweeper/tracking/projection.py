@@ -16,9 +16,9 @@ from sweeper.records.environment import sources
 from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.sweep_folder import SweepFile
 from sweeper.records.trial_result import TrialResult
-from sweeper.records.versions import Versions
+from sweeper.search.spec_versions import Versions
 from sweeper.stages.status import Status
-from sweeper.tracking.database import artifacts_of
+from sweeper.storage.tracking_file import artifacts_of
 from sweeper.tracking.mlflow_client import (
     Refused,
     TrackingDown,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeper.records.trial_result import TrialResult
-from sweeper.records.versions import Member, Versions
+from sweeper.search.spec_versions import Member, Versions
 
 PRESENT = "sweeper.spec_version"  # of the sweep's own run: the present version
 SIZES = "sweeper.spec_versions"  # of the sweep's own run, as JSON: how many trials each version has

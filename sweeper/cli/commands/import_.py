@@ -12,8 +12,8 @@ from sweeper.records.imported import ImportedSweep
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.stages.status import Status
 from sweeper.storage.place import storage_that_answers
-from sweeper.tracking.address import check_open, default_address, understood, without_password
-from sweeper.tracking.database import artifacts_of
+from sweeper.storage.tracking_address import check_open, default_address, understood, without_password
+from sweeper.storage.tracking_file import artifacts_of
 from sweeper.tracking.mlflow_client import TrackingDown
 from sweeper.tracking.projection import Projection, is_launched
 from sweeper.tracking.run_state import SweepFacts

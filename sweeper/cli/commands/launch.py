@@ -23,12 +23,12 @@ from sweeper.planning.plan import Plan
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
-from sweeper.records.versions import Versions, wall_seconds_of
+from sweeper.search.spec_versions import Versions, wall_seconds_of
 from sweeper.stages.schedule import RetryRule
 from sweeper.storage.place import Place, storage_that_answers
+from sweeper.storage.tracking_address import check_open, default_address, understood
+from sweeper.storage.tracking_file import is_file
 from sweeper.text import Estimating, in_words
-from sweeper.tracking.address import check_open, default_address, understood
-from sweeper.tracking.database import is_file
 from sweeper.tracking.projection import projection_of
 from trainers.numerics import unpinned_sources
 from trainers.recipe.errors import InvalidInput

@@ -19,11 +19,18 @@ from sweeper.cli.commands.status import SOME_FAILED, _storage
 from sweeper.cli.hints import storage_flag
 from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.records.versions import wall_seconds_of
+from sweeper.search.spec_versions import wall_seconds_of
 from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.tracking.address import SERVERS, artifacts_root, check_open, default_address, understood, without_password
-from sweeper.tracking.database import address_for_mlflow, artifacts_beside, file_of, is_file
+from sweeper.storage.tracking_address import (
+    SERVERS,
+    artifacts_root,
+    check_open,
+    default_address,
+    understood,
+    without_password,
+)
+from sweeper.storage.tracking_file import address_for_mlflow, artifacts_beside, file_of, is_file
 from sweeper.tracking.projection import projection_of, sweep_page
 from sweeper.tracking.tracker import Tracker
 from trainers.recipe.errors import InvalidInput

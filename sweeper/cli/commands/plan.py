@@ -13,7 +13,7 @@ from sweeper.planning.foresight import Wanted, calibrate_here, digests_to_plan_w
 from sweeper.planning.plan import sharing_table, totals
 from sweeper.records.bucket_store import open_store
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.records.versions import Versions
+from sweeper.search.spec_versions import Versions
 from sweeper.stages.forest import plant
 from sweeper.storage.place import storage_that_answers
 from trainers.numerics import unpinned_sources

@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.launch.local import run_local
 from sweeper.records.trial_result import CURVES
-from sweeper.tracking.address import check_reachable
+from sweeper.storage.tracking_address import check_reachable
 from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts

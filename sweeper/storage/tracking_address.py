@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.place import Place
-from sweeper.tracking.database import ADDRESS, artifacts_recorded, file_of, is_file, make_movable
+from sweeper.storage.tracking_file import ADDRESS, artifacts_recorded, file_of, is_file, make_movable
 from trainers.recipe.errors import InvalidInput, nearest
 
 SERVERS = ("http", "https")

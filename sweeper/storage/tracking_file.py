@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 30.0  # for another process that writes to the file
 
 
 def is_file(address: str) -> bool:
-    """Whether this is the address of an SQLite file, as `sweeper.tracking.address.understood` gives it."""
+    """Whether this is the address of an SQLite file, as `sweeper.storage.tracking_address.understood` gives it."""
     return address.startswith(ADDRESS)
 
 

@@ -15,7 +15,7 @@ from sweeper.cli.main import main
 from sweeper.cli.row_names import row_names
 from sweeper.records.inventory import Inventory
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
-from sweeper.records.versions import Versions
+from sweeper.search.spec_versions import Versions
 from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.ui_view import TAG, trials_view
 from tests.sweeper.cli.test_cli import said, wrong

@@ -146,9 +146,7 @@ def members_of(spec: Spec, folder: SweepFolder) -> dict[str, Member]:
     recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
     search = None
     if spec.search is not None:
-        from sweeper.search.optuna_study import (
-            StudySearch,  # half a second to import, so only where something is searched
-        )
+        from sweeper.search.optuna_study import StudySearch
 
         search = StudySearch(spec, folder.path, read_only=True)
         recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
