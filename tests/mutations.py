@@ -287,8 +287,8 @@ MUTATIONS = {
     "clock_jumps": Mutation(
         "the clock jumps a month back and a year ahead",
         "trainers/costs/meters.py",
-        "clock = Taken(), time.perf_counter",
-        "clock = Taken(), time.time",
+        "return time.perf_counter",
+        "return time.time",
         f"{MISHAPS}a_clock_that_jumps_changes_no_result_and_no_duration",
     ),
     "clocks_differ": Mutation(

@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "trainers": (
         "training", "step", "tickets", "optimization", "methods", "kernels", "costs", "networks", "data", "recipe",
-        "streams", "numerics", "sources",
+        "streams", "numerics", "sources", "readable",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.

@@ -11,11 +11,11 @@ import pandas as pd
 
 from reports.analysis.arms import APART, rows
 from reports.document.blocks import Block, Cell, Code, Column, Facts, Notice, Paragraph, Section, Table, slug
-from reports.numbers import MISSING, counted, listed, number, seconds
 from reports.pictures.charts import problem_name
 from reports.sections.tables import status_word
 from reports.tracked.links import Links
 from reports.tracked.runs import COMPLETED, STATUSES, Sweep, Tracked
+from trainers.readable import MISSING, counted, listed, number, seconds
 
 MOST_FAILURES = 20  # in a notice; the table of trials has them all
 

@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.rest_utils import http_request_safe
 
 from reports.tracked.versions import ALL, OF_THE_PRESENT, Shown, belonging, shown_version, told_by_version
+from trainers.costs.registry import COSTS, EPOCHS
 from trainers.recipe.errors import InvalidInput, nearest
 from trainers.recipe.recipe import Recipe
 
@@ -41,8 +42,7 @@ TAGS = (
 TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
 METRICS = (
     "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
-    "epochs", "flops", "train_seconds", "train_cpu_seconds", "energy_joules", "peak_memory_bytes", "state_bytes",
-    "stored_bits_per_weight", "extreme_fraction", "selected_magnitude",
+    EPOCHS, *COSTS, "extreme_fraction", "selected_magnitude",
 )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
     if forecast is None or run.estimates is None or not trained:
         return []
     expected = sum(run.estimates.seconds(run.forest.stages[key]) or 0.0 for key in trained)
-    took = sum(run.records[key].train_seconds + run.records[key].evaluation_seconds for key in trained)
+    took = sum(run.records[key].seconds for key in trained)
     is_whole = run.sweep_status() is Status.COMPLETED
     return [against(forecast, expected, took, float(file.launches[-1]["seconds"]), is_whole)]
 

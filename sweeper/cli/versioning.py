@@ -9,7 +9,7 @@ from search_spaces.labels import arm_labels
 from sweeper.cli.asking import answered_yes, may_ask
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.search.spec_versions import Versions, counted_arms
-from sweeper.text import counted
+from trainers.readable import counted
 from trainers.recipe.errors import InvalidInput
 
 

@@ -33,7 +33,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from search_spaces.expansion import CellSearch, searches
-from search_spaces.ranges import ACCURACY, Dimension, Point, Search
+from search_spaces.ranges import Dimension, Point, Search, is_better_higher
 from search_spaces.spec import Spec
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
@@ -315,7 +315,7 @@ def _study(search: Search, storage: BaseStorage, name: str, is_new: bool) -> opt
     if not is_new:
         return optuna.load_study(study_name=name, storage=storage)
     directions = [
-        StudyDirection.MAXIMIZE if goal == ACCURACY else StudyDirection.MINIMIZE for goal in search.objectives
+        StudyDirection.MAXIMIZE if is_better_higher(goal) else StudyDirection.MINIMIZE for goal in search.objectives
     ]
     study = optuna.create_study(study_name=name, storage=storage, directions=directions)
     with _quietly():

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 
 from sweeper.tracking.versions import version_tag
+from trainers.costs.registry import COSTS, EPOCHS
 
 KEY = "trials"  # what a link calls the view by
 TAG = f"mlflow.sharedViewState.{KEY}"  # the tag of an experiment that MLflow keeps such a view in
@@ -19,7 +20,8 @@ NAME = "Trials, best first"
 NOTE = "mlflow.note.content"  # the tag whose text the UI shows as a description, in Markdown
 TRIALS = "tags.`sweeper.kind` = 'trial'"
 # What a trial came to, and its price.
-METRICS = ("validation_accuracy", "test_accuracy", "epochs", "train_seconds", "stored_bits_per_weight")
+PRICE = tuple(name for name, cost in COSTS.items() if cost.foremost)
+METRICS = ("validation_accuracy", "test_accuracy", EPOCHS, *PRICE)
 ALWAYS = ("method",)
 
 

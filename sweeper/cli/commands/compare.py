@@ -18,7 +18,7 @@ from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Difference, Statistics, accuracy, points, text_table
+from sweeper.text import Difference, Statistics, accuracy, points_with_interval, text_table
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
@@ -192,7 +192,7 @@ def _text(
                     name if measure == "validation" else "",
                     measure,
                     *[accuracy(statistics.estimate(numbers)) for numbers in values],
-                    points(found) if found else "same recipe",
+                    points_with_interval(found) if found else "same recipe",
                     ", ".join(str(len(numbers)) for numbers in values),
                 ]
             )

@@ -19,7 +19,9 @@ from sweeper.records.sweep_folder import SweepFolder, sweeping_up
 from sweeper.storage.claims import PATIENCE_SECONDS
 from sweeper.storage.folder import storage_errors
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import counted, in_bytes, text_table
+from sweeper.text import text_table
+from trainers.costs.units import BYTE
+from trainers.readable import counted
 from trainers.recipe.errors import InvalidInput
 
 GOOD, INTERRUPTED = 0, 130
@@ -151,14 +153,19 @@ def _table(store: Store, stages: Sequence[StoredStage]) -> str:
         record = store.read(stage.key)
         by_sweep[str(record.environment.get("sweep", "?")) if record else "?"].append(stage)
     rows = [
-        [sweep, f"{len(members):,}", in_bytes(sum(stage.size for stage in members)), f"{min(map(_days, members)):.0f}"]
+        [
+            sweep,
+            f"{len(members):,}",
+            BYTE.print(sum(stage.size for stage in members)),
+            f"{min(map(_days, members)):.0f}",
+        ]
         for sweep, members in by_sweep.items()
     ]
     return text_table(["trained for", "stages", "size", "days ago"], rows)
 
 
 def _amount(stages: Sequence[StoredStage]) -> str:
-    return f"{counted(len(stages), 'stage')} ({in_bytes(sum(stage.size for stage in stages))})"
+    return f"{counted(len(stages), 'stage')} ({BYTE.print(sum(stage.size for stage in stages))})"
 
 
 def _days(stage: StoredStage) -> float:

@@ -15,7 +15,8 @@ from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Estimating, percent, text_table
+from sweeper.text import Estimating, text_table
+from trainers.readable import percent
 from trainers.recipe.errors import InvalidInput
 
 GOOD, SOME_FAILED = 0, 1
@@ -84,8 +85,8 @@ def runs(options: argparse.Namespace) -> int:
             result.name,
             result.status,
             f"{len(result.epochs)}/{result.trial.recipe.budget_epochs}",
-            percent(result.validation_accuracy),
-            percent(result.test_accuracy),
+            percent(result.validation_accuracy, unit=" %"),
+            percent(result.test_accuracy, unit=" %"),
             f"{result.seconds:.1f}",
         ]
         for result in results

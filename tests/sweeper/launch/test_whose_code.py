@@ -193,7 +193,6 @@ def test_the_last_words_of_a_worker_that_dies_are_in_the_summary(tmp_path, stora
     text = Started(
         spec, "--storage", storage, "--max-retries", "0", folder=tmp_path, program=DYING
     ).ends_with(1)  # fmt: skip
-    print(text)
     died, failed_to_start = (
         text.partition(f"FAILED  infrastructure: {why}: ")[2].splitlines()[:14]
         for why in ("its worker process died", "its worker could not start")

@@ -171,14 +171,14 @@ def test_a_lineage_that_another_launch_cut_elsewhere_is_read_as_if_it_were_cut_h
     store = launch.store
     later = store.read_span(whole.key, 1)
     assert (later.start, later.parent, later.epochs) == (1, point_key(whole.lineage, 1), whole.epochs[1:])
-    assert later.flops == whole.flops // 3 * 2
+    assert later.costs["flops"] == whole.costs["flops"] // 3 * 2
     assert later.test_accuracy == whole.test_accuracy
     assert store.read_span(whole.key, 0) == whole
     pieces = Store(tmp_path / "pieces")
     state = store.read_state(whole.key)
     middle = replace(later, key=point_key(whole.lineage, 2), start=0, end=2, parent=None, epochs=whole.epochs[:2])
     last = replace(store.read_span(whole.key, 2))
-    pieces.write(replace(middle, flops=whole.flops // 3 * 2), state)
+    pieces.write(replace(middle, costs={**middle.costs, "flops": whole.costs["flops"] // 3 * 2}), state)
     pieces.write(last, state)
     assert facts(pieces.read_span(whole.key, 0)) == facts(whole)
     assert pieces.read_span(whole.key, 2) == last

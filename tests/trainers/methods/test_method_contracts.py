@@ -127,7 +127,7 @@ def test_state_is_no_larger_than_two_and_a_half_times_that_of_learned_weights(va
         run = TrainingRun(recipe, data_for(recipe))
         run.train_epoch()
         saved = sum(tensor.nbytes for tensor in run.state_dict().values())
-        return run.costs().state_bytes, saved
+        return run.costs()["state_bytes"], saved
 
     more = {"options": 64} if VARIANTS[variant]["method"] == "slot_machine" else {}
     (kept, saved), (learned, learned_saved) = (
