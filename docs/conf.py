@@ -21,6 +21,7 @@ nitpicky = True
 # Classes of other libraries, and what a signature abbreviates: their pages are not part of this site.
 nitpick_ignore_regex = [("py:.*", ".*")]
 default_role = "code"  # docstrings here mark code by single backticks
+smartquotes_action = "qe"  # two hyphens stay what they are: the beginning of a flag
 highlight_language = "text"
 myst_heading_anchors = 4
 autodoc_typehints = "signature"

@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What users read before they run something; its flags are all of this command line.
 GUIDES = README + "".join(
     (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    for page in ("start", "sweep", "search", "choices", "reading", "price_of_k")
+    for page in ("start", "sweep", "searching", "choices", "reading", "price_of_k")
 )
 CHOICES_PAGE = complete((ROOT / "docs" / "choices.md").read_text(encoding="utf-8"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]

@@ -9,7 +9,7 @@ import re
 
 from sweeper.cli.main import main
 
-WIDTH = "96"  # letters a line
+WIDTH = "86"  # letters a line
 
 
 def by_help() -> str:

@@ -8,7 +8,6 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from docs.generated.choices import codes
 from docs.generated.choices import table as markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +19,7 @@ HEAD = 26  # pixels that the numbers of the columns take
 
 @cache
 def files_by_room() -> dict[str, list[Path]]:
-    """The folders that hold code, with their files.
+    """The folders of each package, with their files and those of the folders in them.
 
     The files of a package's own folder make two rooms where it has others: those that use the others, and those that do
     not, which the others stand on.
@@ -37,8 +36,8 @@ def files_by_room() -> dict[str, list[Path]]:
         if upper:
             rooms[f"{package}: above"] = sorted(upper)
         rooms[f"{package}: below" if below else package] = [path for path in own if path not in upper]
-        for folder in sorted(below):
-            rooms[folder.relative_to(ROOT).as_posix()] = sorted(folder.glob("*.py"))
+        for folder in sorted(folder for folder in below if folder.parent == ROOT / package):
+            rooms[folder.relative_to(ROOT).as_posix()] = sorted(folder.rglob("*.py"))
     return rooms
 
 
@@ -73,14 +72,20 @@ def against_the_order() -> list[tuple[str, str]]:
 
 
 def table() -> str:
-    """Every room: what it says of itself, its size, and the rooms that it uses."""
+    """Every room: what it says of itself, its size, and the rooms that it uses, by their numbers in the picture."""
     rows = []
-    for room in ordered():
+    for number, room in enumerate(ordered(), 1):
         paths = files_by_room()[room]
         lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
-        uses = [other for other in ordered() if (room, other) in arrows()]
-        rows.append((f"`{room}`", purpose(room), str(len(paths)), f"{lines:,}", codes(uses)))
-    return markdown_table(("room", "holds", "files", "lines", "uses"), rows)
+        uses = [str(place) for place, other in enumerate(ordered(), 1) if (room, other) in arrows()]
+        rows.append((str(number), f"`{room}`", purpose(room), str(len(paths)), f"{lines:,}", ", ".join(uses)))
+    return markdown_table(("", "room", "holds", "files", "lines", "uses"), rows)
+
+
+def circles() -> str:
+    """A sentence on the arrows that point up."""
+    up = [f"`{user}` uses `{used}`" for user, used in against_the_order()]
+    return f"Red, and closing a circle: {'; '.join(up)}." if up else "No arrow points up: there is no circle of rooms."
 
 
 def ideas() -> str:
