@@ -1,15 +1,15 @@
 """The README keeps in step with the code: whatever can be chosen or run is in it, and whatever it names exists."""
 
-import argparse
 import re
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 
 from search_spaces.expansion import expand
 from search_spaces.loading import bundled_chains, bundled_specs, load_spec
-from sweeper.cli.main import build_parser
+from sweeper.cli.main import cli
 from trainers.data.registry import DATA_SETS
 from trainers.methods.registry import METHODS
 from trainers.networks.registry import NETWORKS
@@ -21,10 +21,10 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"
 PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    """The parsers of the command line's commands, by name."""
-    actions = build_parser()._subparsers._group_actions  # argparse has no public way to list them
-    return dict(actions[0].choices)
+def commands() -> dict[str, click.Command]:
+    """The command line's commands, by name."""
+    context = click.Context(cli)
+    return {name: cli.get_command(context, name) for name in cli.list_commands(context)}
 
 
 def files_in_tree(readme: str) -> set[str]:
@@ -77,11 +77,13 @@ def test_every_command_is_in_the_readme(name):
     "line", sorted(set(re.findall(r"bin/sweeper [^\n`#]+", README + (ROOT / "Makefile").read_text())))
 )
 def test_every_command_line_in_the_readme_and_the_makefile_is_accepted(line):
-    build_parser().parse_args(line.split()[1:])
+    _, name, *words = line.split()
+    commands()[name].make_context(name, words)  # raises UsageError
 
 
 def test_every_flag_in_the_readme_exists():
-    known = {option for parser in commands().values() for option in parser._option_string_actions}
+    parameters = [one for command in commands().values() for one in command.get_params(click.Context(command))]
+    known = {flag for one in parameters for flag in one.opts + one.secondary_opts}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)) <= known
 
 

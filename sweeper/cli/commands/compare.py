@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import textwrap
@@ -11,6 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
+from sweeper.cli import completion
+from sweeper.cli.command import ExitCode, command
+from sweeper.cli.options import json_option, storage_option
 from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
@@ -20,7 +24,6 @@ from sweeper.text import Difference, Statistics, accuracy, points, text_table
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
-GOOD = 0
 LINE = 100  # characters
 # Validation comes first: it is what one selects by.
 MEASURES: Mapping[str, Callable[[TrialResult], float | None]] = {
@@ -83,24 +86,33 @@ class Pair:
         }
 
 
-def compare(options: argparse.Namespace, statistics: Statistics) -> int:
-    """`sweeper compare A B [--paired] [--json]`"""
-    if options.first == options.second:
-        raise InvalidInput(f"compare: A and B are both {options.first!r}; name two sweeps, or arms as SWEEP:ARM")
-    storage = storage_that_answers(options.storage)
-    first, second = _arms(storage, options.first), _arms(storage, options.second)
+@command("sweeper compare lenet_options:'K=8 GS' lenet_options:'K=2 GS'")
+@click.argument("a", metavar="A", shell_complete=completion.sweeps, help="a sweep, or an arm of one: SWEEP:ARM")
+@click.argument("b", metavar="B", shell_complete=completion.sweeps, help="a sweep, or an arm of one: SWEEP:ARM")
+@storage_option
+@click.option("--paired", is_flag=True, help="pair the trials of one seed (default: independent trials)")
+@json_option()
+def compare(a: str, b: str, storage: str, paired: bool, as_json: bool) -> int:
+    """Prints two sweeps, or arms, beside one another."""
+    from reports.analysis import statistics
+
+    if a == b:
+        raise InvalidInput(f"compare: A and B are both {a!r}; name two sweeps, or arms as SWEEP:ARM")
+    place = storage_that_answers(storage)
+    first, second = _arms(place, a), _arms(place, b)
     pairs, lone = _pair(first, second)
     if not pairs:
         raise InvalidInput(
-            f"compare: {options.first!r} and {options.second!r} have no arm in common; name one of each "
+            f"compare: {a!r} and {b!r} have no arm in common; name one of each "
             f"(SWEEP:ARM), such as {first[0].sweep}:{first[0].label!r}"
         )
-    differences = [_differences(pair, statistics, options.paired) for pair in pairs]
-    if options.json:
+    differences = [_differences(pair, statistics, paired) for pair in pairs]
+    if as_json:
         print(json.dumps(_as_dict(pairs, differences, lone, statistics), indent=1))
     else:
-        print(_text(options, pairs, differences, lone, statistics))
-    return GOOD
+        how = "trials of one seed are paired" if paired else "Welch; --paired pairs the trials of one seed"
+        print(f"A: {a}", f"B: {b}", *_lines(pairs, differences, lone, statistics, how), sep="\n")
+    return ExitCode.GOOD
 
 
 def _arms(storage: Place, side: str) -> list[Arm]:
@@ -162,10 +174,10 @@ def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str,
     return differences
 
 
-def _text(
-    options: argparse.Namespace, pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]],
-    lone: Sequence[Arm], statistics: Statistics,
-) -> str:  # fmt: skip
+def _lines(
+    pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], lone: Sequence[Arm],
+    statistics: Statistics, how: str,
+) -> list[str]:  # fmt: skip
     rows = []
     for name, pair, difference in zip(_names(pairs), pairs, differences, strict=True):
         for measure in MEASURES:
@@ -180,16 +192,14 @@ def _text(
                     ", ".join(str(len(numbers)) for numbers in values),
                 ]
             )
-    lines = [text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows), ""]
-    lines = [f"A: {options.first}", f"B: {options.second}", *_what_differs(pairs), "", *lines]
+    lines = [*_what_differs(pairs), "", text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows), ""]
     for sweep in dict.fromkeys(arm.sweep for arm in lone):
         lines.append(f"Only in {sweep}: {'; '.join(arm.label for arm in lone if arm.sweep == sweep)}")
-    how = "trials of one seed are paired" if options.paired else "Welch; --paired pairs the trials of one seed"
     lines.append(f"Means with 95 % intervals over completed trials; of the difference: {how}.")
     count = sum(found["validation"] is not None for found in differences)
     if count > 1:
         lines.append(f"Each of these {count} intervals is by itself: one in 20 misses the true difference by chance.")
-    return "\n".join(lines)
+    return lines
 
 
 def _names(pairs: Sequence[Pair]) -> list[str]:

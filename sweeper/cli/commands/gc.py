@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+import click
+
+from sweeper.cli import values
+from sweeper.cli.command import ExitCode, command
 from sweeper.cli.hints import storage_flag
+from sweeper.cli.options import storage_option
 from sweeper.launch.view import SweepView
 from sweeper.records.bucket_store import open_store
 from sweeper.records.inventory import Inventory, StoredStage
@@ -20,42 +24,51 @@ from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import counted, in_bytes, text_table
 from trainers.recipe.errors import InvalidInput
 
-GOOD = 0
 SECONDS_A_DAY = 86_400.0
 
 
-def gc(options: argparse.Namespace) -> int:
-    """`sweeper gc [--delete] [--older-than DAYS]`"""
-    storage = storage_that_answers(options.storage)
-    if not _is_there(storage):
-        print(f"Nothing is stored in {storage}.")
-        return GOOD
-    inventory = Inventory(storage)
-    with sweeping_up(storage) if options.delete else nullcontext():
+@command("sweeper gc --older-than 30 --delete")
+@storage_option
+@click.option("--delete", is_flag=True, help="remove it (default: say what would be removed)")
+@click.option(
+    "--older-than",
+    metavar="DAYS",
+    type=values.days,
+    default=0.0,
+    help="only what was trained so long ago (default: all)",
+)
+def gc(storage: str, delete: bool, older_than: float) -> int:
+    """Prints what no sweep refers to, and removes it if told."""
+    place = storage_that_answers(storage)
+    if not _is_there(place):
+        print(f"Nothing is stored in {place}.")
+        return ExitCode.GOOD
+    inventory = Inventory(place)
+    with sweeping_up(place) if delete else nullcontext():
         stored = list(inventory.stages())
-        wanted = _Wanted(storage)
-        if options.delete and wanted.searching:
+        wanted = _Wanted(place)
+        if delete and wanted.searching:
             raise InvalidInput(
                 f"gc: nothing is removed while {wanted.searching[0]!r} searches: what it will ask for is not known"
             )
         unwanted = [stage for stage in stored if not wanted.has(stage)]
-        old = [stage for stage in unwanted if _days(stage) >= options.older_than]
-        print(f"In {storage}: {_amount(stored)}; {counted(len(wanted.sweeps), 'sweep')}.")
-        younger = f"; {_amount(old)} of them are older than {options.older_than:g} days" if options.older_than else ""
+        old = [stage for stage in unwanted if _days(stage) >= older_than]
+        print(f"In {place}: {_amount(stored)}; {counted(len(wanted.sweeps), 'sweep')}.")
+        younger = f"; {_amount(old)} of them are older than {older_than:g} days" if older_than else ""
         print(f"No sweep refers to {_amount(unwanted)}{younger}." if unwanted else "A sweep refers to each of them.")
         if old:
-            print(_table(open_store(storage), old))
-        if options.delete:
+            print(_table(open_store(place), old))
+        if delete:
             for stage in old:
                 inventory.remove(stage)
             print(f"Removed: {_amount(old)}.")
             if left := inventory.remove_leftovers():
                 print(f"Removed: {counted(left, 'state')} that crashed writers left.")
         elif old:
-            more = f" --older-than {options.older_than:g}" if options.older_than else ""
-            flag = storage_flag(storage)
+            more = f" --older-than {older_than:g}" if older_than else ""
+            flag = storage_flag(place)
             print(f"Nothing was removed; to remove them: sweeper gc{flag}{more} --delete")
-    return GOOD
+    return ExitCode.GOOD
 
 
 def _is_there(storage: Place) -> bool:

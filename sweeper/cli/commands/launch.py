@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+
+from search_spaces.chains import load_chain
 from search_spaces.loading import check_limits_only, load_spec
 from search_spaces.spec import Spec
-from sweeper.cli.running import INTERRUPTED, Driver, RunningLaunch
+from sweeper.cli.chains import launch_chain
+from sweeper.cli.command import ExitCode, command
+from sweeper.cli.commands.cluster import again_on_cluster, launch_on_cluster
+from sweeper.cli.options import (
+    LaunchOptions,
+    given,
+    launch_options,
+    limits_option,
+    overrides_option,
+    spec_argument,
+    storage_option,
+    sweep_argument,
+)
+from sweeper.cli.running import Driver, RunningLaunch
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep, reachable
 from sweeper.launch.view import SweepView
@@ -24,13 +39,12 @@ from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.stages.schedule import RetryRule
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Estimating, in_words
+from sweeper.text import in_words
 from sweeper.tracking.address import check_reachable, check_scheme, default_address
 from sweeper.tracking.projection import projection_of
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
-RESOURCES = ("cpus_per_trial", "gpus_per_trial", "max_parallel")
 # How a launch is carried out, beside its resources and its addresses: kept, so that it can be launched again alike.
 MANNER: dict[str, Any] = {
     "local": False,
@@ -43,65 +57,80 @@ MANNER: dict[str, Any] = {
 }
 
 
-def launch(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper launch SPEC`"""
-    return launch_spec(options, load_spec(options.spec, options.overrides), estimate)
+@command("sweeper launch lenet_options --set 'seeds=[0]' --set 'options=[2, 8]' --data-dir ~/data")
+@spec_argument("a YAML file, or the name of a bundled spec")
+@storage_option
+@overrides_option
+@launch_options()
+@click.pass_context
+def launch(context: click.Context, spec: str, storage: str, overrides: Sequence[str], options: LaunchOptions) -> int:
+    """Launches a spec, or one after the other the specs of a chain."""
+    if options.submission.cluster:
+        return launch_on_cluster(spec, overrides, options, given(context))
+
+    def launch_one(loaded: Spec) -> int:
+        return _launch(loaded, storage_that_answers(storage), options, options.shares.said())
+
+    if linked := load_chain(spec, overrides):
+        return launch_chain(linked, launch_one)
+    return launch_one(load_spec(spec, overrides))
 
 
-def launch_spec(options: argparse.Namespace, spec: Spec, estimate: Estimating) -> int:
-    """The same for a spec that was read already."""
-    storage = storage_that_answers(options.storage)
-    return _launch(options, spec, storage, _given(options, RESOURCES), estimate)
+@command("sweeper resume lenet_options --max-parallel 4")
+@sweep_argument()
+@storage_option
+@limits_option
+@launch_options(again=True)
+@click.pass_context
+def resume(context: click.Context, sweep: str, storage: str, overrides: Sequence[str], options: LaunchOptions) -> int:
+    """Goes on with a sweep as it was launched last."""
+    if options.submission.cluster:
+        return again_on_cluster("resume", sweep, overrides, options, given(context))
+    folder, spec = _at_rest(storage, sweep, overrides)
+    return _launch_again(folder, spec, options)
 
 
-def resume(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper resume SWEEP`"""
-    folder, spec = _at_rest(options)
-    return _launch_again(options, folder, spec, estimate)
-
-
-def retry(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
-    folder, spec = _at_rest(options)
+@command("sweeper retry lenet_options")
+@sweep_argument()
+@storage_option
+@limits_option
+@launch_options(again=True)
+@click.pass_context
+def retry(context: click.Context, sweep: str, storage: str, overrides: Sequence[str], options: LaunchOptions) -> int:
+    """Forgets the failures of a sweep, and goes on with it as it was launched last."""
+    if options.submission.cluster:
+        return again_on_cluster("retry", sweep, overrides, options, given(context))
+    folder, spec = _at_rest(storage, sweep, overrides)
     store = open_store(folder.storage)
     stages = SweepView(folder).look.forest.stages
     failed = [key for key in store.failures() if key in stages]
     for key in failed:
         store.clear_failure(key)
     print(f"{len(failed)} failed stages are tried again.")
-    return _launch_again(options, folder, spec, estimate)
+    return _launch_again(folder, spec, options)
 
 
-def _at_rest(options: argparse.Namespace) -> tuple[SweepFolder, Spec]:
+def _at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepFolder, Spec]:
     """A sweep that nobody runs now, as it is to go on: with other limits, if the command line says so."""
-    check_limits_only(options.overrides)
-    folder = SweepFolder.find(storage_that_answers(options.storage), options.sweep)
+    check_limits_only(overrides)
+    folder = SweepFolder.find(storage_that_answers(storage), sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run already ({folder.holder()})")
-    return folder, folder.spec(options.overrides)
+    return folder, folder.spec(overrides)
 
 
-def _launch_again(options: argparse.Namespace, folder: SweepFolder, spec: Spec, estimate: Estimating) -> int:
+def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions) -> int:
     """As it was launched last, but for what is said otherwise now."""
     file = folder.read()
-    options.tracking = options.tracking or file.tracking
-    options.data_dir = options.data_dir or file.data_dir
-    for name, value in file.manner.items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
-    shares = {**file.options, **_given(options, RESOURCES)}
-    return _launch(options, spec, folder.storage, shares, estimate)
+    before = {"tracking": file.tracking, "data_dir": file.data_dir, **file.manner}
+    unsaid = {name: value for name, value in before.items() if getattr(options, name) in (None, "")}
+    return _launch(spec, folder.storage, replace(options, **unsaid), {**file.options, **options.shares.said()})
 
 
-def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """What the command line says of these."""
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[str, Any]) -> int:
+    from reports.analysis.statistics import estimate
 
-
-def _launch(
-    options: argparse.Namespace, spec: Spec, storage: Place, shares: Mapping[str, Any], estimate: Estimating
-) -> int:
-    manner = MANNER | _given(options, MANNER)
+    manner = MANNER | {name: value for name in MANNER if (value := getattr(options, name)) is not None}
     if manner["local"] and manner["epoch_timeout"]:
         raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
     elsewhere = manner["ray_address"] is not None and not manner["local"]
@@ -125,18 +154,18 @@ def _launch(
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
             print(*foresight.plan.brief(), sep="\n", flush=True)
             if not _agreed(foresight.plan, options):
-                return INTERRUPTED
+                return ExitCode.INTERRUPTED
             file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
             file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
             file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
             file.manner = manner
-            file.owner = file.owner or options.owner
+            file.owner = file.owner or options.submission.owner
             for earlier in file.launches:
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended
                     earlier["seconds"] = planted.seconds_since(earlier["started_at"])
             before = file.wall_seconds
-            submitted = {"cluster": options.submitted_to} if options.submitted_to else {}
+            submitted = {"cluster": options.submission.submitted_to} if options.submission.submitted_to else {}
             file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", **submitted})
             folder.write(file, spec.to_yaml())
         driver = _driver(manner)
@@ -149,7 +178,7 @@ def _launch(
         return RunningLaunch(run, folder, file, projection, estimate, forecast).carry_out(driver)
 
 
-def _agreed(plan: Plan, options: argparse.Namespace) -> bool:
+def _agreed(plan: Plan, options: LaunchOptions) -> bool:
     """Asks before a long launch, where there is somebody to ask."""
     seconds = plan.estimate.device_seconds if plan.estimate else 0.0
     if options.yes or seconds <= 3600 * options.ask_above or not (sys.stdin.isatty() and sys.stdout.isatty()):

@@ -1,8 +1,7 @@
-"""`sweeper status`, `sweeper runs` and `sweeper track`: what the store says of sweeps that were launched."""
+"""`sweeper status` and `sweeper runs`: what the store says of sweeps that were launched."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -10,38 +9,54 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+import click
+
+from sweeper.cli.command import ExitCode, OneOf, command
+from sweeper.cli.options import cluster_option, json_option, storage_option, sweep_argument
 from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
+from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Estimating, percent, text_table
-
-GOOD, SOME_FAILED = 0, 1
+from sweeper.text import percent, text_table
 
 
-def status(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper status [SWEEP] [--watch]`"""
-    storage = _storage(options)
-    if options.sweep:
-        SweepFolder.find(storage, options.sweep)
+@command("sweeper status lenet_options")
+@sweep_argument("one sweep in detail (default: all, a line each)", optional=True)
+@storage_option
+@cluster_option()
+@click.option("--watch", is_flag=True, help="again and again, as long as a launch runs")
+@json_option()
+def status(sweep: str | None, storage: str, cluster: str | None, watch: bool, as_json: bool) -> int:
+    """Prints how far sweeps are."""
+    if cluster:
+        from sweeper.cli.commands.cluster import status_on_cluster
+
+        return status_on_cluster(cluster, sweep, watch, as_json)
+    place = storage_that_answers(storage)
+    if sweep:
+        SweepFolder.find(place, sweep)
 
     def look() -> tuple[str, bool]:
-        names = [options.sweep] if options.sweep else SweepFolder.names(storage)
-        views = [SweepView(SweepFolder.find(storage, name)) for name in names]
-        return _status_text(options, storage, views, estimate), any(view.running for view in views)
+        names = [sweep] if sweep else SweepFolder.names(place)
+        views = [SweepView(SweepFolder.find(place, name)) for name in names]
+        running = any(view.running for view in views)
+        if as_json:
+            # A watcher's output is read line by line.
+            return json.dumps([view.as_dict() for view in views], indent=None if watch else 1), running
+        return _status_text(views, place, in_detail=sweep is not None), running
 
-    if options.watch:
-        watch(look)
+    if watch:
+        watch_until_nothing_runs(look)
     else:
         print(look()[0])
-    return GOOD
+    return ExitCode.GOOD
 
 
-def _status_text(options: argparse.Namespace, storage: Place, views: Sequence[SweepView], estimate: Estimating) -> str:
-    if options.json:
-        # A watcher's output is read line by line.
-        return json.dumps([view.as_dict() for view in views], indent=None if options.watch else 1)
-    if options.sweep:
+def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool) -> str:
+    if in_detail:
+        from reports.analysis.statistics import estimate
+
         return views[0].text(estimate)
     if not views:
         return f"No sweep was launched in {storage}."
@@ -60,21 +75,36 @@ SORTS: Mapping[str, Callable[[TrialResult], Any]] = {
 }
 
 
-def runs(options: argparse.Namespace) -> int:
-    """`sweeper runs SWEEP [--arm ARM] [--status STATUS] [--sort FIELD]`"""
-    view = SweepView(SweepFolder.find(_storage(options), options.sweep))
-    results = [result for result in view.results if not options.status or result.status in options.status]
-    if options.arm:
-        arms = arms_like(options.arm, [result.label for result in view.results])
+@command("sweeper runs lenet_options --arm GS --status COMPLETED --sort validation_accuracy")
+@sweep_argument()
+@storage_option
+@click.option("--arm", metavar="TEXT", help="only this arm, or those that have this in their names")
+@click.option(
+    "--status", "statuses", metavar="STATUS", multiple=True, type=OneOf([*Status], case_sensitive=False),
+    help="only trials that are so (again for more)",
+)  # fmt: skip
+@click.option(
+    "--sort", "sorted_by", metavar="FIELD", type=OneOf(SORTS),
+    help=f"by {', '.join(SORTS)}; the best accuracy first, the least of the others",
+)  # fmt: skip
+@json_option()
+def runs(
+    sweep: str, storage: str, arm: str | None, statuses: Sequence[Status], sorted_by: str | None, as_json: bool
+) -> int:
+    """Prints the trials of a sweep."""
+    view = SweepView(SweepFolder.find(storage_that_answers(storage), sweep))
+    results = [result for result in view.results if not statuses or result.status in statuses]
+    if arm:
+        arms = arms_like(arm, [result.label for result in view.results])
         results = [result for result in results if result.label in arms]
-    if options.sort:
-        results.sort(key=SORTS[options.sort])
-    if options.json:
+    if sorted_by:
+        results.sort(key=SORTS[sorted_by])
+    if as_json:
         print(json.dumps([_as_dict(result) for result in results], indent=1))
-        return GOOD
+        return ExitCode.GOOD
     if not results:
         print(f"{view.folder.name} has no such trial.")
-        return GOOD
+        return ExitCode.GOOD
     rows = [
         [
             result.name,
@@ -87,11 +117,7 @@ def runs(options: argparse.Namespace) -> int:
         for result in results
     ]
     print(text_table(["trial", "status", "epochs", "validation accuracy", "test accuracy", "seconds"], rows))
-    return GOOD
-
-
-def _storage(options: argparse.Namespace) -> Place:
-    return storage_that_answers(options.storage)
+    return ExitCode.GOOD
 
 
 def _as_dict(result: TrialResult) -> dict[str, Any]:
@@ -116,7 +142,7 @@ SHARE_OF_TIME = 0.1  # of the machine's at most goes into looking
 Look = Callable[[], tuple[str, bool]]  # what there is to see, and whether something runs
 
 
-def watch(look: Look, stream: TextIO | None = None) -> None:
+def watch_until_nothing_runs(look: Look, stream: TextIO | None = None) -> None:
     """Shows what `look` sees until nothing runs: in place at a terminal, else whenever it has changed."""
     with _shown(stream or sys.stdout) as show:
         while True:
