@@ -20,8 +20,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "numbers", "request"),
     "search_spaces": (
-        "chains", "loading", "json_schema", "expansion", "overrides", "spec", "ranges", "labels", "arm_words",
-        "inheritance", "fields", "yaml_reader", "published",
+        "chains", "loading", "json_schema", "expansion", "overrides", "spec", "ranges", "row_names", "labels",
+        "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
         "training", "step", "tickets", "optimization", "methods", "kernels", "costs", "networks", "data", "recipe",
@@ -36,8 +36,7 @@ MOST_FILES = 14  # of code in one folder
 THIRD_PARTIES = {
     "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton", "pynvml"},
     "search_spaces": {"pydantic", "yaml"},
-    "sweeper": {"argcomplete", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"}
-    | {"obstore"},
+    "sweeper": {"click", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"} | {"obstore"},
     "reports": {"mlflow", "pandas", "numpy", "scipy", "matplotlib", "jinja2"},
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
@@ -55,16 +54,13 @@ ONLY_IN = {
     "matplotlib": {"reports/pictures/figures.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
     "rich": {"sweeper/cli/live.py"},
-    "argcomplete": {"sweeper/cli/completion.py"},
     "triton": {"trainers/kernels/triton_kernels.py"},
     "pynvml": {"trainers/costs/meters.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
 # Where a program may look at its environment or its arguments; everything else is told.
 READS_THE_ENVIRONMENT = {
-    "sweeper/cli/options.py",  # what a variable sets is a default of an argument
-    "sweeper/cli/parser.py",
-    "sweeper/cli/main.py",
+    "sweeper/cli/main.py",  # its arguments, and what a shell asks; variables that set an option are Click's to read
     "sweeper/cli/commands/mlflow.py",  # hands it on to MLflow's server
     "sweeper/cluster_entry.py",  # a program of its own, which a cluster runs
     "sweeper/launch/orphans.py",  # a program of its own, run beside a launch

@@ -1,16 +1,16 @@
 """README and documentation keep in step with the code: what can be chosen or run is there, what they name exists."""
 
-import argparse
 import re
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 
 from docs.generated import complete
 from search_spaces.expansion import expand
 from search_spaces.loading import bundled_chains, bundled_specs, load_spec
-from sweeper.cli.main import build_parser
+from sweeper.cli.main import cli
 from trainers.data.registry import DATA_SETS
 from trainers.methods.registry import METHODS
 from trainers.networks.registry import NETWORKS
@@ -28,10 +28,10 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"
 PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    """The parsers of the command line's commands, by name."""
-    actions = build_parser()._subparsers._group_actions  # argparse has no public way to list them
-    return dict(actions[0].choices)
+def commands() -> dict[str, click.Command]:
+    """The command line's commands, by name."""
+    context = click.Context(cli)
+    return {name: cli.get_command(context, name) for name in cli.list_commands(context)}
 
 
 def folders_of_code() -> set[str]:
@@ -70,11 +70,13 @@ def test_every_command_is_in_the_readme(name):
     "line", sorted(set(re.findall(r"bin/sweeper [^\n`#]+", GUIDES + (ROOT / "Makefile").read_text())))
 )
 def test_every_command_line_in_the_guides_and_the_makefile_is_accepted(line):
-    build_parser().parse_args(line.split()[1:])
+    _, name, *words = line.split()
+    commands()[name].make_context(name, words)  # raises UsageError
 
 
 def test_every_flag_in_the_guides_exists():
-    known = {option for parser in commands().values() for option in parser._option_string_actions}
+    parameters = [one for command in commands().values() for one in command.get_params(click.Context(command))]
+    known = {flag for one in parameters for flag in one.opts + one.secondary_opts}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", GUIDES)) <= known
 
 

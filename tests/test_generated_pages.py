@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generated import PARTS, choices, commands, complete, fetches, rooms
+from docs.generated import PARTS, choices, complete, fetches, rooms
 from trainers.methods.registry import METHODS
 from trainers.recipe.recipe import Recipe
 
@@ -55,13 +55,6 @@ def test_every_field_of_a_recipe_has_its_line_and_its_meaning():
     lines = [line.split(" | ") for line in choices.recipe_fields().splitlines()[2:]]
     assert [line[0].strip("|` ") for line in lines] == list(Recipe.model_fields)
     assert [line[0] for line in lines if not line[-1].strip("| ")] == []
-
-
-def test_the_page_of_commands_has_the_help_of_every_command_that_help_lists():
-    page = commands.by_help()
-    listed = re.findall(r"^    (\w+)", page.partition("COMMAND\n")[2].partition("options:")[0], re.MULTILINE)
-    assert len(listed) >= 18
-    assert [name for name in listed if f"## sweeper {name}\n\n```\nusage: sweeper {name} " not in page] == []
 
 
 def test_the_arrows_are_those_of_the_imports():

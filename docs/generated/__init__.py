@@ -17,7 +17,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe-fields": choices.recipe_fields,
     "specs": choices.specs,
     "chains": choices.chains,
-    "commands": commands.by_help,  # with the command line on Click: commands.by_click
+    "commands": commands.by_click,  # with the command line on Click: commands.by_click
     "ideas": rooms.ideas,
     "rooms": rooms.table,
     "arrows": rooms.picture,

@@ -1,85 +1,121 @@
-"""The command line. What a command needs is imported when it runs, so that --help is quick.
-
-Exit codes: 0 all good; 1 some trial failed; 2 wrong input, told on stderr; 3 a limit of the spec was reached; 130
-interrupted.
-"""
+"""The command line. A command's file is imported when it runs, or when its help is shown, so that --help is quick."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 
-from sweeper.cli import describing, keeping, looking, showing, training
-from sweeper.cli.parser import WRONG_INPUT, Parser, command_of, subparsers
+import click
+from click.shell_completion import CompletionItem
+
+from sweeper.cli.command import ExitCode, Group, fault
 from trainers.recipe.errors import InvalidInput
 
-GROUPS = (training, looking, showing, keeping, describing)  # in the order of --help
-GOOD, INTERRUPTED = 0, 130
+# A command: the file in `sweeper/cli/commands/`, and what it does. In the order of --help.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "plan": ("plan", "show what a launch would train, what is stored already, and what it will take"),
+    "launch": ("launch", "train what is not stored yet; launching again goes on"),
+    "stop": ("stop", "stop a launch that runs, here or on another machine: it finishes its epochs and saves"),
+    "resume": ("launch", "go on with a sweep as it was launched last"),
+    "retry": ("launch", "launch again what failed, as it was launched last"),
+    "status": ("status", "show how far sweeps are"),
+    "logs": ("cluster", "show what a sweep on a cluster says, until it ends"),
+    "runs": ("status", "list the trials of a sweep"),
+    "compare": (
+        "compare", "set two sweeps, or arms (SWEEP:ARM), side by side, with the differences of their means"
+    ),
+    "track": ("mlflow", "bring MLflow up to date with what is stored, after an outage"),
+    "ui": ("mlflow", "open MLflow's UI on what the sweeps wrote, for this machine only"),
+    "report": ("report", "write report.html, report.md, report.tex, table.csv and figures"),
+    "import": (
+        "import_", "bring in trials that were trained elsewhere, as JSON records (benchmarks/gpu.py writes such)"
+    ),
+    "export": ("export", "write trained networks as tickets: seed, recipe and what every connection chose"),
+    "gc": (
+        "gc", "list what is stored and no sweep refers to (a sweep whose folder is gone, say); remove it if told"
+    ),
+    "data": ("data", "download data sets, and see that every file is the published one"),
+    "schema": ("editors", "write the JSON Schema of a spec, by which editors complete and check it"),
+    "completion": ("editors", "print what makes a shell complete sweeper's commands, specs and sweeps"),
+}  # fmt: skip
+
+
+class Commands(Group):
+    """Those of the list. Only the one that is asked for is imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        file, what = COMMANDS[cmd_name]
+        module = import_module(f"sweeper.cli.commands.{file}")
+        (command,) = (one for one in vars(module).values() if isinstance(one, click.Command) and one.name == cmd_name)
+        command.help, command.short_help = f"{what[0].upper()}{what[1:]}.", what
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        names = [CompletionItem(name, help=what) for name, (_, what) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _say_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Asks git, which takes a moment, only when it is wanted."""
+    if not wanted or context.resilient_parsing:
+        return
+    from sweeper.records.environment import sources
+
+    known = sources()
+    click.echo(f"sweeper {known['version']} (commit {known['git_commit']})")
+    context.exit()
+
+
+@click.group(
+    "sweeper", cls=Commands, subcommand_metavar="COMMAND ...",
+    epilog="example: sweeper launch digits_quickstart && sweeper report digits_quickstart -o report",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)  # fmt: skip
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version,
+    help="say which version this is, and of which commit",
+)  # fmt: skip
+def cli() -> None:
+    """Sweeps of networks made of random weights: plan, launch, browse, report."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
-    parser = build_parser()
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks what might come next
-        from sweeper.cli.completion import answer
-
-        answer(parser)
-    options = parser.parse_args(arguments)
-    options.given = _given(arguments)
     try:
-        return int(options.run(options))
+        if {"_SWEEPER_COMPLETE", "_ARGCOMPLETE"} & os.environ.keys():  # a shell asks what might come next
+            from sweeper.cli.completion import answer
+
+            return answer(cli, os.environ)
+        with cli.make_context("sweeper", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            return int(cli.invoke(context))
+    except click.exceptions.Exit as left:  # after --help
+        return left.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "sweeper"
+        print(f"sweeper: error: {fault(error)}\n(see {path} --help)", file=sys.stderr)
+        return ExitCode.WRONG_INPUT
     except InvalidInput as error:
         for line in str(error).splitlines():
             print(f"sweeper: error: {line}", file=sys.stderr)
-        return WRONG_INPUT
+        return ExitCode.WRONG_INPUT
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return GOOD
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line: every command with its flags and an example."""
-    parser = Parser(
-        prog="sweeper",
-        description="Sweeps of networks made of random weights: plan, launch, browse, report.",
-        epilog="example: sweeper launch digits_quickstart && sweeper report digits_quickstart -o report",
-    )
-    parser.add_argument(
-        "--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
-        help="say which version this is, and of which commit",
-    )  # fmt: skip
-    command = command_of(parser.add_subparsers(dest="command", metavar="COMMAND", required=True))
-    for group in GROUPS:
-        group.add_commands(command)
-    return parser
-
-
-class _Version(argparse.Action):
-    """Asks git, which takes a moment, only when it is wanted."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *given: object, **more: object) -> NoReturn:
-        from sweeper.records.environment import sources
-
-        known = sources()
-        print(f"sweeper {known['version']} (commit {known['git_commit']})")
-        parser.exit()
-
-
-def _given(arguments: Sequence[str] | None) -> dict[str, Any]:
-    """What the command line says, without what is the default on this machine."""
-    parser = build_parser()
-    for command in subparsers(parser):
-        for action in command._actions:
-            action.default = argparse.SUPPRESS
-    said = vars(parser.parse_args(arguments))
-    return {name: value for name, value in said.items() if name not in ("command", "run")}
+        return ExitCode.GOOD
 
 
 if __name__ == "__main__":

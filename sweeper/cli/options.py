@@ -1,249 +1,264 @@
-"""Arguments that several commands take."""
+"""Arguments and options that several commands take, each said once; what belongs together arrives as one object."""
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Callable, Iterable
-from typing import Any
+import functools
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
 
-from trainers.recipe.errors import nearest
+import click
 
+from sweeper.cli import completion, values
 
-def completed(action: argparse.Action, by: Callable[..., Iterable[str]]) -> None:
-    """What a shell is offered for this argument."""
-    action.completer = by  # type: ignore[attr-defined]  # where argcomplete looks for it
+Function = TypeVar("Function", bound=Callable[..., Any])
+Declaration = Callable[[Function], Function]  # adds a parameter to a command
 
-
-def complete_sweeps(**line: Any) -> Iterable[str]:
-    from sweeper.cli.completion import sweeps
-
-    return sweeps(**line)
+AS_LAUNCHED = "as it was launched last"
 
 
-def complete_specs(**line: Any) -> Iterable[str]:
-    from sweeper.cli.completion import specs
+def gathered(parameter: str, kind: type[Any], *declared: Declaration[Any]) -> Declaration[Any]:
+    """Adds options to a command, which gets what they say in one parameter, an object of this dataclass."""
 
-    return specs(**line)
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def gather(*arguments: Any, **said: Any) -> Any:
+            whole = kind(**{field.name: said.pop(field.name) for field in fields(kind)})
+            return function(*arguments, **said, **{parameter: whole})
+
+        added: Callable[..., Any] = gather
+        for declare in reversed(declared):
+            added = declare(added)
+        return added
+
+    return add
 
 
-def add_spec(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    what = "a YAML file, or the name of a bundled spec"
+def given(context: click.Context) -> dict[str, Any]:
+    """What the command line itself says, by parameter: neither defaults nor what the environment sets."""
+    source = context.get_parameter_source
+    return {
+        name: value for name, value in context.params.items() if source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+
+
+# Which sweeps
+
+
+def spec_argument(help: str, several: bool = False) -> Declaration[Any]:
+    """SPEC, or as many as there are."""
     if several:
-        added = parser.add_argument("specs", metavar="SPEC", nargs="+", help=f"{what}; of several, what they share too")
-    else:
-        added = parser.add_argument("spec", metavar="SPEC", help=what)
-    completed(added, complete_specs)
-    parser.add_argument(
-        "--set", metavar="field=value", action="append", default=[], dest="overrides",
-        help="change a field of the spec or of its recipes, for this time (again for more)",
-    )  # fmt: skip
-    add_data(parser)
+        return click.argument(
+            "specs", metavar="SPEC...", nargs=-1, required=True, shell_complete=completion.specs, help=help
+        )
+    return click.argument("spec", metavar="SPEC", shell_complete=completion.specs, help=help)
 
 
-def add_sweep(
-    parser: argparse.ArgumentParser, what: str = "a sweep that was launched", nargs: str | None = None
-) -> None:
-    completed(parser.add_argument("sweep", metavar="SWEEP", nargs=nargs, help=what), complete_sweeps)
+def sweep_argument(help: str = "a sweep that was launched", optional: bool = False) -> Declaration[Any]:
+    """SWEEP, by its name."""
+    metavar = "[SWEEP]" if optional else "SWEEP"
+    return click.argument("sweep", metavar=metavar, required=not optional, shell_complete=completion.sweeps, help=help)
 
 
-def add_version(parser: argparse.ArgumentParser, sides: bool = False) -> None:
-    """Which version of a sweep is shown. `sides`: of two sweeps."""
-    both = "; said twice, A's and B's" if sides else ""
-    parser.add_argument(
-        "--version", metavar="N", type=count, action="append" if sides else "store", default=[] if sides else None,
-        help=f"the version that its Nth spec made of it (default: that of the last launch{both})",
-    )  # fmt: skip
+overrides_option = click.option(
+    "--set", "overrides", metavar="field=value", multiple=True,
+    help="change a field of the spec or of its recipes, for this time (again for more)",
+)  # fmt: skip
+
+limits_option = click.option(
+    "--set", "overrides", metavar="limits.FIELD=value", multiple=True,
+    help="change a limit of its spec, such as limits.device_hours=2, from now on (again for more)",
+)  # fmt: skip
 
 
-def add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set", metavar="limits.FIELD=value", action="append", default=[], dest="overrides",
-        help="change a limit of its spec, such as limits.device_hours=2, from now on (again for more)",
-    )  # fmt: skip
+# Where things lie
+
+storage_option = click.option(
+    "--storage", metavar="PLACE", default="sweeper-storage", envvar="SWEEPER_STORAGE",
+    shell_complete=completion.folders,
+    help="where results lie: a folder, or a bucket such as s3://BUCKET/PREFIX (default: sweeper-storage; the variable "
+    "SWEEPER_STORAGE sets another)",
+)  # fmt: skip
 
 
-def add_data(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    default = "as it was launched last" if again else "the variable SWEEPER_DATA_DIR"
-    parser.add_argument(
-        "--data-dir", metavar="DIR", default=None if again else os.environ.get("SWEEPER_DATA_DIR"),
+def data_option(again: bool = False) -> Declaration[Any]:
+    """--data-dir. `again`: as the last launch had it, whatever the environment says now."""
+    default = AS_LAUNCHED if again else "the variable SWEEPER_DATA_DIR"
+    return click.option(
+        "--data-dir", metavar="DIR", envvar=None if again else "SWEEPER_DATA_DIR", shell_complete=completion.folders,
         help=f"a folder with the data sets, in torchvision's layout (default: {default})",
     )  # fmt: skip
 
 
-def add_resources(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    """How a launch is carried out. `again`: as the last launch, so that nothing but what is said here changes it."""
-
-    def told(default: str) -> str:
-        return "(default: as it was launched last)" if again else f"(default: {default})"
-
-    add = parser.add_argument
-    if again:
-        add_data(parser, again)
-    add_tracking(parser, again)
-    add(
-        "--tracking-optional", action=argparse.BooleanOptionalAction,
-        help="start although the tracking server does not answer; catch up later",
-    )  # fmt: skip
-    add_shares(parser, again)
-    add(
-        "--ray-address", metavar="HOST:PORT", default=None if again else os.environ.get("RAY_ADDRESS"),
-        help=f"join this Ray cluster {told('start Ray on this machine alone')}; the storage must be a folder or bucket "
-        "that all share",
-    )  # fmt: skip
-    add(
-        "--save-seconds", metavar="S", type=seconds,
-        help=f"save stages on their way that often; a killed worker loses no more {told('30')}",
-    )  # fmt: skip
-    add(
-        "--epoch-timeout", metavar="S", type=seconds,
-        help="kill a worker that has finished no epoch for so long, and go on from what it saved; 0: never "
-        + told("20 times the longest epoch of such a stage, and at least 300"),
-    )  # fmt: skip
-    add(
-        "--max-retries", metavar="N", type=count_from_zero,
-        help=f"try a stage again that often after faults that may pass, such as a lost worker {told('3')}",
-    )  # fmt: skip
-    add("--local", action=argparse.BooleanOptionalAction, help="one stage after the other in this process, without Ray")
-    add("--download", action=argparse.BooleanOptionalAction, help="download data that are not there (default: do)")
-    add(
-        "--ask-above", metavar="HOURS", type=hours, default=1.0,
-        help="at a terminal, ask before a launch that is estimated at more device-hours (default: %(default)g)",
-    )  # fmt: skip
-    add_yes(parser)
-
-
-def add_yes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="never ask")
-
-
-def add_shares(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    """How trials share what they run on."""
-
-    def told(default: str) -> str:
-        return "(default: as it was launched last)" if again else f"(default: {default})"
-
-    parser.add_argument(
-        "--cpus-per-trial", metavar="F", type=share_or_auto,
-        help=f"CPUs, and threads, of a trial; auto shares out the cores {told('1, and auto on GPUs')}",
-    )  # fmt: skip
-    parser.add_argument(
-        "--gpus-per-trial", metavar="F", type=share_none_or_auto,
-        help=f"GPUs of a trial; 0.25 packs four on one, auto as many as its memory takes {told('auto')}",
-    )  # fmt: skip
-    parser.add_argument(
-        "--max-parallel", metavar="N", type=count,
-        help=f"trials at once {told('as many as the CPUs and GPUs take')}",
-    )  # fmt: skip
-
-
-def add_cluster(parser: argparse.ArgumentParser, submits: bool = False, needed: bool = False) -> None:
-    default = os.environ.get("SWEEPER_CLUSTER") or None
-    parser.add_argument(
-        "--cluster", metavar="URL", default=default, required=needed and default is None,
-        help="on the Ray cluster whose dashboard is there, http://HOST:8265; folders and addresses are then those of "
-        "its machines (the variable SWEEPER_CLUSTER sets it too)",
-    )  # fmt: skip
-    if submits:
-        # Said by a command that submits to the one that runs there, which tells its user how to go on from here.
-        parser.add_argument("--submitted-to", metavar="URL", default="", help=argparse.SUPPRESS)
-        parser.add_argument("--detach", action="store_true", help="with --cluster: do not wait for what it says")
-        parser.add_argument(
-            "--owner", metavar="NAME", default=os.environ.get("SWEEPER_OWNER", os.environ.get("USER", "unknown")),
-            help="whose sweep it is (default: %(default)s; the variable SWEEPER_OWNER sets another)",
-        )  # fmt: skip
-
-
-def add_tracking(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    default = "as it was launched last" if again else "mlflow.db in the storage"
-    parser.add_argument(
-        "--tracking", metavar="URI", default=None if again else os.environ.get("MLFLOW_TRACKING_URI"),
+def tracking_option(again: bool = False) -> Declaration[Any]:
+    """--tracking. `again`: as the last launch had it, whatever the environment says now."""
+    default = AS_LAUNCHED if again else "mlflow.db in the storage"
+    return click.option(
+        "--tracking", metavar="URI", envvar=None if again else "MLFLOW_TRACKING_URI",
         help=f"where MLflow is: sqlite:///FILE, http://HOST:PORT, postgresql://… (default: {default})",
     )  # fmt: skip
 
 
-# Those of `sweeper.stages.status.Status`, which takes long to import; a test holds them equal.
-STATUSES = ("PENDING", "RUNNING", "COMPLETED", "STOPPED_EARLY", "FAILED")
+def out_option(help: str) -> Declaration[Any]:
+    """-o, --out: the folder that a command fills."""
+    return click.option("-o", "--out", metavar="DIR", required=True, shell_complete=completion.folders, help=help)
 
 
-def share(text: str) -> float:
-    value = share_or_none(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
-    return value
+def version_option(sides: bool = False) -> Declaration[Any]:
+    """--version: which version of a sweep is shown. `sides`: of two sweeps, as `versions`."""
+    both = "; said twice, A's and B's" if sides else ""
+    return click.option(
+        "--version", *(["versions"] if sides else []), metavar="N", type=values.count, multiple=sides,
+        help=f"the version that its Nth spec made of it (default: that of the last launch{both})",
+    )  # fmt: skip
 
 
-def share_or_none(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number or auto, not {text!r}") from None
-    if not 0 <= value < 10_000:
-        raise argparse.ArgumentTypeError(f"must be a number from 0, not {text}")
-    if value > 1 and value != int(value):
-        raise argparse.ArgumentTypeError(f"above 1 it must be a whole number, not {text}")
-    return value
+def yes_option() -> Declaration[Any]:
+    """--yes"""
+    return click.option("--yes", is_flag=True, help="never ask")
 
 
-def share_or_auto(text: str) -> float | str:
-    return text if text == "auto" else share(text)
+def json_option(help: str = "as JSON") -> Declaration[Any]:
+    """--json"""
+    return click.option("--json", "as_json", is_flag=True, help=help)
 
 
-def share_none_or_auto(text: str) -> float | str:
-    return text if text == "auto" else share_or_none(text)
+# How trials share what they run on
 
 
-def hours(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of hours, not {text!r}") from None
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"must be a number of hours from 0, not {text}")
-    return value
+@dataclass(frozen=True)
+class Shares:
+    """What a trial gets of a machine, and how many run at once; None where nothing is said."""
+
+    cpus_per_trial: float | str | None
+    gpus_per_trial: float | str | None
+    max_parallel: int | None
+
+    def said(self) -> dict[str, Any]:
+        """Those of which something is said."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 86400 seconds, not {text}")
-    return value
+def shares_options(again: bool = False) -> Declaration[Any]:
+    """--cpus-per-trial, --gpus-per-trial, --max-parallel, as `shares`."""
+    return gathered(
+        "shares", Shares,
+        click.option(
+            "--cpus-per-trial", metavar="F", type=values.share_or_auto,
+            help=f"CPUs, and threads, of a trial; auto shares out the cores {_default('1, and auto on GPUs', again)}",
+        ),
+        click.option(
+            "--gpus-per-trial", metavar="F", type=values.share_none_or_auto,
+            help=f"GPUs of a trial; 0.25 packs four on one, auto as many as its memory takes {_default('auto', again)}",
+        ),
+        click.option(
+            "--max-parallel", metavar="N", type=values.count,
+            help=f"trials at once {_default('as many as the CPUs and GPUs take', again)}",
+        ),
+    )  # fmt: skip
 
 
-def days(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of days, not {text!r}") from None
-    if not 0 <= value < 100_000:
-        raise argparse.ArgumentTypeError(f"must be a number of days from 0, not {text}")
-    return value
+# On a cluster
 
 
-def status_name(text: str) -> str:
-    if text.upper() not in STATUSES:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not one of {', '.join(STATUSES)}{nearest(text.upper(), STATUSES)}"
-        )
-    return text.upper()
+@dataclass(frozen=True)
+class Submission:
+    """To which cluster a launch goes from here, if it does, and whose it is."""
+
+    cluster: str | None
+    submitted_to: str
+    detach: bool
+    owner: str
 
 
-def count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return int(text)
+def cluster_option(required: bool = False) -> Declaration[Any]:
+    """--cluster"""
+    return click.option(
+        "--cluster", metavar="URL", envvar="SWEEPER_CLUSTER", required=required,
+        help="on the Ray cluster whose dashboard is there, http://HOST:8265; folders and addresses are then those of "
+        "its machines (the variable SWEEPER_CLUSTER sets it too)",
+    )  # fmt: skip
 
 
-def count_from_zero(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
-    return int(text)
+submission_options = gathered(
+    "submission", Submission,
+    cluster_option(),
+    # Said by a command that submits to the one that runs there, which tells its user how to go on from here.
+    click.option("--submitted-to", metavar="URL", default="", hidden=True),
+    click.option("--detach", is_flag=True, help="with --cluster: do not wait for what it says"),
+    click.option(
+        "--owner", metavar="NAME", envvar=["SWEEPER_OWNER", "USER"], default="unknown",
+        help="whose sweep it is (default: the variable SWEEPER_OWNER, else USER)",
+    ),
+)  # fmt: skip
 
 
-def port(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, not {text!r}")
-    return int(text)
+# How a launch is carried out
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """How a launch is carried out; None where neither the command line nor the environment says so."""
+
+    data_dir: str | None
+    tracking: str | None
+    tracking_optional: bool | None
+    shares: Shares
+    ray_address: str | None
+    save_seconds: float | None
+    epoch_timeout: float | None
+    max_retries: int | None
+    local: bool | None
+    download: bool | None
+    ask_above: float
+    yes: bool
+    submission: Submission
+
+
+def launch_options(again: bool = False) -> Declaration[Any]:
+    """All that says how a launch is carried out, as `options`. `again`: only what is said here changes it."""
+    return gathered(
+        "options", LaunchOptions,
+        data_option(again),
+        tracking_option(again),
+        click.option(
+            "--tracking-optional/--no-tracking-optional", default=None,
+            help="start although the tracking server does not answer; catch up later",
+        ),
+        shares_options(again),
+        click.option(
+            "--ray-address", metavar="HOST:PORT", envvar=None if again else "RAY_ADDRESS",
+            help=f"join this Ray cluster {_default('start Ray on this machine alone', again)}; the storage must be a "
+            "folder or bucket that all share",
+        ),
+        click.option(
+            "--save-seconds", metavar="S", type=values.seconds,
+            help=f"save stages on their way that often; a killed worker loses no more {_default('30', again)}",
+        ),
+        click.option(
+            "--epoch-timeout", metavar="S", type=values.seconds,
+            help="kill a worker that has finished no epoch for so long, and go on from what it saved; 0: never "
+            + _default("20 times the longest epoch of such a stage, and at least 300", again),
+        ),
+        click.option(
+            "--max-retries", metavar="N", type=values.count_from_zero,
+            help=f"try a stage again that often after faults that may pass, such as a lost worker "
+            f"{_default('3', again)}",
+        ),
+        click.option(
+            "--local/--no-local", default=None, help="one stage after the other in this process, without Ray"
+        ),
+        click.option(
+            "--download/--no-download", default=None, help="download data that are not there (default: do)"
+        ),
+        click.option(
+            "--ask-above", metavar="HOURS", type=values.hours, default=1.0,
+            help="at a terminal, ask before a launch that is estimated at more device-hours (default: 1)",
+        ),
+        yes_option(),
+        submission_options,
+    )  # fmt: skip
+
+
+def _default(default: str, again: bool) -> str:
+    return f"(default: {AS_LAUNCHED if again else default})"

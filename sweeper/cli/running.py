@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from sweeper.cli.command import ExitCode
 from sweeper.cli.display import shown
 from sweeper.cli.hints import hint_to_launch, hint_to_raise
 from sweeper.cli.progress import Progress
@@ -28,7 +29,6 @@ from sweeper.text import Estimating
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.tracker import Tracker
 
-GOOD, SOME_FAILED, LIMIT_REACHED, INTERRUPTED = 0, 1, 3, 130
 PATIENCE_SECONDS = 30.0  # for MLflow, after the last stage
 PATIENCE_INTERRUPTED_SECONDS = 10.0
 TELL_AFTER_SECONDS = 3.0
@@ -86,15 +86,15 @@ class RunningLaunch:
             again = f"What is trained is kept; to go on: {hint_to_launch('resume', self.folder, self.file)}"
             if stopped:
                 print(f"\nStopped. {again}", flush=True)
-                return INTERRUPTED
+                return ExitCode.INTERRUPTED
             if lost:
                 print(f"\nBroken off: {lost}. {again}", flush=True)
-                return SOME_FAILED
+                return ExitCode.SOME_FAILED
             if outcome == Status.STOPPED_EARLY:
                 higher = hint_to_raise(self.folder, self.file, self.run.limits_reached)
                 print(f"\nThe limits of the spec are reached. With higher ones, twice these say, it goes on: {higher}")
-                return LIMIT_REACHED
-            return GOOD if outcome == Status.COMPLETED else SOME_FAILED
+                return ExitCode.LIMIT_REACHED
+            return ExitCode.GOOD if outcome == Status.COMPLETED else ExitCode.SOME_FAILED
 
     def _close(self, outcome: str) -> None:
         seconds = time.monotonic() - self.began

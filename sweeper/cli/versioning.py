@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 
 from search_spaces.labels import arm_labels
-from sweeper.cli.asking import answered_yes, may_ask
+from sweeper.cli.command import answered_yes, may_ask
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.search.spec_versions import Versions, counted_arms
 from trainers.readable import counted
@@ -56,15 +55,15 @@ def change_of(before: Versions, after: Versions, planted: PlantedSweep) -> Chang
     return Change(tuple(lines), after.present, bool(new or gone or left))
 
 
-def agreed_to(change: Change, options: argparse.Namespace) -> bool:
+def agreed_to(change: Change, yes: bool) -> bool:
     """Says what changes, and asks where there is somebody to ask."""
     if not change.lines:
         return True
     print(*change.lines, sep="\n", flush=True)
     if not change.moves:
         return True
-    if may_ask(options):
+    if may_ask(yes):
         return answered_yes(f"Make version {change.number} the present one?")
-    if not options.yes:
+    if not yes:
         print("There is no terminal to ask at, so it goes on.", flush=True)
     return True

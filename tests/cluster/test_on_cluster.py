@@ -270,3 +270,18 @@ def test_what_is_submitted_knows_the_address_that_it_was_submitted_to(head, spec
     program, flags = submitted[0].split(" --owner ")
     assert program == "python -m sweeper.cluster_entry launch sweep.yaml"  # no flag that was not given
     assert flags.endswith(f" --ray-address auto --submitted-to {head.address}")
+
+
+def test_flags_are_handed_on_and_what_this_machine_sets_is_not(head, spec, submitted, monkeypatch):
+    for name in ("SWEEPER_STORAGE", "SWEEPER_DATA_DIR", "MLFLOW_TRACKING_URI", "RAY_ADDRESS", "SWEEPER_OWNER"):
+        monkeypatch.setenv(name, "mine")
+    monkeypatch.setenv("SWEEPER_CLUSTER", head.address)
+    flags = ["--storage=/there", "--cpus-per-trial", "2", "--no-download", "--yes", "--max-retries=0"]
+    assert main(["launch", spec, "--detach", *flags]) == 0
+    program, after = submitted[0].split(" --owner ")
+    assert sorted(program.split()[5:]) == [
+        "--cpus-per-trial=2.0", "--max-retries=0", "--no-download", "--storage=/there", "--yes",
+    ]  # fmt: skip
+    assert after.startswith("mine --ray-address auto ")
+    assert main(["resume", "done", "--detach", "--storage=/there"]) == 0
+    assert submitted[1].split(" --owner ")[0].endswith(" resume done --storage=/there")

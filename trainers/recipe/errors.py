@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+if TYPE_CHECKING:  # the command line says what is wrong without it, and sooner
+    from pydantic import ValidationError
 
 
 class InvalidInput(ValueError):

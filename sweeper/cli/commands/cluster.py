@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import tempfile
@@ -13,53 +12,64 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
+
 from search_spaces.loading import check_limits_only, load_spec
 from search_spaces.spec import NAME
+from sweeper.cli.command import ExitCode, command
+from sweeper.cli.options import LaunchOptions, cluster_option
 from sweeper.launch.ray_jobs import SPEC, Cluster, Job, words, write_submission
 from sweeper.storage.bucket import bucket_at, is_url
 from sweeper.text import text_table
 from trainers.recipe.errors import InvalidInput
 
-GOOD, SOME_FAILED, LIMIT_REACHED, INTERRUPTED = 0, 1, 3, 130
 HERE_ONLY = ("local", "ray_address", "submitted_to")  # what makes no sense together with a cluster
 NOT_HANDED_ON = ("cluster", "spec", "sweep", "overrides", "detach", "owner")
 FOLDERS = ("storage", "data_dir")
 STATES = {"PENDING": "starting", "RUNNING": "running", "STOPPED": "stopped", "SUCCEEDED": "completed"}
-REFUSED = 2  # the exit code of a command that could not begin
+REASONS: Mapping[int, str] = {  # why a job failed, by its exit code
+    ExitCode.WRONG_INPUT: "refused",
+    ExitCode.LIMIT_REACHED: "at its limits",
+    ExitCode.INTERRUPTED: "stopped",
+}
 
 
-def launch_on_cluster(options: argparse.Namespace) -> int:
-    """`sweeper launch SPEC --cluster URL`"""
-    spec = load_spec(options.spec, options.overrides)
-    return _submit(options, spec.name, ["launch", SPEC], spec.to_yaml())
+def launch_on_cluster(spec: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]) -> int:
+    """`sweeper launch SPEC --cluster URL`. said: what the command line itself says."""
+    loaded = load_spec(spec, overrides)
+    return _submit(loaded.name, ["launch", SPEC], loaded.to_yaml(), options, said)
 
 
-def again_on_cluster(options: argparse.Namespace) -> int:
+def again_on_cluster(
+    name: str, sweep: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]
+) -> int:
     """`sweeper resume SWEEP --cluster URL`, and `retry`"""
-    if not re.fullmatch(NAME.strip("^$"), options.sweep):
-        raise InvalidInput(f"sweep: {options.sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
-    check_limits_only(options.overrides)
-    command = [options.command, options.sweep, *(f"--set={override}" for override in options.overrides)]
-    return _submit(options, options.sweep, command, None)
+    if not re.fullmatch(NAME.strip("^$"), sweep):
+        raise InvalidInput(f"sweep: {sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
+    check_limits_only(overrides)
+    return _submit(sweep, [name, sweep, *(f"--set={override}" for override in overrides)], None, options, said)
 
 
-def _submit(options: argparse.Namespace, sweep: str, command: Sequence[str], spec_text: str | None) -> int:
-    handed_on = _handed_on(options.given)
-    cluster = Cluster.connect(options.cluster)
+def _submit(
+    sweep: str, words_there: Sequence[str], spec_text: str | None, options: LaunchOptions, said: Mapping[str, Any]
+) -> int:
+    handed_on, submission = _handed_on(said), options.submission
+    assert submission.cluster is not None
+    cluster = Cluster.connect(submission.cluster)
     here, there = version("ray"), cluster.ray_version()
     if here != there:
         raise InvalidInput(f"cluster: {cluster.address} runs Ray {there}, and this machine has {here}; both must agree")
-    cluster.check_resources(_number(options.cpus_per_trial, 1.0), _number(options.gpus_per_trial, 0.0))
+    cluster.check_resources(_number(options.shares.cpus_per_trial, 1.0), _number(options.shares.gpus_per_trial, 0.0))
     for job in cluster.jobs():
         if job.sweep == sweep and not job.is_over:
             raise InvalidInput(f"sweep: {sweep!r} is being run already on {cluster.address} ({_who(job)})")
-    for_it = ["--owner", options.owner, "--ray-address", "auto", "--submitted-to", cluster.address]
-    program = ["python", "-m", "sweeper.cluster_entry", *command, *handed_on, *for_it]
+    for_it = ["--owner", submission.owner, "--ray-address", "auto", "--submitted-to", cluster.address]
+    program = ["python", "-m", "sweeper.cluster_entry", *words_there, *handed_on, *for_it]
     with tempfile.TemporaryDirectory(prefix="sweeper-submission-") as folder:
         write_submission(Path(folder), spec_text)
-        job = cluster.submit(sweep, options.owner, Path(folder), words(program))
+        job = cluster.submit(sweep, submission.owner, Path(folder), words(program))
     print(f"{sweep}: submitted to {cluster.address} as {job.id}; it runs there whether this machine is on or not.")
-    return GOOD if options.detach else _follow(cluster, job)
+    return ExitCode.GOOD if submission.detach else _follow(cluster, job)
 
 
 def _handed_on(given: Mapping[str, Any]) -> list[str]:
@@ -102,21 +112,21 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def status_on_cluster(options: argparse.Namespace) -> int:
+def status_on_cluster(address: str, sweep: str | None, watch: bool, as_json: bool) -> int:
     """`sweeper status [SWEEP] --cluster URL`"""
-    if options.watch:
+    if watch:
         raise InvalidInput("--watch: on a cluster, sweeper logs shows what a sweep says as it says it")
-    cluster = Cluster.connect(options.cluster)
-    if options.sweep:
-        jobs = [cluster.newest(options.sweep)]
+    cluster = Cluster.connect(address)
+    if sweep:
+        jobs = [cluster.newest(sweep)]
     else:
         newest: dict[str, Job] = {}
         for job in cluster.jobs():
             newest.setdefault(job.sweep, job)
         jobs = list(newest.values())
-    if options.json:
+    if as_json:
         print(json.dumps([asdict(job) for job in jobs], indent=1))
-    elif options.sweep:
+    elif sweep:
         (job,) = jobs
         print(f"{job.sweep}: {_state(job)} on {cluster.address} ({_who(job)})")
         print(_last_line(cluster.log(job.id)) or job.message)
@@ -125,22 +135,25 @@ def status_on_cluster(options: argparse.Namespace) -> int:
         print(text_table(["sweep", "state", "owner", "submitted", "job"], rows))
     else:
         print(f"No sweep was launched on {cluster.address}.")
-    return GOOD
+    return ExitCode.GOOD
 
 
-def logs_on_cluster(options: argparse.Namespace) -> int:
-    """`sweeper logs SWEEP --cluster URL`: what it said so far, then what it says, until it ends."""
-    cluster = Cluster.connect(options.cluster)
-    return _follow(cluster, cluster.newest(options.sweep))
+@command("sweeper logs lenet_options --cluster http://HOST:8265")
+@click.argument("sweep", metavar="SWEEP", help="a sweep that was launched there")
+@cluster_option(required=True)
+def logs(sweep: str, cluster: str) -> int:
+    """Prints what a sweep on a cluster said so far, then what it says, until it ends."""
+    there = Cluster.connect(cluster)
+    return _follow(there, there.newest(sweep))
 
 
-def stop_on_cluster(options: argparse.Namespace) -> int:
+def stop_on_cluster(address: str, sweep: str) -> int:
     """`sweeper stop SWEEP --cluster URL`"""
-    cluster = Cluster.connect(options.cluster)
-    job = cluster.newest(options.sweep)
+    cluster = Cluster.connect(address)
+    job = cluster.newest(sweep)
     if job.is_over:
         print(f"{job.sweep} does not run: {_state(job)}.")
-        return GOOD
+        return ExitCode.GOOD
     seen = len(cluster.log(job.id))
     cluster.stop(job)
     print(f"{job.sweep}: stopping after the running epochs.", flush=True)
@@ -155,7 +168,7 @@ def stop_on_cluster(options: argparse.Namespace) -> int:
     cluster.follow(job, say)
     if "to go on: " not in text[seen:]:  # it was stopped before it could say so itself
         print(f"{job.sweep} is stopped; to go on: sweeper resume {job.sweep} --cluster {cluster.address}")
-    return GOOD
+    return ExitCode.GOOD
 
 
 def _follow(cluster: Cluster, job: Job) -> int:
@@ -165,18 +178,16 @@ def _follow(cluster: Cluster, job: Job) -> int:
     except KeyboardInterrupt:
         where = f"{job.sweep} --cluster {cluster.address}"
         print(f"\n{job.sweep} goes on. To look again: sweeper logs {where}; to end it: sweeper stop {where}")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if job.exit_code is not None:
         return job.exit_code
     print(f"{job.sweep}: {_state(job)}. {job.message}".rstrip())
-    return INTERRUPTED if job.state == "STOPPED" else SOME_FAILED
+    return ExitCode.INTERRUPTED if job.state == "STOPPED" else ExitCode.SOME_FAILED
 
 
 def _state(job: Job) -> str:
     if job.state == "FAILED":
-        return {REFUSED: "refused", LIMIT_REACHED: "at its limits", INTERRUPTED: "stopped"}.get(
-            job.exit_code or 0, "failed"
-        )
+        return REASONS.get(job.exit_code or 0, "failed")
     return STATES.get(job.state, job.state)
 
 

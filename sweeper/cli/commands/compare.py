@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import textwrap
@@ -11,8 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
 from search_spaces.labels import arm_labels
-from sweeper.cli.row_names import row_names
+from search_spaces.row_names import row_names
+from sweeper.cli import completion
+from sweeper.cli.command import ExitCode, command
+from sweeper.cli.options import json_option, storage_option, version_option
 from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
@@ -22,7 +26,6 @@ from sweeper.text import Difference, Statistics, accuracy, points_with_interval,
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
-GOOD = 0
 LINE = 100  # characters
 # Validation comes first: it is what one selects by.
 MEASURES: Mapping[str, Callable[[TrialResult], float | None]] = {
@@ -91,29 +94,45 @@ class Pair:
         }
 
 
-def compare(options: argparse.Namespace, statistics: Statistics) -> int:
-    """`sweeper compare A B [--paired] [--json]`"""
-    versions = options.version * 2 if len(options.version) == 1 else options.version or [None, None]
-    if len(versions) > 2:
-        raise InvalidInput(f"--version: once for both sides or once for each, not {len(versions)} times")
-    if options.first == options.second and versions[0] == versions[1]:
-        raise InvalidInput(f"compare: A and B are both {options.first!r}; name two sweeps, or arms as SWEEP:ARM")
-    storage = storage_that_answers(options.storage)
-    sides = (options.first, options.second)
-    views = [_view(storage, side, version) for side, version in zip(sides, versions, strict=True)]
-    first, second = (_arms(view, side) for view, side in zip(views, sides, strict=True))
+@command("sweeper compare lenet_options:'K=8 GS' lenet_options:'K=2 GS'")
+@click.argument("a", metavar="A", shell_complete=completion.sweeps, help="a sweep, or an arm of one: SWEEP:ARM")
+@click.argument("b", metavar="B", shell_complete=completion.sweeps, help="a sweep, or an arm of one: SWEEP:ARM")
+@storage_option
+@click.option("--paired", is_flag=True, help="pair the trials of one seed (default: independent trials)")
+@version_option(sides=True)
+@json_option()
+def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int], as_json: bool) -> int:
+    """Prints two sweeps, or arms, beside one another."""
+    from reports.analysis import statistics
+
+    asked: list[int | None] = [*versions] * 2 if len(versions) == 1 else [*versions] or [None, None]
+    if len(asked) > 2:
+        raise InvalidInput(f"--version: once for both sides or once for each, not {len(asked)} times")
+    if a == b and asked[0] == asked[1]:
+        raise InvalidInput(f"compare: A and B are both {a!r}; name two sweeps, or arms as SWEEP:ARM")
+    place = storage_that_answers(storage)
+    views = [_view(place, side, version) for side, version in zip((a, b), asked, strict=True)]
+    first, second = (_arms(view, side) for view, side in zip(views, (a, b), strict=True))
     pairs, lone = _pair(first, second)
     if not pairs:
         raise InvalidInput(
-            f"compare: {options.first!r} and {options.second!r} have no arm in common; name one of each "
+            f"compare: {a!r} and {b!r} have no arm in common; name one of each "
             f"(SWEEP:ARM), such as {first[0].sweep}:{first[0].label!r}"
         )
-    differences = [_differences(pair, statistics, options.paired) for pair in pairs]
-    if options.json:
+    differences = [_differences(pair, statistics, paired) for pair in pairs]
+    if as_json:
         print(json.dumps(_as_dict(pairs, differences, lone, statistics), indent=1))
     else:
-        print(_text(options, pairs, differences, lone, statistics, _names(pairs, [*first, *second]), views))
-    return GOOD
+        how = "trials of one seed are paired" if paired else "Welch; --paired pairs the trials of one seed"
+        sides = [
+            f"{letter}: {side}" + ("" if view.is_present else f", version {view.version}")
+            for letter, side, view in zip("AB", (a, b), views, strict=True)
+        ]
+        table = _table(pairs, differences, statistics, _names(pairs, [*first, *second]))
+        rest = [] if versions else [f"{view.folder.name}: {line}" for view in views for line in view.rest()]
+        print(*sides, *_what_differs(pairs), "", table, "", *dict.fromkeys(rest), sep="\n")
+        print(*_remarks(differences, lone, how), sep="\n")
+    return ExitCode.GOOD
 
 
 def _view(storage: Place, side: str, version: int | None) -> SweepView:
@@ -178,9 +197,9 @@ def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str,
     return differences
 
 
-def _text(
-    options: argparse.Namespace, pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]],
-    lone: Sequence[Arm], statistics: Statistics, names: Sequence[str], views: Sequence[SweepView],
+def _table(
+    pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], statistics: Statistics,
+    names: Sequence[str],
 ) -> str:  # fmt: skip
     rows = []
     for name, pair, difference in zip(names, pairs, differences, strict=True):
@@ -196,22 +215,19 @@ def _text(
                     ", ".join(str(len(numbers)) for numbers in values),
                 ]
             )
-    lines = [text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows), ""]
-    sides = [
-        f"{letter}: {side}" + ("" if view.is_present else f", version {view.version}")
-        for letter, side, view in zip("AB", (options.first, options.second), views, strict=True)
-    ]
-    lines = [*sides, *_what_differs(pairs), "", *lines]
-    if not options.version:
-        lines += dict.fromkeys(f"{view.folder.name}: {line}" for view in views for line in view.rest())
+    return text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows)
+
+
+def _remarks(differences: Sequence[Mapping[str, Difference | None]], lone: Sequence[Arm], how: str) -> list[str]:
+    """Who faces nobody, and how the numbers are to be read."""
+    lines = []
     for where in dict.fromkeys(arm.where for arm in lone):
         lines.append(f"Only in {where}: {'; '.join(arm.label for arm in lone if arm.where == where)}")
-    how = "trials of one seed are paired" if options.paired else "Welch; --paired pairs the trials of one seed"
     lines.append(f"Means with 95 % intervals over completed trials; of the difference: {how}.")
     count = sum(found["validation"] is not None for found in differences)
     if count > 1:
         lines.append(f"Each of these {count} intervals is by itself: one in 20 misses the true difference by chance.")
-    return "\n".join(lines)
+    return lines
 
 
 def _names(pairs: Sequence[Pair], arms: Sequence[Arm]) -> list[str]:

@@ -1,28 +1,40 @@
-"""`sweeper schema`: the JSON Schema of a spec."""
+"""`sweeper schema`, the JSON Schema of a spec, and `sweeper completion`: for editors and shells."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
+import click
+
 from search_spaces.json_schema import spec_schema
+from sweeper.cli.command import ExitCode, OneOf, command
+from sweeper.cli.completion import SHELLS, files, script
 from trainers.recipe.errors import InvalidInput
 
-GOOD = 0
 
-
-def schema(options: argparse.Namespace) -> int:
-    """`sweeper schema [-o FILE]`"""
+@command("sweeper schema -o sweep.schema.json")
+@click.option("-o", "--out", metavar="FILE", shell_complete=files, help="where it goes (default: it is printed)")
+def schema(out: str | None) -> int:
+    """Writes the schema."""
     text = json.dumps(spec_schema(), indent=1)
-    if options.out is None:
+    if out is None:
         print(text)
-        return GOOD
-    path = Path(options.out)
+        return ExitCode.GOOD
+    path = Path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"out: cannot write {path}: {error.strerror}") from None
     print(f"The schema: {path}; the first line of a spec then says: # yaml-language-server: $schema={path}")
-    return GOOD
+    return ExitCode.GOOD
+
+
+@command("sweeper completion bash > ~/.local/share/bash-completion/completions/sweeper")
+@click.argument("shell", metavar="SHELL", type=OneOf(SHELLS), help=", ".join(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> int:
+    """Prints what a shell is to evaluate."""
+    print(script(shell, context.find_root().command))
+    return ExitCode.GOOD

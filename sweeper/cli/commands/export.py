@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
+import click
 
+from sweeper.cli.command import ExitCode, OneOf, command
+from sweeper.cli.options import out_option, storage_option, sweep_argument
 from sweeper.launch.view import SweepView
 from sweeper.records.bucket_store import open_store
 from sweeper.records.stage_record import StageRecord
@@ -22,45 +25,53 @@ from sweeper.text import text_table
 from trainers.readable import percent
 from trainers.recipe.errors import InvalidInput, nearest
 from trainers.recipe.recipe import Recipe
-from trainers.tickets.tickets import connections, save_ticket
-from trainers.tickets.trained_network import trained_network
 
-GOOD = 0
+if TYPE_CHECKING:
+    from torch import nn
+
 SAMPLED = "sampled", "mean_of_samples"
 
 
-def export(options: argparse.Namespace) -> int:
-    """`sweeper export SWEEP [TRIAL ...] -o DIR [--phase slot]`"""
-    storage = storage_that_answers(options.storage)
-    view = SweepView(SweepFolder.find(storage, options.sweep))
-    out = Path(options.out)
+@command("sweeper export lenet_options 'K=8 GS seed 0' -o tickets")
+@sweep_argument()
+@click.argument("trials", metavar="[TRIAL]...", nargs=-1, help="trials as `sweeper runs` names them (default: all)")
+@storage_option
+@out_option("where the tickets go")
+@click.option("--phase", type=OneOf(["last", "slot", "finetune"]), default="last", help="at whose end (default: last)")
+def export(sweep: str, trials: Sequence[str], storage: str, out: str, phase: str) -> int:
+    """Writes a ticket per trial."""
+    from trainers.tickets.tickets import connections, save_ticket
+
+    place = storage_that_answers(storage)
+    view = SweepView(SweepFolder.find(place, sweep))
+    folder = Path(out)
     rows, sampled = [], False
-    store = open_store(storage)
-    for result in _wanted(view, options.trials):
-        record = _record(store, result, options.phase)
+    store = open_store(place)
+    for result in _wanted(view, trials):
+        record = _record(store, result, phase)
         if record is None:
-            if options.trials:
-                raise InvalidInput(f"trial: {result.name!r} has no {options.phase} phase")
+            if trials:
+                raise InvalidInput(f"trial: {result.name!r} has no {phase} phase")
             continue
-        path = _path(out, result)
+        path = _path(folder, result)
         network = _network(store, result.trial.recipe, record)
-        with storage_errors("write to", out):
-            out.mkdir(parents=True, exist_ok=True)
+        with storage_errors("write to", folder):
+            folder.mkdir(parents=True, exist_ok=True)
         size = save_ticket(network, result.trial.recipe, path)
         bits = 8 * size / connections(network)
         rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy, unit=" %"), str(path)])
         sampled |= record.phase == "slot" and result.trial.recipe.evaluation in SAMPLED
     if not rows:
-        raise InvalidInput(f"sweep: no completed trial of {options.sweep!r} has a {options.phase} phase")
+        raise InvalidInput(f"sweep: no completed trial of {sweep!r} has a {phase} phase")
     print(text_table(["trial", "bytes", "bits per weight", "test accuracy", "ticket"], rows))
     if sampled:
         print(
             "Where a trial evaluates by sampling, its accuracy is of sampled networks; the ticket holds one, unsampled."
         )
-    return GOOD
+    return ExitCode.GOOD
 
 
-def _wanted(view: SweepView, names: list[str]) -> list[TrialResult]:
+def _wanted(view: SweepView, names: Sequence[str]) -> list[TrialResult]:
     """The completed trials, or those of these names. Raises InvalidInput for one that is not there or not completed."""
     completed = [result for result in view.results if result.status is Status.COMPLETED]
     if not names:
@@ -84,6 +95,8 @@ def _record(store: Store, result: TrialResult, phase: str) -> StageRecord | None
 
 
 def _network(store: Store, recipe: Recipe, record: StageRecord) -> nn.Module:
+    from trainers.tickets.trained_network import trained_network
+
     try:
         return trained_network(recipe, store.read_state(record.key))
     except StorageFault as error:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
-from sweeper.cli.asking import answered_yes, may_ask
+import click
+
+from sweeper.cli import values
+from sweeper.cli.command import ExitCode, answered_yes, command, may_ask
 from sweeper.cli.hints import storage_flag
+from sweeper.cli.options import storage_option, yes_option
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.launch.view import SweepView
 from sweeper.records.bucket_store import open_store
@@ -24,33 +28,53 @@ from trainers.costs.units import BYTE
 from trainers.readable import counted
 from trainers.recipe.errors import InvalidInput
 
-GOOD, INTERRUPTED = 0, 130
 SECONDS_A_DAY = 86_400.0
 
 
-def gc(options: argparse.Namespace) -> int:
-    """`sweeper gc [--delete] [--older-than DAYS] [--earlier-versions] [--yes]`"""
-    storage = storage_that_answers(options.storage)
-    if not _is_there(storage):
-        print(f"Nothing is stored in {storage}.")
-        return GOOD
+@dataclass(frozen=True)
+class _Asked:
+    """What may go."""
+
+    delete: bool
+    older_than: float  # days
+    earlier_versions: bool
+
+
+@command("sweeper gc --older-than 30 --delete")
+@storage_option
+@click.option("--delete", is_flag=True, help="remove it (default: say what would be removed)")
+@click.option(
+    "--older-than", metavar="DAYS", type=values.days, default=0.0,
+    help="only what was trained so long ago (default: all)",
+)  # fmt: skip
+@click.option(
+    "--earlier-versions", is_flag=True,
+    help="count what only earlier versions of sweeps refer to among what may go",
+)  # fmt: skip
+@yes_option()
+def gc(storage: str, delete: bool, older_than: float, earlier_versions: bool, yes: bool) -> int:
+    """Prints what no sweep refers to, and removes it if told."""
+    place, asked = storage_that_answers(storage), _Asked(delete, older_than, earlier_versions)
+    if not _is_there(place):
+        print(f"Nothing is stored in {place}.")
+        return ExitCode.GOOD
     agreed: set[str] | None = None  # to what was asked about; None: to all
-    if options.delete and may_ask(options):
-        unwanted = _Unwanted(storage, options)  # without the lock: launches do not wait for an answer
+    if delete and may_ask(yes):
+        unwanted = _Unwanted(place, asked)  # without the lock: launches do not wait for an answer
         print(*unwanted.lines(), sep="\n")
         if unwanted.old and not answered_yes(f"Remove {_amount(unwanted.old)} for good?"):
             print("Nothing was removed (--yes never asks).")
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
         agreed = {stage.key for stage in unwanted.old}
-    with sweeping_up(storage) if options.delete else nullcontext():
-        unwanted = _Unwanted(storage, options)
+    with sweeping_up(place) if delete else nullcontext():
+        unwanted = _Unwanted(place, asked)
         if agreed is None:
             print(*unwanted.lines(), sep="\n")
-        if options.delete:
+        if delete:
             _remove(unwanted, agreed)
         elif unwanted.old:
-            print(f"Nothing was removed; to remove them: sweeper gc{_flags(storage, options)} --delete")
-    return GOOD
+            print(f"Nothing was removed; to remove them: sweeper gc{_flags(place, asked)} --delete")
+    return ExitCode.GOOD
 
 
 def _remove(unwanted: _Unwanted, agreed: set[str] | None) -> None:
@@ -62,32 +86,32 @@ def _remove(unwanted: _Unwanted, agreed: set[str] | None) -> None:
         print(f"Removed: {counted(left, 'state')} that crashed writers left.")
 
 
-def _flags(storage: Place, options: argparse.Namespace) -> str:
-    older = f" --older-than {options.older_than:g}" if options.older_than else ""
-    return f"{storage_flag(storage)}{older}{' --earlier-versions' if options.earlier_versions else ''}"
+def _flags(storage: Place, asked: _Asked) -> str:
+    older = f" --older-than {asked.older_than:g}" if asked.older_than else ""
+    return f"{storage_flag(storage)}{older}{' --earlier-versions' if asked.earlier_versions else ''}"
 
 
 class _Unwanted:
     """What is stored in vain. Raises InvalidInput where it is to be removed and that cannot be told for sure."""
 
-    def __init__(self, storage: Place, options: argparse.Namespace) -> None:
-        self.storage, self.options, self.inventory = storage, options, Inventory(storage)
+    def __init__(self, storage: Place, asked: _Asked) -> None:
+        self.storage, self.asked, self.inventory = storage, asked, Inventory(storage)
         self.stored = list(self.inventory.stages())
-        self.wanted = wanted = _Wanted(storage, not options.earlier_versions)
-        if options.delete and wanted.searching:
+        self.wanted = wanted = _Wanted(storage, not asked.earlier_versions)
+        if asked.delete and wanted.searching:
             raise InvalidInput(
                 f"gc: nothing is removed while {wanted.searching[0]!r} searches: what it will ask for is not known"
             )
         beyond = [stage for stage in self.stored if not wanted.has(stage)]
         self.earlier = [stage for stage in beyond if stage.key in wanted.earlier]
         self.unwanted = [stage for stage in beyond if stage.key not in wanted.earlier]
-        self.old = [stage for stage in self.unwanted if _days(stage) >= options.older_than]
+        self.old = [stage for stage in self.unwanted if _days(stage) >= asked.older_than]
 
     def lines(self) -> list[str]:
         """What there is, and what of it no sweep refers to."""
-        days, unwanted = self.options.older_than, self.unwanted
+        days, unwanted = self.asked.older_than, self.unwanted
         younger = f"; {_amount(self.old)} of them are older than {days:g} days" if days else ""
-        sweep = "The present version of no sweep" if self.options.earlier_versions else "No sweep"
+        sweep = "The present version of no sweep" if self.asked.earlier_versions else "No sweep"
         lines = [f"In {self.storage}: {_amount(self.stored)}; {counted(len(self.wanted.sweeps), 'sweep')}."]
         if self.earlier:
             lines.append(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
+from sweeper.cli import completion
+from sweeper.cli.command import ExitCode, command
 from sweeper.cli.hints import storage_flag
+from sweeper.cli.options import storage_option, tracking_option
 from sweeper.records.bucket_store import open_store
 from sweeper.records.imported import ImportedSweep
 from sweeper.records.sweep_folder import SweepFolder
@@ -20,26 +25,34 @@ from sweeper.tracking.run_state import SweepFacts
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import content_hash
 
-GOOD, NOT_TRACKED = 0, 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-def import_records(options: argparse.Namespace) -> int:
-    """`sweeper import FILE... --sweep NAME`: importing the same again changes nothing."""
-    storage = storage_that_answers(options.storage)
-    if not NAME.fullmatch(options.sweep):
-        raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {options.sweep!r}")
-    open_store(storage).prepare()
-    address = understood(options.tracking or default_address(storage, make=True))
-    check_open(address, storage)
-    if options.sweep in SweepFolder.names(storage) or is_launched(address, options.sweep):
-        raise InvalidInput(f"sweep: {options.sweep!r} was launched; imported trials need a sweep of their own")
-    sweep = ImportedSweep(storage, options.sweep)
-    new = sweep.add([Path(name) for name in options.files])
-    results = sweep.results()
+@command("sweeper import gpu/*.json --sweep conv_on_h200", name="import")
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, shell_complete=completion.files,
+    help="a record, or a list of them, as JSON",
+)  # fmt: skip
+@storage_option
+@click.option("--sweep", metavar="NAME", required=True, help="what the sweep that they become is called")
+@click.option("--description", metavar="TEXT", default="", help="a sentence on it, for the report")
+@tracking_option()
+def import_records(files: Sequence[str], storage: str, sweep: str, description: str, tracking: str | None) -> int:
+    """Brings in records; the same again changes nothing."""
+    place = storage_that_answers(storage)
+    if not NAME.fullmatch(sweep):
+        raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {sweep!r}")
+    open_store(place).prepare()
+    address = understood(tracking or default_address(place, make=True))
+    check_open(address, place)
+    if sweep in SweepFolder.names(place) or is_launched(address, sweep):
+        raise InvalidInput(f"sweep: {sweep!r} was launched; imported trials need a sweep of their own")
+    imported = ImportedSweep(place, sweep)
+    new = imported.add([Path(name) for name in files])
+    results = imported.results()
     hashes = sorted(result.trial.recipe.content_hash() for result in results)
-    facts = SweepFacts(options.sweep, options.description, "", content_hash(hashes), {"imported": "yes"})
-    projection = Projection(address, artifacts_of(address, options.sweep), facts)
+    facts = SweepFacts(sweep, description, "", content_hash(hashes), {"imported": "yes"})
+    projection = Projection(address, artifacts_of(address, sweep), facts)
     completed = sum(result.status is Status.COMPLETED for result in results)
     totals = {
         "trials": len(results),
@@ -52,9 +65,9 @@ def import_records(options: argparse.Namespace) -> int:
         changed = sum(projection.project(result) for result in results)
         projection.project_sweep(Status.COMPLETED if completed == len(results) else Status.FAILED, totals)
     except TrackingDown as down:
-        print(f"{new} new trials are kept in {sweep.folder}; MLflow does not show them yet: {down}")
+        print(f"{new} new trials are kept in {imported.folder}; MLflow does not show them yet: {down}")
         print("The same command again brings it up to date.")
-        return NOT_TRACKED
+        return ExitCode.SOME_FAILED
     print(f"{new} new trials, {len(results)} in all; {changed} changed in MLflow, {without_password(address)}")
-    print(f"Report:   sweeper report {options.sweep}{storage_flag(storage)} -o report")
-    return GOOD
+    print(f"Report:   sweeper report {sweep}{storage_flag(place)} -o report")
+    return ExitCode.GOOD

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+
+from search_spaces.chains import load_chain
 from search_spaces.loading import check_limits_only, load_spec
 from search_spaces.spec import Spec
-from sweeper.cli.asking import answered_yes, may_ask
-from sweeper.cli.running import INTERRUPTED, Driver, RunningLaunch
+from sweeper.cli.chains import launch_chain
+from sweeper.cli.command import ExitCode, answered_yes, command, may_ask
+from sweeper.cli.commands.cluster import again_on_cluster, launch_on_cluster
+from sweeper.cli.options import (
+    LaunchOptions,
+    given,
+    launch_options,
+    limits_option,
+    overrides_option,
+    spec_argument,
+    storage_option,
+    sweep_argument,
+)
+from sweeper.cli.running import Driver, RunningLaunch
 from sweeper.cli.versioning import agreed_to, change_of
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep, reachable
@@ -28,13 +42,12 @@ from sweeper.stages.schedule import RetryRule
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.storage.tracking_address import check_open, default_address, understood
 from sweeper.storage.tracking_file import is_file
-from sweeper.text import Estimating, in_words
+from sweeper.text import in_words
 from sweeper.tracking.projection import projection_of
 from trainers.numerics import unpinned_sources
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
-RESOURCES = ("cpus_per_trial", "gpus_per_trial", "max_parallel")
 # How a launch is carried out, beside its resources and its addresses: kept, so that it can be launched again alike.
 MANNER: dict[str, Any] = {
     "local": False,
@@ -47,65 +60,80 @@ MANNER: dict[str, Any] = {
 }
 
 
-def launch(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper launch SPEC`"""
-    return launch_spec(options, load_spec(options.spec, options.overrides), estimate)
+@command("sweeper launch lenet_options --set 'seeds=[0]' --set 'options=[2, 8]' --data-dir ~/data")
+@spec_argument("a YAML file, or the name of a bundled spec")
+@storage_option
+@overrides_option
+@launch_options()
+@click.pass_context
+def launch(context: click.Context, spec: str, storage: str, overrides: Sequence[str], options: LaunchOptions) -> int:
+    """Launches a spec, or one after the other the specs of a chain."""
+    if options.submission.cluster:
+        return launch_on_cluster(spec, overrides, options, given(context))
+
+    def launch_one(loaded: Spec) -> int:
+        return _launch(loaded, storage_that_answers(storage), options, options.shares.said())
+
+    if linked := load_chain(spec, overrides):
+        return launch_chain(linked, launch_one)
+    return launch_one(load_spec(spec, overrides))
 
 
-def launch_spec(options: argparse.Namespace, spec: Spec, estimate: Estimating) -> int:
-    """The same for a spec that was read already."""
-    storage = storage_that_answers(options.storage)
-    return _launch(options, spec, storage, _given(options, RESOURCES), estimate)
+@command("sweeper resume lenet_options --max-parallel 4")
+@sweep_argument()
+@storage_option
+@limits_option
+@launch_options(again=True)
+@click.pass_context
+def resume(context: click.Context, sweep: str, storage: str, overrides: Sequence[str], options: LaunchOptions) -> int:
+    """Goes on with a sweep as it was launched last."""
+    if options.submission.cluster:
+        return again_on_cluster("resume", sweep, overrides, options, given(context))
+    folder, spec = _at_rest(storage, sweep, overrides)
+    return _launch_again(folder, spec, options)
 
 
-def resume(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper resume SWEEP`"""
-    folder, spec = _at_rest(options)
-    return _launch_again(options, folder, spec, estimate)
-
-
-def retry(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
-    folder, spec = _at_rest(options)
+@command("sweeper retry lenet_options")
+@sweep_argument()
+@storage_option
+@limits_option
+@launch_options(again=True)
+@click.pass_context
+def retry(context: click.Context, sweep: str, storage: str, overrides: Sequence[str], options: LaunchOptions) -> int:
+    """Forgets the failures of a sweep, and goes on with it as it was launched last."""
+    if options.submission.cluster:
+        return again_on_cluster("retry", sweep, overrides, options, given(context))
+    folder, spec = _at_rest(storage, sweep, overrides)
     store = open_store(folder.storage)
     stages = SweepView(folder).launch.forest.stages
     failed = [key for key in store.failures() if key in stages]
     for key in failed:
         store.clear_failure(key)
     print(f"{len(failed)} failed stages are tried again.")
-    return _launch_again(options, folder, spec, estimate)
+    return _launch_again(folder, spec, options)
 
 
-def _at_rest(options: argparse.Namespace) -> tuple[SweepFolder, Spec]:
+def _at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepFolder, Spec]:
     """A sweep that nobody runs now, as it is to go on: with other limits, if the command line says so."""
-    check_limits_only(options.overrides)
-    folder = SweepFolder.find(storage_that_answers(options.storage), options.sweep)
+    check_limits_only(overrides)
+    folder = SweepFolder.find(storage_that_answers(storage), sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run already ({folder.holder()})")
-    return folder, folder.spec(options.overrides)
+    return folder, folder.spec(overrides)
 
 
-def _launch_again(options: argparse.Namespace, folder: SweepFolder, spec: Spec, estimate: Estimating) -> int:
+def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions) -> int:
     """As it was launched last, but for what is said otherwise now."""
     file = folder.read()
-    options.tracking = options.tracking or file.tracking
-    options.data_dir = options.data_dir or file.data_dir
-    for name, value in file.manner.items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
-    shares = {**file.options, **_given(options, RESOURCES)}
-    return _launch(options, spec, folder.storage, shares, estimate)
+    before = {"tracking": file.tracking, "data_dir": file.data_dir, **file.manner}
+    unsaid = {name: value for name, value in before.items() if getattr(options, name) in (None, "")}
+    return _launch(spec, folder.storage, replace(options, **unsaid), {**file.options, **options.shares.said()})
 
 
-def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """What the command line says of these."""
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[str, Any]) -> int:
+    from reports.analysis.statistics import estimate
 
-
-def _launch(
-    options: argparse.Namespace, spec: Spec, storage: Place, shares: Mapping[str, Any], estimate: Estimating
-) -> int:
-    manner = MANNER | _given(options, MANNER)
+    manner = MANNER | {name: value for name in MANNER if (value := getattr(options, name)) is not None}
     if manner["local"] and manner["epoch_timeout"]:
         raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
     elsewhere = manner["ray_address"] is not None and not manner["local"]
@@ -130,19 +158,19 @@ def _launch(
             print(*foresight.plan.brief(), sep="\n", flush=True)
             before = Versions.of(folder)
             versions = before.launched(spec, utc_now(), digests)
-            if not (agreed_to(change_of(before, versions, planted), options) and _agreed(foresight.plan, options)):
+            if not (agreed_to(change_of(before, versions, planted), options.yes) and _agreed(foresight.plan, options)):
                 print("Nothing was started (--yes never asks, --ask-above HOURS asks later).")
-                return INTERRUPTED
+                return ExitCode.INTERRUPTED
             file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
             file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
             file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
             file.manner = manner
-            file.owner = file.owner or options.owner
+            file.owner = file.owner or options.submission.owner
             for earlier in file.launches:
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended
                     earlier["seconds"] = planted.seconds_since(earlier["started_at"])
-            more = {"cluster": options.submitted_to} if options.submitted_to else {}
+            more = {"cluster": options.submission.submitted_to} if options.submission.submitted_to else {}
             more |= {"sources_apart": planted.forest.sources} if planted.forest.sources else {}
             begun = {"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", "version": versions.present}
             file.launches.append({**begun, **more})
@@ -159,11 +187,11 @@ def _launch(
         return RunningLaunch(run, folder, file, projection, estimate, forecast).carry_out(driver)
 
 
-def _agreed(plan: Plan, options: argparse.Namespace) -> bool:
+def _agreed(plan: Plan, options: LaunchOptions) -> bool:
     """Asks before a long launch, where there is somebody to ask."""
     seconds = plan.estimate.device_seconds if plan.estimate else 0.0
     is_long = seconds > 3600 * options.ask_above
-    return not (is_long and may_ask(options)) or answered_yes(f"Train for about {in_words(seconds)}?")
+    return not (is_long and may_ask(options.yes)) or answered_yes(f"Train for about {in_words(seconds)}?")
 
 
 def _check_tracking(tracking: str, storage: Place, optional: bool) -> None:

@@ -1,8 +1,7 @@
-"""`sweeper ui`: MLflow's own server on what the sweeps wrote, for this machine only."""
+"""`sweeper ui`: MLflow's own server on what the sweeps wrote, for this machine only; and `sweeper track`."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -15,8 +14,12 @@ from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from sweeper.cli.commands.status import SOME_FAILED, _storage
+import click
+
+from sweeper.cli import values
+from sweeper.cli.command import ExitCode, command
 from sweeper.cli.hints import storage_flag
+from sweeper.cli.options import storage_option, sweep_argument, tracking_option
 from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.search.spec_versions import wall_seconds_of
@@ -35,17 +38,15 @@ from sweeper.tracking.projection import projection_of, sweep_page
 from sweeper.tracking.tracker import Tracker
 from trainers.recipe.errors import InvalidInput
 
-GOOD = 0
 LOOPBACK = "127.0.0.1"
 PORTS_TRIED = 50
 START_SECONDS = 120.0
 
 
-def tracking_of(options: argparse.Namespace, sweeps: Sequence[str] = ()) -> str:
+def tracking_of(storage: Place, tracking: str | None, sweeps: Sequence[str] = ()) -> str:
     """Where the sweeps are tracked: as said now, else as they were launched, else in the storage."""
-    storage = storage_that_answers(options.storage)
-    if options.tracking:
-        return understood(options.tracking)
+    if tracking:
+        return understood(tracking)
     known = [sweep for sweep in sweeps if sweep in SweepFolder.names(storage)]
     addresses = {understood(SweepFolder(storage, sweep).read().tracking) for sweep in known}
     if len(addresses) > 1:
@@ -53,33 +54,38 @@ def tracking_of(options: argparse.Namespace, sweeps: Sequence[str] = ()) -> str:
     return addresses.pop() if addresses else default_address(storage)
 
 
-def ui(options: argparse.Namespace) -> int:
-    """`sweeper ui [SWEEP]`: until Ctrl-C."""
-    storage = storage_that_answers(options.storage)
-    if options.sweep and not options.tracking:
-        SweepFolder.find(storage, options.sweep)
-    address = tracking_of(options, [options.sweep] if options.sweep else [])
+@command("sweeper ui lenet_options")
+@sweep_argument("print the link to this sweep (default: to all)", optional=True)
+@storage_option
+@click.option("--port", metavar="PORT", type=values.port, default="5000", help="the first port to try (default: 5000)")
+@tracking_option()
+def ui(sweep: str | None, storage: str, port: int, tracking: str | None) -> int:
+    """Shows the sweeps in MLflow until Ctrl-C."""
+    place = storage_that_answers(storage)
+    if sweep and not tracking:
+        SweepFolder.find(place, sweep)
+    address = tracking_of(place, tracking, [sweep] if sweep else [])
     if is_file(address) and not file_of(address).is_file():
-        raise InvalidInput(_nothing_tracked(address, storage))
-    check_open(address, storage)
+        raise InvalidInput(_nothing_tracked(address, place))
+    check_open(address, place)
     if address.startswith(SERVERS):
-        print(_link(without_password(address).rstrip("/"), address, options.sweep, storage))
-        return GOOD
-    port = _free_port(options.port)
+        print(_link(without_password(address).rstrip("/"), address, sweep, place))
+        return ExitCode.GOOD
+    port = _free_port(port)
     with tempfile.TemporaryFile() as log:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
-        server = _start(address, storage, port, log)
+        server = _start(address, place, port, log)
         try:
             base = f"http://{LOOPBACK}:{port}"
             _wait(server, base, log)
-            print(_link(base, address, options.sweep, storage))
+            print(_link(base, address, sweep, place))
             print("Ctrl-C ends it.", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print()
         finally:
             _end(server)
-    return GOOD
+    return ExitCode.GOOD
 
 
 def _nothing_tracked(address: str, storage: Place) -> str:
@@ -157,13 +163,17 @@ def _end(server: subprocess.Popen[Any]) -> None:
             continue
 
 
-def track(options: argparse.Namespace) -> int:
-    """`sweeper track SWEEP`"""
-    folder = SweepFolder.find(_storage(options), options.sweep)
+@command("sweeper track lenet_options")
+@sweep_argument()
+@storage_option
+@tracking_option()
+def track(sweep: str, storage: str, tracking: str | None) -> int:
+    """Projects a sweep to MLflow."""
+    folder = SweepFolder.find(storage_that_answers(storage), sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")
     view = SweepView(folder)
-    view.file.tracking = understood(options.tracking or view.file.tracking)
+    view.file.tracking = understood(tracking or view.file.tracking)
     if is_file(view.file.tracking):  # MLflow would make the folders of a file that was moved away
         check_open(view.file.tracking, folder.storage)
     wall_seconds = wall_seconds_of(view.file, view.version)
@@ -173,6 +183,6 @@ def track(options: argparse.Namespace) -> int:
     behind = tracker.behind()
     if tracker.problem or behind:
         print(f"MLflow does not show {behind} trials as they are: {tracker.problem}")
-        return SOME_FAILED
+        return ExitCode.SOME_FAILED
     print(f"MLflow shows all {len(view.results)} trials of {folder.name} as they are.")
-    return GOOD
+    return ExitCode.GOOD

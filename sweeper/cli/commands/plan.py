@@ -1,50 +1,154 @@
-"""`sweeper plan`, and what a launch knows before it starts: what it will take, and how it shares out the machine."""
+"""`sweeper plan`: what a launch would train and what that takes, of one spec, of several, or of a chain of them."""
 
 from __future__ import annotations
 
-import argparse
 import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import click
+
+from search_spaces.chains import Linked, load_chain
 from search_spaces.loading import load_spec
+from search_spaces.spec import Spec
+from sweeper.cli.command import ExitCode, command
+from sweeper.cli.options import (
+    Shares,
+    data_option,
+    json_option,
+    overrides_option,
+    shares_options,
+    spec_argument,
+    storage_option,
+)
 from sweeper.cli.versioning import change_of
 from sweeper.launch.sweep import PlantedSweep, reachable
 from sweeper.planning.foresight import Wanted, calibrate_here, digests_to_plan_with, foresee
 from sweeper.planning.plan import sharing_table, totals
 from sweeper.records.bucket_store import open_store
+from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.search.spec_versions import Versions
-from sweeper.stages.forest import plant
+from sweeper.stages.forest import Forest, plant
 from sweeper.storage.place import storage_that_answers
+from sweeper.text import text_table
 from trainers.numerics import unpinned_sources
 
 
-def plan(options: argparse.Namespace) -> int:
-    """Prints what a launch would train and what that takes, and of several sweeps what they have in common."""
-    data_dir = Path(options.data_dir).expanduser() if options.data_dir else None
-    store = open_store(storage_that_answers(options.storage))
-    wanted = Wanted(options.cpus_per_trial, options.gpus_per_trial, options.max_parallel)
+@dataclass(frozen=True)
+class _Asked:
+    """What a plan goes by, beside specs."""
+
+    store: Store
+    wanted: Wanted
+    data_dir: Path | None
+    calibrate: bool
+    as_json: bool
+
+
+@command("sweeper plan lenet_options --calibrate --max-parallel 8")
+@spec_argument("a YAML file, or the name of a bundled spec; of several, what they share too", several=True)
+@storage_option
+@overrides_option
+@data_option()
+@shares_options()
+@click.option(
+    "--calibrate", is_flag=True,
+    help="time a few batches of whatever no stored epoch tells of, about a minute at most, and remember it",
+)  # fmt: skip
+@json_option("all of it as JSON")
+def plan(
+    specs: Sequence[str], storage: str, overrides: Sequence[str], data_dir: str | None, shares: Shares,
+    calibrate: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Prints what a launch would train."""
+    # A chain stands alone: what its sweeps have in common it says itself.
+    linked = load_chain(specs[0], overrides) if len(specs) == 1 else None
+    folder = Path(data_dir).expanduser() if data_dir else None
+    store = open_store(storage_that_answers(storage))
+    wanted = Wanted(**asdict(shares))
     wanted.given()
-    specs = [load_spec(name, options.overrides) for name in options.specs]
-    digests, notes = digests_to_plan_with([recipe for spec in specs for recipe in reachable(spec)], data_dir)
+    asked = _Asked(store, wanted, folder, calibrate, as_json)
+    if linked:
+        return _plan_chain(linked, asked)
+    return _plan_specs([load_spec(name, overrides) for name in specs], asked)
+
+
+def _plan_specs(specs: Sequence[Spec], asked: _Asked) -> int:
+    """Prints the plan of each spec, and of several what they have in common."""
+    digests, notes = _digests(specs, asked)
     if any(spec.search is not None for spec in specs):
         notes.append("Of what a search may still ask for, every trial is counted as the longest that it can be.")
-    apart = unpinned_sources()
     forests, plans = [], []
     for spec in specs:
-        planted = PlantedSweep(spec, folder := SweepFolder(store.root, spec.name), digests, apart, read_only=True)
-        forest, before = planted.at_most(), Versions.of(folder)
+        planted = _planted(spec, asked, digests)
+        forest, before = planted.at_most(), Versions.of(SweepFolder(asked.store.root, spec.name))
         change = change_of(before, before.launched(spec, "", digests), planted).lines[:1]
-        if options.calibrate:
-            calibrate_here(forest, store, wanted, data_dir)
+        if asked.calibrate:
+            calibrate_here(forest, asked.store, asked.wanted, asked.data_dir)
         forests.append(forest)
-        plans.append(foresee(spec, forest, store, wanted, [*notes, *change]).plan)
+        plans.append(foresee(spec, forest, asked.store, asked.wanted, [*notes, *change]).plan)
     if len(plans) == 1:
-        print(json.dumps(plans[0].as_dict(), indent=1) if options.json else plans[0].text())
-        return 0
-    together = plant([trial.recipe for forest in forests for trial in forest.trials], digests, store, sources=apart)
-    if options.json:
+        print(json.dumps(plans[0].as_dict(), indent=1) if asked.as_json else plans[0].text())
+        return ExitCode.GOOD
+    recipes = [trial.recipe for forest in forests for trial in forest.trials]
+    together = plant(recipes, digests, asked.store, sources=unpinned_sources())
+    if asked.as_json:
         print(json.dumps({"plans": [found.as_dict() for found in plans], "together": totals(together)}, indent=1))
     else:
         print(*(found.text() for found in plans), sharing_table(plans, together), sep="\n\n")
-    return 0
+    return ExitCode.GOOD
+
+
+def _plan_chain(linked: Linked, asked: _Asked) -> int:
+    """Prints a row per sweep of a chain, and all of them as if they were one."""
+    digests, notes = _digests(linked.specs, asked)
+    forests = {spec.name: _planted(spec, asked, digests).at_most() for spec in linked.specs}
+    recipes = [trial.recipe for one in forests.values() for trial in one.trials]
+    different = list({recipe.content_hash(): recipe for recipe in recipes}.values())
+    forest = plant(different, digests, asked.store, sources=unpinned_sources())
+    if asked.calibrate:
+        calibrate_here(forest, asked.store, asked.wanted, asked.data_dir)
+    plan = foresee(_as_one(linked), forest, asked.store, asked.wanted, [*linked.notes, *notes]).plan
+    each = sum(one.epochs_shared for one in forests.values())
+    if asked.as_json:
+        sweeps = [{"name": name, **_numbers(one)} for name, one in forests.items()]
+        print(json.dumps({**plan.as_dict(), "epochs_each": each, "sweeps": sweeps}, indent=1))
+        return ExitCode.GOOD
+    chain = linked.chain
+    print(chain.name, *textwrap.wrap(chain.description, 100, initial_indent="  ", subsequent_indent="  "), sep="\n")
+    rows = [[name, *(f"{value:,}" for value in _numbers(one).values())] for name, one in forests.items()]
+    table = text_table(["sweep", "trials", "stages", "epochs alone", "with shared stages", "left"], rows)
+    print("", textwrap.indent(table, "  "), "", f"All {len(rows)} sweeps together:", *plan.totals, sep="\n")
+    if each > forest.epochs_shared:
+        ratio = f"{each / forest.epochs_shared:.2f} times fewer"
+        print(f"{each:,} epochs if each sweep ran by itself: what they share among them makes {ratio}")
+    return ExitCode.GOOD
+
+
+def _digests(specs: Sequence[Spec], asked: _Asked) -> tuple[dict[str, str], list[str]]:
+    return digests_to_plan_with([recipe for spec in specs for recipe in reachable(spec)], asked.data_dir)
+
+
+def _planted(spec: Spec, asked: _Asked, digests: dict[str, str]) -> PlantedSweep:
+    folder = SweepFolder(asked.store.root, spec.name)
+    return PlantedSweep(spec, folder, digests, unpinned_sources(), read_only=True)
+
+
+def _as_one(linked: Linked) -> Spec:
+    return linked.specs[0].model_copy(
+        update={"name": linked.chain.name, "description": linked.chain.description}
+    )  # a plan takes no more of it than these
+
+
+def _numbers(forest: Forest) -> dict[str, Any]:
+    return {
+        "trials": len(forest.trials),
+        "stages": len(forest.stages),
+        "epochs_alone": forest.epochs_alone,
+        "epochs_shared": forest.epochs_shared,
+        "epochs_left": forest.epochs_left,
+    }

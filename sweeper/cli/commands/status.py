@@ -1,8 +1,7 @@
-"""`sweeper status`, `sweeper runs` and `sweeper track`: what the store says of sweeps that were launched."""
+"""`sweeper status` and `sweeper runs`: what the store says of sweeps that were launched."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -10,43 +9,62 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+import click
+
+from sweeper.cli.command import ExitCode, OneOf, command
+from sweeper.cli.options import cluster_option, json_option, storage_option, sweep_argument, version_option
 from sweeper.cli.summary import standing
 from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
+from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Estimating, text_table
+from sweeper.text import text_table
 from trainers.readable import percent
 from trainers.recipe.errors import InvalidInput
 
-GOOD, SOME_FAILED = 0, 1
 
+@command("sweeper status lenet_options")
+@sweep_argument("one sweep in detail (default: all, a line each)", optional=True)
+@storage_option
+@cluster_option()
+@version_option()
+@click.option("--watch", is_flag=True, help="again and again, as long as a launch runs")
+@json_option()
+def status(
+    sweep: str | None, storage: str, cluster: str | None, version: int | None, watch: bool, as_json: bool
+) -> int:
+    """Prints how far sweeps are."""
+    if cluster:
+        from sweeper.cli.commands.cluster import status_on_cluster
 
-def status(options: argparse.Namespace, estimate: Estimating) -> int:
-    """`sweeper status [SWEEP] [--watch]`"""
-    storage = _storage(options)
-    if options.sweep:
-        SweepFolder.find(storage, options.sweep)
-    elif options.version:
+        return status_on_cluster(cluster, sweep, watch, as_json)
+    place = storage_that_answers(storage)
+    if sweep:
+        SweepFolder.find(place, sweep)
+    elif version:
         raise InvalidInput("--version: of which sweep? Name one")
 
     def look() -> tuple[str, bool]:
-        names = [options.sweep] if options.sweep else SweepFolder.names(storage)
-        views = [SweepView(SweepFolder.find(storage, name), version=options.version) for name in names]
-        return _status_text(options, storage, views, estimate), any(view.running for view in views)
+        names = [sweep] if sweep else SweepFolder.names(place)
+        views = [SweepView(SweepFolder.find(place, name), version=version) for name in names]
+        running = any(view.running for view in views)
+        if as_json:
+            # A watcher's output is read line by line.
+            return json.dumps([view.as_dict() for view in views], indent=None if watch else 1), running
+        return _status_text(views, place, in_detail=sweep is not None), running
 
-    if options.watch:
-        watch(look)
+    if watch:
+        watch_until_nothing_runs(look)
     else:
         print(look()[0])
-    return GOOD
+    return ExitCode.GOOD
 
 
-def _status_text(options: argparse.Namespace, storage: Place, views: Sequence[SweepView], estimate: Estimating) -> str:
-    if options.json:
-        # A watcher's output is read line by line.
-        return json.dumps([view.as_dict() for view in views], indent=None if options.watch else 1)
-    if options.sweep:
+def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool) -> str:
+    if in_detail:
+        from reports.analysis.statistics import estimate
+
         return standing(views[0], estimate)
     if not views:
         return f"No sweep was launched in {storage}."
@@ -65,21 +83,38 @@ SORTS: Mapping[str, Callable[[TrialResult], Any]] = {
 }
 
 
-def runs(options: argparse.Namespace) -> int:
-    """`sweeper runs SWEEP [--arm ARM] [--status STATUS] [--sort FIELD]`"""
-    view = SweepView(SweepFolder.find(_storage(options), options.sweep), version=options.version)
-    results = [result for result in view.results if not options.status or result.status in options.status]
-    if options.arm:
-        arms = arms_like(options.arm, [result.label for result in view.results])
+@command("sweeper runs lenet_options --arm GS --status COMPLETED --sort validation_accuracy")
+@sweep_argument()
+@storage_option
+@click.option("--arm", metavar="TEXT", help="only this arm, or those that have this in their names")
+@click.option(
+    "--status", "statuses", metavar="STATUS", multiple=True, type=OneOf([*Status], case_sensitive=False),
+    help="only trials that are so (again for more)",
+)  # fmt: skip
+@click.option(
+    "--sort", "sorted_by", metavar="FIELD", type=OneOf(SORTS),
+    help=f"by {', '.join(SORTS)}; the best accuracy first, the least of the others",
+)  # fmt: skip
+@version_option()
+@json_option()
+def runs(
+    sweep: str, storage: str, arm: str | None, statuses: Sequence[Status], sorted_by: str | None, version: int | None,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Prints the trials of a sweep."""
+    view = SweepView(SweepFolder.find(storage_that_answers(storage), sweep), version=version)
+    results = [result for result in view.results if not statuses or result.status in statuses]
+    if arm:
+        arms = arms_like(arm, [result.label for result in view.results])
         results = [result for result in results if result.label in arms]
-    if options.sort:
-        results.sort(key=SORTS[options.sort])
-    if options.json:
+    if sorted_by:
+        results.sort(key=SORTS[sorted_by])
+    if as_json:
         print(json.dumps([_as_dict(result) for result in results], indent=1))
-        return GOOD
+        return ExitCode.GOOD
     if not results:
         print(f"{view.folder.name} has no such trial.", *view.rest(), sep="\n")
-        return GOOD
+        return ExitCode.GOOD
     rows = [
         [
             result.name,
@@ -94,11 +129,7 @@ def runs(options: argparse.Namespace) -> int:
     print(text_table(["trial", "status", "epochs", "validation accuracy", "test accuracy", "seconds"], rows))
     if rest := view.rest():
         print("", *rest, sep="\n")
-    return GOOD
-
-
-def _storage(options: argparse.Namespace) -> Place:
-    return storage_that_answers(options.storage)
+    return ExitCode.GOOD
 
 
 def _as_dict(result: TrialResult) -> dict[str, Any]:
@@ -123,7 +154,7 @@ SHARE_OF_TIME = 0.1  # of the machine's at most goes into looking
 Look = Callable[[], tuple[str, bool]]  # what there is to see, and whether something runs
 
 
-def watch(look: Look, stream: TextIO | None = None) -> None:
+def watch_until_nothing_runs(look: Look, stream: TextIO | None = None) -> None:
     """Shows what `look` sees until nothing runs: in place at a terminal, else whenever it has changed."""
     with _shown(stream or sys.stdout) as show:
         while True:

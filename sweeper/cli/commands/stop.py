@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 
+import click
+
+from sweeper.cli.command import ExitCode, command
+from sweeper.cli.commands.cluster import stop_on_cluster
 from sweeper.cli.hints import hint_to_launch
+from sweeper.cli.options import cluster_option, storage_option, sweep_argument
 from sweeper.records.sweep_folder import SweepFolder, this_process
 from sweeper.storage.place import storage_that_answers
 
-GOOD = 0
 LOOK_SECONDS = 0.5
 TELL_EVERY_SECONDS = 60.0
 
 
-def stop(options: argparse.Namespace) -> int:
-    """`sweeper stop SWEEP [--no-wait]`"""
-    folder = SweepFolder.find(storage_that_answers(options.storage), options.sweep)
+@command("sweeper stop lenet_options")
+@sweep_argument()
+@storage_option
+@click.option("--no-wait", is_flag=True, help="ask, and do not wait until it has stopped")
+@cluster_option()
+def stop(sweep: str, storage: str, no_wait: bool, cluster: str | None) -> int:
+    """Asks a launch to stop, and waits until it has."""
+    if cluster:
+        return stop_on_cluster(cluster, sweep)
+    folder = SweepFolder.find(storage_that_answers(storage), sweep)
     if not folder.is_running():
         print(_why_nothing_runs(folder))
-        return GOOD
+        return ExitCode.GOOD
     holder = folder.holder()
     folder.ask_to_stop()
     print(f"{folder.name}: asked to stop after the epochs that run now ({holder}).", flush=True)
-    if options.no_wait:
-        return GOOD
+    if no_wait:
+        return ExitCode.GOOD
     _wait(folder, holder)
     print(_how_it_ended(folder))
-    return GOOD
+    return ExitCode.GOOD
 
 
 def _wait(folder: SweepFolder, holder: str) -> None:

@@ -1,7 +1,6 @@
 """Commands that look at sweeps that were trained: one pair of small sweeps, trained once, serves them all."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,16 +9,10 @@ from pathlib import Path
 import pytest
 
 from reports.analysis.statistics import estimate, welch
-from sweeper.cli import completion, describing
-from sweeper.cli import looking as looking_arguments
-from sweeper.cli import options as argument_types
-from sweeper.cli.commands import status as looking
 from sweeper.cli.commands import status as watching
-from sweeper.cli.main import build_parser
 from sweeper.launch.local import run_local
 from sweeper.records.inventory import Inventory
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
-from sweeper.stages.status import Status
 from tests.sweeper.cli.test_cli import said, wrong
 from tests.sweeper.conftest import TINY, Terminal, a_launch, environment, trained_storage
 from tests.waiting import ending_of
@@ -73,12 +66,6 @@ def test_runs_are_chosen_and_sorted(capsys, two):
                                                    "--json")[1])] == [0] * 5 + [1] * 5  # fmt: skip
     assert said(capsys, "runs", "tiny", "--storage", two, "--status", "failed")[1] == "tiny has no such trial.\n"
     assert json.loads(said(capsys, "runs", "tiny", "--storage", two, "--status", "FAILED", "--json")[1]) == []
-
-
-def test_the_words_of_arguments_are_those_of_the_modules_that_act_on_them():
-    assert set(argument_types.STATUSES) == {*Status}
-    assert tuple(looking.SORTS) == looking_arguments.SORTS
-    assert describing.SHELLS == completion.SHELLS
 
 
 # compare
@@ -240,10 +227,10 @@ def test_what_is_watched_is_printed_whenever_it_changes_and_shown_in_place_at_a_
     monkeypatch.setenv("TERM", "xterm-256color")
     seen = [("one", True), ("one", True), ("two", True), ("three", False)]
     looks = iter(seen)
-    watching.watch(lambda: next(looks))
+    watching.watch_until_nothing_runs(lambda: next(looks))
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
     looks, terminal = iter(seen), Terminal()
-    watching.watch(lambda: next(looks), terminal)
+    watching.watch_until_nothing_runs(lambda: next(looks), terminal)
     assert "\x1b[2K" in terminal.getvalue()  # a line is taken back
     assert terminal.getvalue().replace("\x1b[?25h", "").rstrip().endswith("three")
 
@@ -260,51 +247,3 @@ def test_the_schema_goes_where_it_is_told(capsys, tmp_path):
     assert printed["properties"]["recipe"]["properties"]["method"]["enum"]
     (tmp_path / "file").write_text("")
     assert "out: cannot write" in wrong(capsys, "schema", "-o", tmp_path / "file" / "schema.json")
-
-
-# completion
-
-
-def completed(shell_line: str, folder: Path) -> set[str]:
-    """What bash itself offers for a line, with the completion that we print."""
-    program = """
-eval "$(python -m sweeper completion bash)"
-sweeper() { python -m sweeper "$@"; }
-COMP_LINE=$1; COMP_POINT=${#COMP_LINE}; read -ra COMP_WORDS <<<"$COMP_LINE"
-[[ $COMP_LINE == *' ' ]] && COMP_WORDS+=('')
-COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMP_TYPE=9; COMP_KEY=9
-_python_argcomplete sweeper "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "--norc", "-c", program, "bash", shell_line], capture_output=True, text=True, cwd=folder,
-        env={**environment(), "PATH": path}, check=True,
-    )  # fmt: skip
-    return {word.strip() for word in done.stdout.splitlines()}
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes_commands_flags_specs_and_sweeps(two, tmp_path):
-    (tmp_path / "mine.yaml").write_text(TINY)
-    assert completed("sweeper re", tmp_path) == {"resume", "retry", "report"}
-    assert completed("sweeper launch digits_q", tmp_path) == {"digits_quickstart"}
-    assert completed("sweeper launch mi", tmp_path) == {"mine.yaml"}
-    assert completed("sweeper launch x --max-p", tmp_path) == {"--max-parallel"}
-    assert completed(f"sweeper runs --storage {two} ti", tmp_path) == {"tiny"}
-
-
-@pytest.mark.parametrize("shell", completion.SHELLS)
-def test_every_shell_gets_a_script_that_names_the_command(capsys, shell):
-    code, out, _ = said(capsys, "completion", shell)
-    assert code == 0
-    assert "sweeper" in out
-
-
-def test_every_sweep_and_spec_argument_is_completed():
-    parsers = build_parser()._subparsers._group_actions[0].choices
-    for name, parser in parsers.items():
-        for action in parser._actions:
-            # What lies on a cluster only the cluster knows.
-            if action.metavar in ("SWEEP", "SPEC", "A", "B") and "--storage" in parser._option_string_actions:
-                assert hasattr(action, "completer"), name

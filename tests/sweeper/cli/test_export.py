@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pytest
 
-from sweeper.cli.commands.export import export
+from sweeper.cli.main import main
+from tests.sweeper.cli.test_cli import wrong
 from tests.sweeper.conftest import table_of, trained_storage
 from trainers.data.splits import load_splits
-from trainers.recipe.errors import InvalidInput
 from trainers.tickets.tickets import load_ticket
 from trainers.training import TrainingRun
 
 
-def options(storage, out, *trials, phase="last", sweep="tiny"):
-    return argparse.Namespace(storage=str(storage), sweep=sweep, trials=list(trials), out=str(out), phase=phase)
+def export(storage, out, *trials, sweep="tiny"):
+    """The command line that exports these trials, or flags."""
+    return ["export", sweep, *trials, "--storage", str(storage), "-o", str(out)]
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def measured(path) -> tuple[float, float]:
 
 
 def test_every_completed_trial_is_exported_with_the_accuracy_and_the_bits_that_its_record_has(stored, tmp_path, capsys):
-    assert export(options(stored, tmp_path / "out" / "tickets")) == 0
+    assert main(export(stored, tmp_path / "out" / "tickets")) == 0
     said = capsys.readouterr().out
     tickets = sorted((tmp_path / "out" / "tickets").iterdir())
     trials = {trial["recipe_hash"][:8]: trial for trial in table_of(stored)}
@@ -45,7 +44,7 @@ def test_every_completed_trial_is_exported_with_the_accuracy_and_the_bits_that_i
 
 
 def test_the_slot_phase_is_exported_where_it_ended(stored, tmp_path):
-    assert export(options(stored, tmp_path / "out", phase="slot")) == 0
+    assert main(export(stored, tmp_path / "out", "--phase", "slot")) == 0
     trials = {t["recipe_hash"][:8]: t for t in table_of(stored) if t["recipe"]["method"] != "learned"}
     tickets = {path.stem.rpartition("-")[2]: path for path in (tmp_path / "out").iterdir()}
     assert set(tickets) == set(trials) and len(tickets) == 8
@@ -58,36 +57,34 @@ def test_the_slot_phase_is_exported_where_it_ended(stored, tmp_path):
 
 def test_trials_are_chosen_by_name(stored, tmp_path):
     names = [trial["name"] for trial in table_of(stored)][3:5]
-    export(options(stored, tmp_path / "out", *names))
+    assert main(export(stored, tmp_path / "out", *names)) == 0
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_what_cannot_be_exported_is_told(stored, tmp_path):
+def test_what_cannot_be_exported_is_told(stored, tmp_path, capsys):
     learned = next(trial["name"] for trial in table_of(stored) if trial["recipe"]["method"] == "learned")
     near = learned.replace("learned", "laerned")
     (tmp_path / "file").write_text("")
-    for wrong, complaint in (
-        (options(stored, tmp_path / "out", sweep="tinny"), "'tinny' is not in .*did you mean tiny"),
-        (options(stored, tmp_path / "out", near), f"trial: '{near}' is not in 'tiny' .did you mean {learned}"),
-        (options(stored, tmp_path / "out", learned, phase="slot"), f"trial: '{learned}' has no slot phase"),
-        (options(stored, tmp_path / "file" / "out", learned), "cannot write to .*file/out"),
+    for line, complaint in (
+        (export(stored, tmp_path / "out", sweep="tinny"), "'tinny' is not in "),
+        (export(stored, tmp_path / "out", near), f"trial: '{near}' is not in 'tiny' (did you mean {learned}"),
+        (export(stored, tmp_path / "out", learned, "--phase", "slot"), f"trial: '{learned}' has no slot phase"),
+        (export(stored, tmp_path / "file" / "out", learned), f"cannot write to {tmp_path}/file/out"),
     ):
-        with pytest.raises(InvalidInput, match=complaint):
-            export(wrong)
+        assert complaint in wrong(capsys, *line)
 
 
-def test_what_is_not_completed_is_not_exported(stored, tmp_path):
+def test_what_is_not_completed_is_not_exported(stored, tmp_path, capsys):
     learned = next(trial["name"] for trial in table_of(stored) if trial["recipe"]["method"] == "learned")
     for record in stored.glob("stages/*/*/*/record.json"):
         record.write_text("{")
-    with pytest.raises(InvalidInput, match="no trial of 'tiny' is completed yet"):
-        export(options(stored, tmp_path / "out"))
-    with pytest.raises(InvalidInput, match=f"'{learned}' is PENDING, and only a completed one can be exported"):
-        export(options(stored, tmp_path / "out", learned))
+    assert "no trial of 'tiny' is completed yet" in wrong(capsys, *export(stored, tmp_path / "out"))
+    refused = wrong(capsys, *export(stored, tmp_path / "out", learned))
+    assert f"'{learned}' is PENDING, and only a completed one can be exported" in refused
 
 
-def test_a_damaged_state_is_told(stored, tmp_path):
+def test_a_damaged_state_is_told(stored, tmp_path, capsys):
     for state in stored.glob("stages/*/*/*/state.safetensors"):
         state.write_bytes(state.read_bytes()[:-1] + b"x")
-    with pytest.raises(InvalidInput, match=r"storage: the state at .* was damaged"):
-        export(options(stored, tmp_path / "out"))
+    message = wrong(capsys, *export(stored, tmp_path / "out"))
+    assert message.startswith("storage: the state at ") and "was damaged" in message

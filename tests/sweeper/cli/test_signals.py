@@ -14,7 +14,7 @@ BOTH = (signal.SIGINT, signal.SIGTERM)
 # Neither a signal nor Python's lock gets the main thread out of `stuck`.
 STUCK = """
 import ctypes, threading, time
-from sweeper.launch import local as local_driver
+from sweeper.launch import local
 from sweeper.cli.main import main
 
 libc = ctypes.CDLL(None)
@@ -31,7 +31,7 @@ def stuck(launch, refresh, give_up):
     threading.Thread(target=wait_for_the_end, daemon=True).start()
     libc.pthread_mutex_lock(mutex)
 
-local_driver.run_local = stuck
+local.run_local = stuck
 raise SystemExit(main())
 """
 

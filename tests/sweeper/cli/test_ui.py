@@ -67,7 +67,7 @@ def _check(lines, port, where):
     with closing(sqlite3.connect(where / "mlflow.db")) as connection:
         query = "SELECT run_uuid FROM tags WHERE key = 'sweeper.kind' AND value = 'sweep'"
         ((run,),) = connection.execute(query).fetchall()
-    with urlopen(f"{link[1]}/get-artifact?run_uuid={run}&path=spec.yaml", timeout=30) as answer:
+    with urlopen(f"{link[1]}/get-artifact?run_uuid={run}&path=spec.yaml", timeout=PATIENCE_SECONDS) as answer:
         assert answer.read() == b"name: tiny\n"
 
 
@@ -92,16 +92,11 @@ def test_sweeps_are_looked_for_where_they_were_tracked(trained, tmp_path):
     file.name, file.tracking = "other", "http://elsewhere.example:5000"
     other.write(file)
 
-    class Options:
-        storage = str(where)
-        tracking = None
-
-    assert tracking_of(Options, ["tiny"]) == "http://tracking.example:5000"
-    assert tracking_of(Options, []) == f"sqlite:///{where}/mlflow.db"
+    assert tracking_of(where, None, ["tiny"]) == "http://tracking.example:5000"
+    assert tracking_of(where, None, []) == f"sqlite:///{where}/mlflow.db"
     with pytest.raises(InvalidInput, match="tracked in different places"):
-        tracking_of(Options, ["tiny", "other"])
-    Options.tracking = "http://said.example"
-    assert tracking_of(Options, ["tiny", "other"]) == "http://said.example"
+        tracking_of(where, None, ["tiny", "other"])
+    assert tracking_of(where, "http://said.example", ["tiny", "other"]) == "http://said.example"
 
 
 def _command_lines():

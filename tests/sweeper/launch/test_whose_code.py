@@ -20,7 +20,7 @@ from tests.sweeper.conftest import ROOT, a_launch, claimed, environment, facts, 
 from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test, records, short  # noqa: F401
 from trainers.sources import sources_digest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.cluster
 
 # The command, from this checkout whatever the working directory and PYTHONPATH are: a worker must do without this.
 FROM = "import sys; sys.path[0] = {folder!r}; from sweeper.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -10,9 +10,9 @@ import pytest
 
 from reports.tracked.runs import read_sweeps
 from search_spaces.loading import load_spec
+from search_spaces.row_names import row_names
 from sweeper.cli.commands import launch as launching
 from sweeper.cli.main import main
-from sweeper.cli.row_names import row_names
 from sweeper.records.inventory import Inventory
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.search.spec_versions import Versions

@@ -1,0 +1,90 @@
+"""What the text of an option means. Raises click.BadParameter with the rule that it breaks."""
+
+from __future__ import annotations
+
+import math
+
+import click
+
+
+def share(text: str) -> float:
+    """A share of a device above 0: a fraction of one, or a whole number of them."""
+    value = share_or_none(text)
+    if value == 0:
+        raise click.BadParameter(f"must be above 0, not {text}")
+    return value
+
+
+def share_or_none(text: str) -> float:
+    """The same, or 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise click.BadParameter(f"must be a number or auto, not {text!r}") from None
+    if not 0 <= value < 10_000:
+        raise click.BadParameter(f"must be a number from 0, not {text}")
+    if value > 1 and value != int(value):
+        raise click.BadParameter(f"above 1 it must be a whole number, not {text}")
+    return value
+
+
+def share_or_auto(text: str) -> float | str:
+    """A share above 0, or the word auto."""
+    return text if text == "auto" else share(text)
+
+
+def share_none_or_auto(text: str) -> float | str:
+    """A share, 0 or the word auto."""
+    return text if text == "auto" else share_or_none(text)
+
+
+def hours(text: str) -> float:
+    """A number of hours from 0."""
+    return _number(text, "hours")
+
+
+def days(text: str) -> float:
+    """A number of days from 0."""
+    return _number(text, "days", 100_000)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, a day's at most."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise click.BadParameter(f"must be a number of seconds, not {text!r}") from None
+    if not 0 <= value <= 86_400:
+        raise click.BadParameter(f"must be from 0 to 86400 seconds, not {text}")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise click.BadParameter(f"must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def count_from_zero(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdigit():
+        raise click.BadParameter(f"must be a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """A port of this machine."""
+    if not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise click.BadParameter(f"must be a port from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _number(text: str, unit: str, most: float = math.inf) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise click.BadParameter(f"must be a number of {unit}, not {text!r}") from None
+    if not 0 <= value <= most:
+        raise click.BadParameter(f"must be a number of {unit} from 0, not {text}")
+    return value
