@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "trainers": (
         "training", "step", "costs", "tickets", "optimization", "methods", "kernels", "networks", "data", "recipe",
-        "streams", "numerics", "readable",
+        "streams", "numerics", "sources", "readable",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.
@@ -42,7 +42,13 @@ THIRD_PARTIES = {
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
 ONLY_IN = {
-    "ray": {f"sweeper/launch/{name}.py" for name in ("ray_tune", "ray_session", "ray_jobs", "ray_nodes")},
+    "ray": {
+        "sweeper/launch/ray_tune.py",
+        "sweeper/launch/ray_session.py",
+        "sweeper/launch/ray_worker.py",
+        "sweeper/launch/last_words.py",
+    }
+    | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
     "optuna": {"sweeper/search/optuna_study.py"},
     "obstore": {"sweeper/storage/bucket.py"},

@@ -274,6 +274,8 @@ class TrainingRun:
         layers = []
         for (name, selection, original), then in zip(selected_weights(self.network), before, strict=True):
             now = selection.selected(original)
+            if now.isnan().any():  # the last step has made it so, after its loss
+                raise TrainingFailed("not a number", self.phase, self.epoch)
             changed = selection.changed(then, now)
             layers.append(LayerSelection(name, now.numel(), changed, **selection.described(original, now)))
         return tuple(layers)

@@ -17,6 +17,7 @@ from sweeper.stages.forest import Forest
 from sweeper.stages.schedule import Schedule
 from sweeper.text import in_words, text_table
 from trainers.costs.units import BYTE, FLOP
+from trainers.numerics import kept_apart
 
 ARMS_SHOWN = 60
 
@@ -130,7 +131,7 @@ def make_plan(
         flops_left=_total((flops[stage.key], 1) for stage in left),
         failed=len(forest.stages) - len(forest.stored) - len(left),
         estimate=estimate,
-        notes=tuple(notes),
+        notes=(*kept_apart(forest.sources), *notes),
     )
 
 

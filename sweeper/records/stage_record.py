@@ -43,7 +43,7 @@ class StageRecord:
     test_loss: float
     costs: Mapping[str, float]  # by the names of COSTS, those that were measured; in its text beside the other fields
     evaluation_seconds: float
-    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version
+    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version, …
     started_at: str  # UTC, ISO 8601
     ended_at: str
     selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.records.stage_record

@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Sequence
 
+from sweeper.tracking.versions import version_tag
 from trainers.costs.registry import COSTS, EPOCHS
 
 KEY = "trials"  # what a link calls the view by
@@ -24,12 +25,15 @@ METRICS = ("validation_accuracy", "test_accuracy", EPOCHS, *PRICE)
 ALWAYS = ("method",)
 
 
-def trials_view(varied: Sequence[str]) -> str:
-    """The tag's value: columns of the parameters that vary and of what matters, the best validation accuracy first."""
+def trials_view(varied: Sequence[str], version: int | None = None) -> str:
+    """The tag's value: columns of the parameters that vary and of what matters, the best validation accuracy first.
+
+    `version`: only its trials; None: all.
+    """
     parameters = list(dict.fromkeys([*ALWAYS, *varied]))
     columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in METRICS]
     state = {
-        "searchFilter": TRIALS,
+        "searchFilter": TRIALS + (f" and tags.`{version_tag(version)}` LIKE '%'" if version else ""),
         "orderByKey": "metrics.`validation_accuracy`",
         "orderByAsc": False,
         "startTime": "ALL",

@@ -12,8 +12,8 @@ from search_spaces.expansion import expand
 from search_spaces.loading import bundled_specs, load_spec
 from search_spaces.spec import Spec
 from sweeper.cli.commands import launch as launching
-from sweeper.cli.commands import plan as planning
 from sweeper.cli.main import main
+from sweeper.planning import foresight
 from sweeper.planning.estimates import Estimates, Machine, Sample, Work
 from sweeper.planning.forecast import against, forecast, width
 from sweeper.planning.packing import Hardware
@@ -140,8 +140,10 @@ def test_every_bundled_spec_plans(name):
 
 def test_planning_without_flops_needs_no_torch():
     code = (
-        "import sys, sweeper.planning.plan; from search_spaces.spec import *; from sweeper.stages.forest import plant;"
-        "from sweeper.planning.estimates import *; spec = load_spec('digits_quickstart');"
+        "import sys, sweeper.planning.plan; from search_spaces.loading import *;"
+        "from sweeper.stages.forest import plant;"
+        "from search_spaces.expansion import expand; from sweeper.planning.estimates import *;"
+        "spec = load_spec('digits_quickstart');"
         "known = Estimates((), Machine('cpu', None, 1), *[lambda *asked: 1] * 3);"
         "sweeper.planning.plan.make_plan(spec, plant(expand(spec), {'digits': 'd'}), known);"
         "print([name for name in ('torch', 'ray', 'mlflow') if name in sys.modules])"
@@ -236,10 +238,10 @@ def test_a_plan_needs_no_data(tmp_path, capsys):
 
 def test_a_plan_is_of_the_machine_that_it_is_asked_for(trained, tmp_path, capsys, monkeypatch):
     spec, _ = trained
-    monkeypatch.setattr(planning, "hardware_here", lambda: Hardware(8))
+    monkeypatch.setattr(foresight, "hardware_here", lambda: Hardware(8))
     out = plan_command(capsys, spec, "--storage", tmp_path, "--max-parallel", 2, "--cpus-per-trial", "auto")
     assert "2 trials at once, each with 4 threads: 8 cores for 2 at once" in out
-    monkeypatch.setattr(planning, "hardware_here", lambda: Hardware(8, 2, 80 * 2**30))
+    monkeypatch.setattr(foresight, "hardware_here", lambda: Hardware(8, 2, 80 * 2**30))
     out = plan_command(capsys, spec, "--storage", tmp_path)
     assert re.search(r"8 trials at once, each with 0.25 GPUs and 1 thread: 4 on a GPU, \d+ would fit", out)
     assert "at an assumed 2000 GFLOP/s" in out
@@ -267,7 +269,7 @@ def test_a_calibration_is_remembered_and_counts_until_something_is_measured(trai
     ],
 )
 def test_more_than_the_machine_has_is_refused(flags, message, trained, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(planning, "hardware_here", lambda: Hardware(8))
+    monkeypatch.setattr(foresight, "hardware_here", lambda: Hardware(8))
     assert main(["plan", str(trained[0]), "--storage", str(tmp_path), *flags]) == 2
     assert message in capsys.readouterr().err
 

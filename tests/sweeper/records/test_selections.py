@@ -39,7 +39,7 @@ def test_a_trial_has_the_same_text_however_it_was_cut(cuts):
 
 
 def test_a_record_from_before_selections_were_kept_is_read_and_others_are_not(trained):
-    records = a_launch(*trained, looking=True).records.values()
+    records = a_launch(*trained, read_only=True).records.values()
     record = next(record for record in records if record.phase == "slot")
     assert record.selection and "layers" not in record.epochs[0]
     before = {name: value for name, value in record.as_dict().items() if name != "selection"}

@@ -33,6 +33,7 @@ from sweeper.records.store import RECORD, STATE, Store
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import plant, point_key
 from sweeper.storage.folder import StoreError
+from tests.waiting import PATIENCE_SECONDS
 from trainers.costs import totals
 from trainers.recipe.recipe import Recipe
 
@@ -344,13 +345,13 @@ def damage(store, what):
         store.write_partial(a_record().key, a_record(), a_state())
         path = store.root / "partials" / a_record().key[:2] / a_record().key
         path.write_bytes(path.read_bytes()[:-1])
-        return "sweeper.records.stage_record.decode_partial", lambda reader: reader.read_partial(a_record().key)[0]
+        return "sweeper.records.unfinished.decode_partial", lambda reader: reader.read_partial(a_record().key)[0]
     path = folder_of(store, a_record().key) / {"record": RECORD, "state": STATE}[what]
     content = path.read_bytes()
     path.write_bytes(content[:-2] + b"x" + content[-1:])
     if what == "record":
-        return "sweeper.records.stage_record.decode", lambda reader: reader.read(a_record().key)
-    return "sweeper.records.stage_record.sha256", lambda reader: reader.read_state(a_record().key) and a_record()
+        return "sweeper.records.store.decode", lambda reader: reader.read(a_record().key)
+    return "sweeper.records.store.sha256", lambda reader: reader.read_state(a_record().key) and a_record()
 
 
 @pytest.mark.parametrize("moment", ["before it is moved", "while it is moved"])
@@ -416,7 +417,7 @@ def in_processes(calls):
     ]
     for process in started:
         process.start()
-    answers = [queue.get(timeout=120) for queue in queues]
+    answers = [queue.get(timeout=PATIENCE_SECONDS) for queue in queues]
     for process in started:
         process.join()
     return answers
