@@ -18,13 +18,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "__main__", "cluster_entry", "cli", "tracking", "launch", "search", "planning", "records", "storage", "stages",
         "text",
     ),
-    "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "numbers", "request"),
+    "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "request"),
     "search_spaces": (
         "chains", "loading", "json_schema", "expansion", "overrides", "spec", "ranges", "row_names", "labels",
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "training", "step", "tickets", "optimization", "methods", "kernels", "costs", "networks", "data", "recipe",
+        "training", "step", "costs", "tickets", "optimization", "methods", "kernels", "networks", "data", "recipe",
         "streams", "numerics", "sources", "readable",
     ),
 }  # fmt: skip

@@ -88,7 +88,7 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str, device
     on_scale, note = _on_scale(points)
     caption = f"{caption} {note}".strip()
     label = f"{kind.phrase}, {unit}" if unit else kind.phrase
-    drawn = figures.accuracy_against_cost(on_scale, label, kind.better == "higher", words)
+    drawn = figures.accuracy_against_cost(on_scale, label, words, kind.better == "higher")
     yield Figure(name, title, caption, alternative, drawn, points.drop(columns="shown").assign(unit=unit))
 
 

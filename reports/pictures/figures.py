@@ -102,7 +102,7 @@ def accuracy_by_arm(points: pd.DataFrame, words: Words) -> str:
         return themed(_svg(figure), words.name, words.title, words.description, hints)
 
 
-def accuracy_against_cost(points: pd.DataFrame, cost_label: str, more_is_better: bool, words: Words) -> str:
+def accuracy_against_cost(points: pd.DataFrame, cost_label: str, words: Words, more_is_better: bool = False) -> str:
     """One point per arm with its 95 % intervals, and the Pareto front as a step.
 
     points: label, family, cost, cost_half_width, accuracy, half_width (fractions), n, front, shown, named. Arms with

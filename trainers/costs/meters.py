@@ -49,7 +49,11 @@ def energy(device: torch.device, one_process: bool) -> Counter:
     return partial(joules_so_far, device)
 
 
-METERS: dict[str, Meter] = {"train_seconds": clock, "train_cpu_seconds": cpu_clock, "train_joules": energy}
+METERS: dict[str, Meter] = {
+    "train_seconds": clock,
+    "train_cpu_seconds": cpu_clock,
+    "train_joules": energy,
+}
 
 
 def joules_so_far(device: torch.device) -> float | None:

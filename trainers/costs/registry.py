@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trainers.costs.units import BITS_PER_WEIGHT, BYTE, FLOP, JOULE, SECOND, Unit
+from trainers.costs import units
+from trainers.costs.units import Unit
 from trainers.recipe.errors import InvalidInput, nearest
 
 
@@ -46,24 +47,26 @@ class Cost:
 
 # In the order of columns.
 COSTS: dict[str, Cost] = {
-    "flops": Cost("FLOPs", "Training FLOPs of one trial", FLOP, "sum", 1, of_run="flops_per_epoch"),
+    "flops": Cost("FLOPs", "Training FLOPs of one trial", units.FLOP, "sum", 1, of_run="flops_per_epoch"),
     "train_seconds": Cost(
-        "Time", "Training time of one trial", SECOND, "sum", 1, metered="train_seconds", of_machine=True, foremost=True
+        "Time", "Training time of one trial", units.SECOND, "sum", 1, metered="train_seconds", of_machine=True,
+        foremost=True,
     ),
     "train_cpu_seconds": Cost(
-        "CPU time", "CPU time of training one trial", SECOND, "sum", 2, metered="train_cpu_seconds", everywhere=False,
-        of_machine=True,
+        "CPU time", "CPU time of training one trial", units.SECOND, "sum", 2, metered="train_cpu_seconds",
+        everywhere=False, of_machine=True,
     ),
     "energy_joules": Cost(
-        "Energy", "Energy of training one trial", JOULE, "sum", 2, metered="train_joules", everywhere=False,
+        "Energy", "Energy of training one trial", units.JOULE, "sum", 2, metered="train_joules", everywhere=False,
         of_machine=True,
     ),
     "peak_memory_bytes": Cost(
-        "Peak memory", "Peak memory in training", BYTE, "max", 1, of_run="peak_memory_bytes", of_machine=True
+        "Peak memory", "Peak memory in training", units.BYTE, "max", 1, of_run="peak_memory_bytes", of_machine=True
     ),
-    "state_bytes": Cost("Training state", "Size of the training state", BYTE, "max", 1, of_run="state_bytes"),
+    "state_bytes": Cost("Training state", "Size of the training state", units.BYTE, "max", 1, of_run="state_bytes"),
     "stored_bits_per_weight": Cost(
-        "Stored", "Stored bits per weight", BITS_PER_WEIGHT, "last", 1, of_run="stored_bits_per_weight", foremost=True
+        "Stored", "Stored bits per weight", units.BITS_PER_WEIGHT, "last", 1, of_run="stored_bits_per_weight",
+        foremost=True,
     ),
 }  # fmt: skip
 RECORD_FORMAT = max(cost.since for cost in COSTS.values())
