@@ -94,7 +94,7 @@ def test_contrast_is_that_of_wcag():
 
 @pytest.mark.parametrize("theme", [0, 1])
 def test_every_colour_of_words_can_be_read_on_the_page_and_on_its_surfaces(theme):
-    style = files("reports").joinpath("templates", "report.css").read_text(encoding="utf-8")
+    style = files("reports.document").joinpath("templates", "report.css").read_text(encoding="utf-8")
     block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[theme]
     own = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
     words = {name: colours[theme] for name, colours in COLOURS.items() if name != "rule"}

@@ -65,12 +65,12 @@ def test_a_chain_is_launched_in_turn_and_reported_together(chain, storage, tmp_p
         experiment = mlflow.get_experiment_by_name(sweep)
         (parent,) = mlflow.search_runs([experiment.experiment_id], "tags.`sweeper.kind` = 'sweep'")
         logged = storage / "artifacts" / sweep / parent.info.run_id / "artifacts"
-        assert {file.name for file in logged.iterdir()} == {"report.html", "spec.yaml"}
+        assert {file.name for file in logged.iterdir()} == {"report.html", "spec.yaml", "versions"}
         assert (logged / "report.html").read_bytes() == (tmp_path / "report" / "report.html").read_bytes()
 
 
 def test_a_report_that_mlflow_will_not_keep_is_written_all_the_same(chain, storage, tmp_path, capsys, monkeypatch):
-    def fails(self, path):
+    def fails(self, path, inside=None):
         raise OSError("no room for artifacts")
 
     assert said(capsys, "launch", tmp_path / "second.yaml", "--set", "budget_epochs=1", "--local",

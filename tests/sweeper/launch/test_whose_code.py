@@ -16,8 +16,9 @@ from sweeper.launch.local import run_local
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
-from tests.sweeper.conftest import ROOT, a_launch, claimed, environment, facts, wait_until
+from tests.sweeper.conftest import ROOT, a_launch, claimed, environment, facts
 from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test, records, short  # noqa: F401
+from tests.waiting import wait_until
 from trainers.sources import sources_digest
 
 pytestmark = pytest.mark.cluster
@@ -133,8 +134,8 @@ def node(tmp_path):
                 )
             )  # fmt: skip
         address = Path(temporary, "ray_current_cluster")
-        wait_until(lambda: address.is_file() or started[0].poll() is not None, 200)
-        wait_until(lambda: "Ray runtime started" in (tmp_path / "node").read_text(), 200)
+        wait_until(address.is_file, started[0])
+        wait_until(lambda: "Ray runtime started" in (tmp_path / "node").read_text())
         return address.read_text().strip()
 
     yield start

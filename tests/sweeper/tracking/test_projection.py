@@ -118,7 +118,7 @@ def test_a_trial_that_selects_has_what_it_selected_as_an_artifact(whole_launch, 
 
 
 def test_an_artifact_store_that_fails_keeps_no_numbers_away(launch, address, storage, monkeypatch):
-    def fails(self, run_id, path):
+    def fails(self, run_id, path, inside=None):
         raise OSError("no room for artifacts")
 
     monkeypatch.setattr("mlflow.MlflowClient.log_artifact", fails)
