@@ -8,7 +8,7 @@ from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES
 from search_spaces.expansion import expand
 from search_spaces.labels import ArmLabels, arm_label, arm_labels
 from search_spaces.spec import Spec
-from trainers.recipe.choices import METHOD_FIELDS
+from trainers.methods.registry import METHOD_FIELDS
 from trainers.recipe.recipe import Recipe
 
 BASE = {"network": "lenet", "dataset": "mnist", "method": "slot_machine"}
@@ -74,10 +74,11 @@ def test_one_label_may_be_asked_for_by_itself():
     assert [arm_label(recipe, recipes) for recipe in recipes] == arm_labels(recipes)
 
 
-def test_every_network_and_data_set_has_a_name():
+def test_every_network_and_data_set_has_a_name_of_its_own():
     schema = Recipe.model_json_schema()["properties"]
-    assert set(NETWORK_NAMES) == set(schema["network"]["enum"])
-    assert set(DATASET_NAMES) == set(schema["dataset"]["enum"])
+    for field, names in (("network", NETWORK_NAMES), ("dataset", DATASET_NAMES)):
+        assert set(names) == set(schema[field]["enum"])
+        assert len(set(names.values())) == len(names) and all(names.values())
 
 
 CHOICES = {

@@ -1,6 +1,7 @@
-"""The data sets that fit into memory: what they are, without any file at hand, and how their files are read.
+"""The data sets: what they are, without any file at hand, and how the files are read of those that fit into memory.
 
-To add one: a function that reads it into arrays, and its entry in DATA_SETS.
+To add one: a function that reads it into arrays, and its line in DATA_SETS (docs/adding.md). No torch is imported here
+before a file is read.
 """
 
 from __future__ import annotations
@@ -8,17 +9,15 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from trainers.data.files import DataError, DataFile, read_verified
-from trainers.streams import torch_generator
 
 Bytes = npt.NDArray[np.uint8]
 DIGITS_TEST_EXAMPLES = 359  # 20 % of 1,797
@@ -39,8 +38,17 @@ class Images:
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """A data set: its published facts, its files, and how to read and to download them."""
+class DataFacts:
+    """What presets and labels know of a data set."""
+
+    title: str = field(kw_only=True)  # in labels and reports
+    validation_examples: Mapping[str, int] = field(kw_only=True)  # held out of the training images, by preset
+    photographs: bool = field(default=False, kw_only=True)  # which presets mirror and shift: they stay what they are
+
+
+@dataclass(frozen=True)
+class DataSet(DataFacts):
+    """A data set that fits into memory: its published facts, its files, and how to read and to download them."""
 
     input_shape: tuple[int, int, int]
     classes: int
@@ -54,6 +62,10 @@ class DataSet:
 
 def read_digits(data_dir: Path, files: tuple[DataFile, ...]) -> tuple[Images, Images]:
     """scikit-learn's handwritten digits; a fixed fifth of them is the test split."""
+    import torch
+
+    from trainers.streams import torch_generator
+
     _, content = read_verified(data_dir, files[0])
     rows = np.loadtxt(gzip.decompress(content).decode().splitlines(), delimiter=",", dtype=np.uint8)
     # Read from its file because importing scikit-learn takes longer than everything else here.
@@ -143,8 +155,11 @@ def data_folder(name: str, data_dir: Path | None) -> Path:
     return data_dir
 
 
+# Of data sets that the paper does not use, the share of the nearest one is held out.
 DATA_SETS: dict[str, DataSet] = {
     "digits": DataSet(
+        title="digits",
+        validation_examples={"icml": 216, "authors_code": 240},
         input_shape=(1, 8, 8),
         classes=10,
         train_examples=1797 - DIGITS_TEST_EXAMPLES,
@@ -154,6 +169,8 @@ DATA_SETS: dict[str, DataSet] = {
         read=read_digits,
     ),
     "mnist": DataSet(
+        title="MNIST",
+        validation_examples={"icml": 9000, "authors_code": 10_000},
         input_shape=(1, 28, 28),
         classes=10,
         train_examples=60_000,
@@ -189,6 +206,8 @@ DATA_SETS: dict[str, DataSet] = {
         download=download_mnist,
     ),
     "fashion_mnist": DataSet(
+        title="Fashion-MNIST",
+        validation_examples={"icml": 9000, "authors_code": 10_000},
         input_shape=(1, 28, 28),
         classes=10,
         train_examples=60_000,
@@ -204,6 +223,9 @@ DATA_SETS: dict[str, DataSet] = {
         download=download_fashion_mnist,
     ),
     "cifar10": DataSet(
+        title="CIFAR-10",
+        validation_examples={"icml": 5000, "authors_code": 5000},
+        photographs=True,
         input_shape=(3, 32, 32),
         classes=10,
         train_examples=50_000,
@@ -221,3 +243,19 @@ DATA_SETS: dict[str, DataSet] = {
         download=download_cifar10,
     ),
 }
+
+IMAGE_FOLDER = (
+    "image_folder"  # too large for memory, and only looking at it tells its sizes (trainers.data.image_folder)
+)
+FOLDER_FACTS = DataFacts(title="image folder", validation_examples={"icml": 1, "authors_code": 1}, photographs=True)
+DATA_NAMES = (*DATA_SETS, IMAGE_FOLDER)
+
+
+def data_facts(name: str) -> DataFacts:
+    """What presets and labels know of the data set of this name, which must be known."""
+    return FOLDER_FACTS if name == IMAGE_FOLDER else DATA_SETS[name]
+
+
+def image_shape(name: str, image_size: int | None) -> tuple[int, int, int]:
+    """Channels, height and width of its images; those of a folder have the size that the recipe says."""
+    return DATA_SETS[name].input_shape if image_size is None else (3, image_size, image_size)

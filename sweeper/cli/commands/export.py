@@ -48,7 +48,7 @@ def export(options: argparse.Namespace) -> int:
         size = save_ticket(network, result.trial.recipe, path)
         bits = 8 * size / connections(network)
         rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy), str(path)])
-        sampled |= record.phase == "slot" and result.trial.recipe.evaluation in SAMPLED
+        sampled |= record.phase == "slot" and result.trial.recipe.method_fields().get("evaluation") in SAMPLED
     if not rows:
         raise InvalidInput(f"sweep: no completed trial of {options.sweep!r} has a {options.phase} phase")
     print(text_table(["trial", "bytes", "bits per weight", "test accuracy", "ticket"], rows))

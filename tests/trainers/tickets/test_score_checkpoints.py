@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tests.trainers.methods.k_scores import attach_k_scores
 from trainers.methods.base import selected_weights, weighted_layers
-from trainers.methods.slot_machine import SlotWeight
+from trainers.methods.slot_machine.weight import SlotWeight
 from trainers.networks.registry import NETWORKS
 from trainers.recipe.errors import InvalidInput
 from trainers.tickets.score_checkpoints import import_scores, read_scores

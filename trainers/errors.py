@@ -1,0 +1,59 @@
+"""Error messages for people: the field, the rule, the value and the nearest valid choice."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+
+class InvalidInput(ValueError):
+    """Input that a person can mend; its text says what is wrong, a line per fault."""
+
+
+def nearest(word: object, choices: Iterable[str]) -> str:
+    """' (did you mean X?)' for the choice most like `word`, or an empty string where none is."""
+    close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def one_of(field: str, value: object, choices: Iterable[str]) -> str:
+    """The sentence for a value that is not among the names a field knows."""
+    known = list(choices)
+    return f"{field}: {value!r} is not one of {', '.join(known)}{nearest(value, known)}"
+
+
+def explain(
+    error: ValidationError, fields: Iterable[str], where: str = "", misplaced: Mapping[str, str] | None = None
+) -> str:
+    """Pydantic's faults as `field: rule, value` lines. `where` goes before each field's name.
+
+    misplaced: fields that do not belong at the top, and what to say of them where they stand there.
+    """
+    known = list(fields)
+    return "\n".join(_line(fault, known, where, misplaced or {}) for fault in error.errors(include_url=False))
+
+
+def _line(fault: Any, known: list[str], where: str, misplaced: Mapping[str, str]) -> str:
+    path = [str(part) for part in fault["loc"]]
+    field = where + ".".join(path)
+    value = fault.get("input")
+    kind: str = fault["type"]
+    if kind == "extra_forbidden" and path[0] in misplaced:
+        return f"{field}: {misplaced[path[0]]}"
+    if kind == "extra_forbidden":
+        others = [name for name in known if name != path[-1]]  # itself it may be elsewhere, and not here
+        return f"{field}: unknown field{nearest(path[-1], others)}"
+    if kind == "missing":
+        return f"{field}: missing, and it has no default"
+    if kind == "literal_error":
+        choices = [part.strip().strip("'") for part in fault["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        return one_of(field, value, choices)
+    if kind == "value_error":
+        # Raised by our own validators: the text already names the field.
+        text = str(fault["ctx"]["error"])
+        return "\n".join(where + line for line in text.split("\n"))
+    rule = fault["msg"].removeprefix("Input ")
+    return f"{field}: {rule}, not {value!r}"
