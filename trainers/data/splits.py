@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from trainers.data.augmentation import augment
+from trainers.data.data_set import Bytes
 from trainers.data.files import DataError, fetch, missing, missing_files, verify
 from trainers.data.image_folder import ImageList, StreamedSplit, folder_digest, list_images
-from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, Bytes, data_folder, image_shape
+from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder, image_shape
 from trainers.errors import one_of
 from trainers.hashing import content_hash
 from trainers.streams import torch_generator
