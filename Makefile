@@ -10,16 +10,17 @@ BACKUP ?= backup
 
 BIN = .venv/bin
 READY = .venv/.ready
-PACKAGES = --constraint constraints.txt --editable '.[cluster,s3,dev]'
+PACKAGES = --constraint constraints.txt --editable '.[cluster,s3,dev,docs]'
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-docker lint audit bench clean secrets up down logs backup restore
+.PHONY: help setup demo test test-docker lint docs audit bench clean secrets up down logs backup restore
 
 help:
 	@echo "make demo    sweep slot machines on the bundled handwritten digits, and report it (nothing downloaded but packages)"
 	@echo "make test    all tests (SWEEPER_DATA_DIR=DIR adds those on real MNIST and CIFAR-10)"
 	@echo "make test-docker the stack of docker-compose.yml, brought up, disturbed, backed up and restored (docs/cluster.md)"
 	@echo "make lint    ruff, mypy, import arrows"
+	@echo "make docs    the documentation as a site: build/docs/index.html (a broken link is an error)"
 	@echo "make audit   known vulnerabilities of the pinned packages, asked of PyPI"
 	@echo "make bench   how long a training step, a report of 10,000 runs and (with SWEEPER_DATA_DIR) an epoch take"
 	@echo "make setup   only create .venv and install into it (the others do so when they need it)"
@@ -39,7 +40,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "      Install one, or name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "make: '$(PYTHON)' lacks its venv module (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
-	@echo "Installing into .venv, once: about 170 packages, several GB with torch; minutes, or less than one with uv."
+	@echo "Installing into .venv, once: about 190 packages, several GB with torch; minutes, or less than one with uv."
 	@$(PYTHON) -m venv .venv
 	@{ command -v uv >/dev/null && uv pip install --quiet --compile-bytecode --python $(BIN)/python $(PACKAGES); } \
 		|| $(BIN)/python -m pip install --quiet $(PACKAGES)
@@ -65,6 +66,12 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+# A warning (a link that leads nowhere, say) is an error, and all are shown. Everything is read anew (-E): some of it is code.
+docs: $(READY)
+	@rm -rf build/docs
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -n -b html -d build/doctrees docs build/docs
+	@echo "The documentation: build/docs/index.html"
 
 audit: $(READY)
 	@$(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet pip-audit

@@ -14,7 +14,7 @@ import json
 import platform
 import statistics
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def steps(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]
                     seconds.append(run.train_epoch().train_seconds)
                 epoch = statistics.median(seconds[1:] or seconds)
                 row = {"options": options, "batch_size": batch_size, "graphed": graphed, "epoch_seconds": epoch}
-                rows.append({**row, "seconds_of_200_epochs": 200 * epoch, "flops": run.costs().flops_per_epoch})
+                rows.append({**row, "seconds_of_200_epochs": 200 * epoch, "flops": run.costs()["flops_per_epoch"]})
                 print(json.dumps(rows[-1]), flush=True)
     return {"bfloat16_flops_per_second": product_rate(device, size), "rows": rows}
 
@@ -130,14 +130,14 @@ def train_one(recipe: Recipe, arguments: argparse.Namespace, device: torch.devic
             if is_last_of_phase and epoch.phase == "slot" and recipe.finetune_epochs:
                 record["slot_test_accuracy"] = run.test().accuracy
             kept = is_last_of_phase or is_kept(epoch.epoch)  # of what gets selected: all of it would be large
-            epochs.append(asdict(epoch if kept else replace(epoch, layers=())))
+            epochs.append((epoch if kept else replace(epoch, layers=())).as_dict())
     except TrainingFailed as failure:
         record["failure"] = str(failure)
     test = run.test()
     print(f"{recipe.network} {recipe.selection} seed {recipe.seed}: test {100 * test.accuracy:.2f} %", flush=True)
     return {
         **record, **hardware(device), "epochs": epochs, "test_accuracy": test.accuracy, "test_loss": test.loss,
-        "costs": asdict(run.costs()),
+        "costs": run.costs(),
     }  # fmt: skip
 
 

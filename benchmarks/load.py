@@ -51,7 +51,7 @@ def epochs_beside(others: int, epochs: int, data_dir: Path) -> list[tuple[float,
     over.set()
     for process in busy:
         process.join()
-    return [(record.train_seconds, record.train_cpu_seconds or 0.0) for record in records]
+    return [(record.costs["train_seconds"], record.costs.get("train_cpu_seconds", 0.0)) for record in records]
 
 
 def main() -> None:

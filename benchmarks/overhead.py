@@ -134,7 +134,7 @@ def run(recipes: list[Recipe], data_dir: Path | None) -> dict[str, float]:
         wall, cpu, driver = (ended - began for began, ended in zip(clock.began, clock.ended, strict=True))
         results, stages, epochs = launch.results(), len(launch.records), launch.forest.epochs_shared
         alone = training_cpu_seconds(recipes[0], data_dir)
-        trained = sum(record.train_seconds + record.evaluation_seconds for record in launch.records.values())
+        trained = sum(record.seconds for record in launch.records.values())
         return {
             "trials": len(results),
             "stages": stages,

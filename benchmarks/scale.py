@@ -159,7 +159,7 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
         found["driver_megabytes"] = megabytes()
         again = planted(trials, store, watch, "plant again")
         with watch("start again"):
-            assert Launch(SWEEP, again, {"mnist": "d"}, store, Resources(), {}, looking=True).is_over
+            assert Launch(SWEEP, again, {"mnist": "d"}, store, Resources(), {}, read_only=True).is_over
         with watch("summary"):
             launch.results()
         cycles(planted(trials, Store(folder / "empty"), Stopwatch(), ""), folder / "empty", workers, watch)

@@ -9,10 +9,14 @@ from pathlib import Path
 from reports.request import Asked
 
 
-def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, asked: Asked | None = None) -> Path:
+def build_report(
+    sweeps: Sequence[str], tracking_uri: str, out: Path, asked: Asked | None = None, version: int | None = None
+) -> Path:
     """Write the report of these sweeps under `out` and return the path of its report.html.
 
-    Raises InvalidInput for a store that is not there, an unknown sweep, or a folder that cannot be written.
+    `version`: of their specs; None is the present one of each.
+
+    Raises InvalidInput for a store that is not there, an unknown sweep or version, or a folder that cannot be written.
     """
     # Here, so that importing this package costs nothing until a report is wanted.
     from reports.document.files import write
@@ -20,7 +24,9 @@ def build_report(sweeps: Sequence[str], tracking_uri: str, out: Path, asked: Ask
     from reports.tracked.links import Links
     from reports.tracked.runs import read_curves, read_sweeps, read_texts
 
-    tracked = read_sweeps(sweeps, tracking_uri)
+    tracked = read_sweeps(sweeps, tracking_uri, version)
     readers = partial(read_curves, tracking_uri=tracking_uri), partial(read_texts, tracking_uri=tracking_uri)
-    document, table = compose(tracked, Links.of(tracking_uri), *readers, asked or Asked())
+    shown = {sweep.experiment_id: sweep.version.number for sweep in tracked.sweeps}
+    links = Links.of(tracking_uri, {place: number for place, number in shown.items() if number})
+    document, table = compose(tracked, links, *readers, asked or Asked())
     return write(document, table, out)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainers.recipe.recipe import Recipe
-
-if TYPE_CHECKING:
-    pass
 
 RECIPE_FIELDS: tuple[str, ...] = tuple(name for name in Recipe.model_fields if name not in ("filled", "seed"))
 AXIS_FIELDS: tuple[str, ...] = (*RECIPE_FIELDS, "budget_epochs")

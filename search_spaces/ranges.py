@@ -9,12 +9,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trainers.costs.registry import EPOCHS, OBJECTIVES, cost_named
+
 ACCURACY = "validation_accuracy"
-COSTS = ("flops", "epochs", "train_seconds", "peak_memory_bytes", "state_bytes", "stored_bits_per_weight")
 KINDS = ("uniform", "log_uniform", "integer", "choice")
 Point = Mapping[str, Any]  # what a search tries: some recipe fields and their values
 Known = Callable[[Point], Mapping[str, Any]]  # every field of the recipe that a point so far leads to
 CORNERS = 512  # of a space, all of which are checked; of a larger one, those where two fields are at an end
+
+
+def is_better_higher(objective: str) -> bool:
+    """Whether more of an objective is better. Raises InvalidInput for a name that is none."""
+    return objective == ACCURACY or (objective != EPOCHS and cost_named(objective).better == "higher")
 
 
 class Dimension(BaseModel):
@@ -95,7 +101,7 @@ class Search(BaseModel):
         description="points to try, each trained with all seeds; in every cell of the grid of axes and slot_epochs"
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of the sampler, not of training")
-    objectives: Annotated[list[Literal["validation_accuracy"] | Literal[COSTS]], Field(min_length=1)] = Field(  # type: ignore[valid-type]
+    objectives: Annotated[list[Literal["validation_accuracy"] | Literal[OBJECTIVES]], Field(min_length=1)] = Field(  # type: ignore[valid-type]
         ["validation_accuracy"],
         description="what is to be good, as a mean over the seeds: validation_accuracy as high, costs as low as may be",
     )

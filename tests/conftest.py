@@ -12,6 +12,10 @@ from tests.cluster.conftest import make_postgres as make_postgres  # MLflow's ou
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # So that Ray neither phones home nor warns about what it will do one day.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Nor gives up on its own processes where they are slow to start, as on a busy machine.
+os.environ.setdefault("RAY_agent_register_timeout_ms", "600000")
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "600")
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
 
 # No test measures time, Hypothesis neither: the machine may be busy.
 hypothesis.settings.register_profile(

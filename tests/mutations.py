@@ -43,6 +43,10 @@ RAY, MISHAPS = "tests/sweeper/launch/test_ray.py::test_", "tests/sweeper/launch/
 CLAIMS, STORE = "tests/sweeper/storage/test_claims.py::test_", "tests/sweeper/records/test_store.py::test_"
 BUCKET = "tests/sweeper/launch/test_bucket_launches.py::test_"
 OBJECTS = "tests/sweeper/records/test_bucket_store.py::test_"
+PLACES = "tests/sweeper/storage/test_places.py::test_"
+CODE = "tests/sweeper/launch/test_whose_code.py::test_"
+AROUND = f"{CODE}workers_run_the_drivers_packages_whatever_lies_in_the_working_directory_or_on_the_path"
+VERSIONS = "tests/sweeper/search/test_spec_versions.py::test_"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
 MEMORY = f"{MISHAPS}memory_that_runs_out_losses_that_are_no_numbers_and_bugs_each_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
@@ -62,7 +66,7 @@ MUTATIONS = {
     ),
     "launch_stopped": Mutation(
         "the launch is stopped, by `sweeper stop` or Ctrl-C",
-        "sweeper/launch/ray_tune.py",
+        "sweeper/launch/ray_worker.py",
         "self._worker.save()",
         "pass",
         "tests/sweeper/cli/test_stop.py::test_stop_and_resume_on_ray",
@@ -96,6 +100,49 @@ MUTATIONS = {
         "partial = None",
         f"{RAY}a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch",
     ),
+    "another_checkout": Mutation(
+        "the launch is started in another checkout of this project, or with one on `PYTHONPATH`",
+        "sweeper/launch/ray_worker.py",
+        "sys.meta_path.insert(0, DriversPackages(driver.folders))",
+        "pass",
+        AROUND,
+    ),
+    "namesakes": Mutation(
+        "the launch is started in a folder with a `trainers.py`",
+        "sweeper/launch/ray_worker.py",
+        "        del sys.path[0]  # Ray puts",
+        "        pass  # Ray puts",
+        AROUND,
+    ),
+    "edited_while_it_trains": Mutation(
+        "the checkout is edited while a launch trains from it",
+        "sweeper/launch/ray_worker.py",
+        "if self._refused:\n            return {",
+        "if False:\n            return {",
+        f"{CODE}a_worker_with_other_sources_than_the_driver_is_refused_with_both_paths",
+    ),
+    "node_with_other_code": Mutation(
+        "a node of the Ray cluster has another version of the code",
+        "sweeper/launch/ray_worker.py",
+        "    if difference:\n        return [difference]",
+        "    if False:\n        return [difference]",
+        f"{CODE}a_node_with_other_sources_than_the_driver_is_refused_before_anything_starts",
+    ),
+    "edited_between_launches": Mutation(
+        "`trainers/` is edited between launches",
+        "sweeper/stages/forest.py",
+        'apart = {"sources": sources} if sources else {}',
+        "apart: dict[str, str] = {}",
+        "tests/sweeper/stages/test_sources_apart.py::"
+        "test_results_of_edited_sources_are_kept_apart_from_those_of_before_and_both_are_kept",
+    ),
+    "last_words": Mutation(
+        "a worker dies of something that it says, or does not start",
+        "sweeper/launch/ray_tune.py",
+        "last_words=last_words(said)",
+        'last_words=""',
+        f"{CODE}the_last_words_of_a_worker_that_dies_are_in_the_summary",
+    ),
     "worker_hangs": Mutation(
         "a worker hangs (stopped by SIGSTOP)",
         "sweeper/launch/ray_tune.py",
@@ -106,14 +153,14 @@ MUTATIONS = {
     "node_gone": Mutation(
         "a node of the Ray cluster is gone",
         "sweeper/launch/ray_tune.py",
-        'Failure(Fault.INFRASTRUCTURE, "its worker process died"',
-        'Failure(Fault.BUG, "its worker process died"',
+        "Failure(Fault.INFRASTRUCTURE, reason",
+        "Failure(Fault.BUG, reason",
         HANGS,
     ),
     "out_of_memory": Mutation(
         "a worker runs out of memory",
         "sweeper/stages/schedule.py",
-        "if failure.fault is Fault.OUT_OF_MEMORY and key not in self._tried_alone:",
+        "if failure.fault.retried_at_once is Retry.ALONE and key not in self._tried_alone:",
         "if False:",
         MEMORY,
     ),
@@ -240,8 +287,8 @@ MUTATIONS = {
     "clock_jumps": Mutation(
         "the clock jumps a month back and a year ahead",
         "trainers/costs/meters.py",
-        "clock = Taken(), time.perf_counter",
-        "clock = Taken(), time.time",
+        "return time.perf_counter",
+        "return time.time",
         f"{MISHAPS}a_clock_that_jumps_changes_no_result_and_no_duration",
     ),
     "clocks_differ": Mutation(
@@ -286,6 +333,63 @@ MUTATIONS = {
         "if read is not None and sha256(read[0]) == file.sha256:",
         "if read is not None:",
         f"{OBJECTS}whatever_is_damaged_is_set_aside_told_and_written_again",
+    ),
+    "storage_copied": Mutation(
+        "a storage is copied, and its copy is used",
+        "sweeper/storage/tracking_address.py",
+        "return default_address(storage) if lay_in_it else kept",
+        "return kept",
+        f"{PLACES}a_copied_storage_goes_on_by_itself_and_leaves_the_original_alone",
+    ),
+    "storage_moved": Mutation(
+        "a storage is moved",
+        "sweeper/storage/tracking_address.py",
+        "if own and file_of(address).is_file():",
+        "if False:",
+        f"{PLACES}a_moved_storage_works_where_it_lies_and_the_old_folder_stays_gone",
+    ),
+    "database_gone": Mutation(
+        "the folder of a database given with `--tracking` is gone",
+        "sweeper/cli/commands/mlflow.py",
+        "if is_file(view.file.tracking):",
+        "if False:",
+        f"{PLACES}a_database_that_the_user_names_elsewhere_stays_the_one",
+    ),
+    "database_relative": Mutation(
+        "a database given by a relative path, and the next command runs in another folder",
+        "sweeper/storage/tracking_address.py",
+        "Path(name).expanduser().absolute()",
+        "Path(name).expanduser()",
+        f"{PLACES}a_relative_database_is_one_file_wherever_one_stands",
+    ),
+    "odd_names": Mutation(
+        "folders are named with characters that mean something in addresses",
+        "sweeper/storage/tracking_file.py",
+        'return f"sqlite+pysqlite:///{quote(path)}"',
+        "return address",
+        f"{PLACES}folders_whose_names_mean_something_in_addresses_are_folders",
+    ),
+    "triton_cannot_compile": Mutation(
+        "Triton cannot compile on a machine with a GPU (no C compiler, no `Python.h`)",
+        "trainers/kernels/torch_kernels.py",
+        "if reason := triton_kernels.why_not(device):",
+        'if reason := "":',
+        "tests/trainers/kernels/test_triton_kernels.py::"
+        "test_where_triton_cannot_compile_torch_selects_and_one_warning_says_so",
+    ),
+    "other_spec": Mutation(
+        "another spec is launched under the name of a sweep",
+        "reports/tracked/runs.py",
+        "shown = shown_version(sweep.name, sweep.tags, version)",
+        "shown = ALL",
+        f"{VERSIONS}a_report_averages_the_present_version_alone",
+    ),
+    "gc_of_versions": Mutation(
+        "the same, and then `gc --delete`",
+        "sweeper/cli/commands/gc.py",
+        "self.earlier |= stages_of_other_versions(view)",
+        "pass",
+        f"{VERSIONS}gc_keeps_what_only_an_earlier_version_refers_to_until_it_is_told",
     ),
 }  # fmt: skip
 

@@ -18,14 +18,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "__main__", "cluster_entry", "cli", "tracking", "launch", "search", "planning", "records", "storage", "stages",
         "text",
     ),
-    "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "numbers", "request"),
+    "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "request"),
     "search_spaces": (
         "chains", "loading", "json_schema", "expansion", "overrides", "spec", "ranges", "labels", "arm_words",
         "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "training", "step", "tickets", "optimization", "methods", "kernels", "costs", "networks", "data", "recipe",
-        "streams", "numerics",
+        "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks", "data",
+        "streams", "numerics", "sources", "readable", "hashing", "errors",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.
@@ -42,7 +42,13 @@ THIRD_PARTIES = {
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
 ONLY_IN = {
-    "ray": {f"sweeper/launch/{name}.py" for name in ("ray_tune", "ray_session", "ray_jobs", "ray_nodes")},
+    "ray": {
+        "sweeper/launch/ray_tune.py",
+        "sweeper/launch/ray_session.py",
+        "sweeper/launch/ray_worker.py",
+        "sweeper/launch/last_words.py",
+    }
+    | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
     "optuna": {"sweeper/search/optuna_study.py"},
     "obstore": {"sweeper/storage/bucket.py"},
@@ -257,6 +263,12 @@ def test_any_exception_at_all_is_caught_in_one_place_the_boundary_of_a_trial():
 def test_every_module_says_what_it_is_and_is_named_for_it(name):
     assert ast.get_docstring(ast.parse(SOURCES[name].read_text()))
     assert Path(name).stem not in VAGUE_NAMES
+
+
+def test_recipes_and_all_that_they_are_put_together_from_are_read_without_torch():
+    program = "import sys; sys.modules['torch'] = None; import trainers.recipe.recipe, search_spaces.json_schema"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_trainers_need_nothing_but_torch_numpy_pydantic_and_safetensors():

@@ -1,4 +1,4 @@
-"""The README keeps in step with the code: whatever can be chosen or run is in it, and whatever it names exists."""
+"""README and documentation keep in step with the code: what can be chosen or run is there, what they name exists."""
 
 import argparse
 import re
@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from docs.generated import complete
 from search_spaces.expansion import expand
 from search_spaces.loading import bundled_chains, bundled_specs, load_spec
 from sweeper.cli.main import build_parser
@@ -17,6 +18,12 @@ from trainers.recipe.choices import Preset
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# What users read before they run something; its flags are all of this command line.
+GUIDES = README + "".join(
+    (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for page in ("start", "sweep", "searching", "choices", "reading", "price_of_k")
+)
+CHOICES_PAGE = complete((ROOT / "docs" / "choices.md").read_text(encoding="utf-8"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 
@@ -27,45 +34,31 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(actions[0].choices)
 
 
-def files_in_tree(readme: str) -> set[str]:
-    """The files that the README's tree lists: an indented name a line, folders ending in a slash."""
-    block = re.search(r"## The tree\n\n```\n(.*?)```", readme, re.DOTALL).group(1)
-    folders, found = [], set()
-    for line in block.splitlines():
-        name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 4
-        del folders[depth:]
-        if name.endswith("/"):
-            folders.append(name)
-        else:
-            found.add("".join(folders) + name)
-    return found
-
-
-def test_the_tree_is_read_as_it_is_drawn():
-    drawn = "## The tree\n\n```\na/      one\n    b/\n        c.py  two\n    d.py  three\ne.md\n```\n"
-    assert files_in_tree(drawn) == {"a/b/c.py", "a/d.py", "e.md"}
-
-
-def test_the_tree_lists_every_file_of_the_four_packages_and_no_other():
-    files = {
-        path.relative_to(ROOT).as_posix()
+def folders_of_code() -> set[str]:
+    """The folders of the four packages that hold code, and the packages themselves."""
+    return {
+        path.parent.relative_to(ROOT).as_posix() + "/"
         for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        for path in (ROOT / package).rglob("__init__.py")
     }
-    assert {name for name in files_in_tree(README) if name.startswith(PACKAGES)} == files
 
 
-def test_every_file_in_the_tree_exists():
-    assert [name for name in files_in_tree(README) if not (ROOT / name).exists()] == []
+def test_the_readme_fits_on_a_few_screens():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_readme_has_a_line_for_every_folder_of_code_and_for_no_other():
+    listed = re.search(r"## The four packages\n(.*?)\n## ", README, re.DOTALL)[1]
+    folders = set(re.findall(r"`([\w/]+/)`", listed))
+    assert folders - {"tests/", "benchmarks/", "docs/"} == folders_of_code()
 
 
 CHOICES = [*NETWORKS, *METHODS, *DATA_SETS, *get_args(Preset), *bundled_specs(), *bundled_chains()]
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_whatever_can_be_chosen_is_in_the_readme(name):
-    assert f"`{name}`" in README
+def test_whatever_can_be_chosen_is_on_the_page_of_choices(name):
+    assert f"`{name}`" in CHOICES_PAGE
 
 
 @pytest.mark.parametrize("name", commands())
@@ -74,15 +67,15 @@ def test_every_command_is_in_the_readme(name):
 
 
 @pytest.mark.parametrize(
-    "line", sorted(set(re.findall(r"bin/sweeper [^\n`#]+", README + (ROOT / "Makefile").read_text())))
+    "line", sorted(set(re.findall(r"bin/sweeper [^\n`#]+", GUIDES + (ROOT / "Makefile").read_text())))
 )
-def test_every_command_line_in_the_readme_and_the_makefile_is_accepted(line):
+def test_every_command_line_in_the_guides_and_the_makefile_is_accepted(line):
     build_parser().parse_args(line.split()[1:])
 
 
-def test_every_flag_in_the_readme_exists():
+def test_every_flag_in_the_guides_exists():
     known = {option for parser in commands().values() for option in parser._option_string_actions}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)) <= known
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", GUIDES)) <= known
 
 
 def test_every_test_that_the_list_of_faults_names_exists():
@@ -100,8 +93,8 @@ def test_every_make_target_in_the_documents_exists_and_is_in_makes_help():
     assert set(re.findall(r'echo "make ([\w-]+)', makefile)) == targets - {"help"}
 
 
-@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
-def test_every_spec_in_the_readme_can_be_launched(example, tmp_path):
+@pytest.mark.parametrize("example", sorted(set(re.findall(r"```yaml\n(.*?)```", GUIDES, re.DOTALL))))
+def test_every_spec_in_the_guides_can_be_launched(example, tmp_path):
     (tmp_path / "example.yaml").write_text(example)
     assert expand(load_spec(str(tmp_path / "example.yaml")))
 
@@ -116,8 +109,8 @@ def test_every_link_and_file_that_a_document_names_exists(document):
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_every_place_to_add_something_is_where_the_readme_says():
-    places = re.findall(r"`(\w+)` in `([\w/.]+)`", README)
+def test_every_place_to_add_something_is_where_the_documentation_says():
+    places = re.findall(r"`(\w+)`\s+in\s+`([\w/.]+)`", (ROOT / "docs" / "adding.md").read_text(encoding="utf-8"))
     assert places
     missing = [
         (n, path)

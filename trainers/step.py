@@ -40,7 +40,11 @@ class GraphedStep:
         self.step = step
         self.images, self.labels = images.clone(), labels.clone()
         self.graph = torch.cuda.CUDAGraph()
-        totals = step.totals.clone()
+        with torch.cuda.device(images.device):  # streams and captures are of the current one
+            self._capture()
+
+    def _capture(self) -> None:
+        step, totals = self.step, self.step.totals.clone()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream), torch.no_grad():

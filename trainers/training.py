@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.costs.flops import training_flops_per_epoch
-from trainers.costs.memory import Costs, state_bytes, tensor_bytes, transient_memory
-from trainers.costs.meters import metered
+from trainers.costs.measures import MEASURES, Trained
+from trainers.costs.memory import transient_memory
+from trainers.costs.meters import Metered, metered
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.splits import DataSplits, Split
 from trainers.methods.base import attach, bake, selected_weights
@@ -29,7 +30,6 @@ from trainers.recipe.choices import PHASES, Phase
 from trainers.recipe.recipe import Recipe
 from trainers.step import GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
-from trainers.tickets.tickets import stored_bits_per_weight
 
 EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
@@ -58,11 +58,21 @@ class EpochRecord:
     changed_fraction: float  # of the connections, those whose selected weight is another than an epoch ago
     extreme_fraction: float | None  # of the connections, those that use the smallest or the largest of their options
     selected_magnitude: float | None  # mean |value| in use, relative as in LayerSelection; None without any
-    train_seconds: float
+    metered: Metered  # train_seconds and what else METERS of trainers.costs.meters take of it
     evaluation_seconds: float
-    train_cpu_seconds: float | None  # None where another device trains
-    train_joules: float | None  # None but on an NVIDIA GPU that nobody shares
     layers: tuple[LayerSelection, ...]  # what each layer has selected; () in the finetune phase
+
+    @property
+    def train_seconds(self) -> float:
+        """Training by the clock, which every machine has."""
+        taken = self.metered["train_seconds"]
+        assert taken is not None
+        return taken
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields and what was metered side by side, as plain values."""
+        plain = asdict(self)
+        return {**plain.pop("metered"), **plain}
 
 
 class TrainingFailed(RuntimeError):
@@ -139,10 +149,8 @@ class TrainingRun:
             validation_accuracy=validation.accuracy,
             learning_rate=rate,
             **total_fractions(layers),  # type: ignore[arg-type]
-            train_seconds=taken.seconds,
+            metered=taken,
             evaluation_seconds=time.perf_counter() - start,
-            train_cpu_seconds=taken.cpu_seconds,
-            train_joules=taken.joules,
             layers=layers,
         )
 
@@ -209,19 +217,11 @@ class TrainingRun:
         transient = zip(PHASES, state["costs"].tolist(), strict=True)
         self._transient_bytes = {phase: int(size) for phase, size in transient if size}
 
-    def costs(self) -> Costs:
-        """What this run costs; memory as measured so far, here and in the run that it was loaded from."""
-        if not isinstance(self.data.train, Split):
-            examples, classes = len(self.data.train) + len(self.data.validation), self.data.classes
-            flops = training_flops_per_epoch(self.recipe, examples, classes)
-        else:
-            flops = training_flops_per_epoch(self.recipe)
-        return Costs(
-            flops_per_epoch=flops,
-            peak_memory_bytes=self._resident_bytes() + max(self._transient_bytes.values(), default=0),
-            state_bytes=state_bytes(self.network, self._optimizer),
-            stored_bits_per_weight=stored_bits_per_weight(self.network, self.recipe, self.data.input_shape),
-        )
+    def costs(self) -> dict[str, float]:
+        """What this run costs, by the names of MEASURES; memory as measured here and in the run it was loaded from."""
+        transient = max(self._transient_bytes.values(), default=0)
+        trained = Trained(self.recipe, self.data, self.network, self._optimizer, transient)
+        return {name: measure(trained) for name, measure in MEASURES.items()}
 
     def _start(self, phase: Phase) -> None:
         self.phase, self.epoch = phase, 0
@@ -267,13 +267,6 @@ class TrainingRun:
             self._step(images, labels)
         self._transient_bytes[self.phase] = measured.peak_bytes
 
-    def _resident_bytes(self) -> int:
-        """Data and state: what is alive all the time."""
-        splits = (self.data.train, self.data.validation, self.data.test)
-        resident = [split for split in splits if isinstance(split, Split)]
-        data = tensor_bytes(tensor for split in resident for tensor in (split.images, split.labels))
-        return data + state_bytes(self.network, self._optimizer)
-
     def _selection(self) -> list[Tensor]:
         return [selection.selected(original) for _, selection, original in selected_weights(self.network)]
 
@@ -281,6 +274,8 @@ class TrainingRun:
         layers = []
         for (name, selection, original), then in zip(selected_weights(self.network), before, strict=True):
             now = selection.selected(original)
+            if now.isnan().any():  # the last step has made it so, after its loss
+                raise TrainingFailed("not a number", self.phase, self.epoch)
             changed = selection.changed(then, now)
             layers.append(LayerSelection(name, now.numel(), changed, **selection.described(original, now)))
         return tuple(layers)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.analysis.costs import COSTS
 from reports.analysis.statistics import interval_half_width, pareto_front
 from reports.tracked.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES
+from trainers.costs.registry import COSTS, cost_named
 from trainers.methods.registry import ALL_METHOD_FIELDS, families, method_card
 
 # Every arm belongs to one family; a family has one name, one colour and one place in every table and figure.
@@ -88,13 +88,15 @@ def mark_fronts(arms: pd.DataFrame) -> pd.DataFrame:
     for cost in COSTS:
         marked[f"front_{cost}"] = False
         for group in same_problem(arms, cost):
-            marked.loc[group.index, f"front_{cost}"] = pareto_front(group[cost], group["test_accuracy"])
+            marked.loc[group.index, f"front_{cost}"] = pareto_front(
+                COSTS[cost].sign * group[cost], group["test_accuracy"]
+            )
     return marked
 
 
 def same_problem(arms: pd.DataFrame, cost: str | None = None) -> list[pd.DataFrame]:
     """The arms by network and data set, and for a measured cost by device: only these may be compared."""
-    keys = ["network", "dataset", *(["device"] if cost and COSTS[cost].measured else [])]
+    keys = ["network", "dataset", *(["device"] if cost and cost_named(cost).of_machine else [])]
     return [group for _, group in arms[arms["n"] > 0].groupby(keys, sort=False)]
 
 

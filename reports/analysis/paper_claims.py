@@ -11,11 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from reports import numbers as formats
 from reports.analysis import pairings
 from reports.analysis.pairings import Arena, Pairing
 from reports.analysis.statistics import Difference, holm, paired, welch
 from reports.tracked.runs import COMPLETED
+from trainers import readable as formats
+from trainers.costs.registry import EPOCHS, cost_named
 
 SIGNIFICANT = 0.05
 NO_LESS = 0.0025  # 'at least as good' means: not worse by a quarter of a point
@@ -65,15 +66,15 @@ def _ratio(value: float) -> str:
     return formats.MISSING if isnan(value) else f"× {exp(value):.2f}"
 
 
-# Compared as a ratio, hence in logarithms. Other work on a machine hardly adds to CPU time.
-CPU_PACE = Measure(
-    "CPU seconds per epoch, ratio",
-    lambda trials: np.log(trials["train_cpu_seconds"] / trials["epochs"]), _ratio, clock=" (CPU time)",
-)  # fmt: skip
-PACE = Measure(
-    "seconds per epoch by the clock, ratio",
-    lambda trials: np.log(trials["train_seconds"] / trials["epochs"]), _ratio, clock=" (by the clock)", rather=CPU_PACE,
-)  # fmt: skip
+def _per_epoch(cost: str, name: str, clock: str, rather: Measure | None = None) -> Measure:
+    """A cost of an epoch, compared as a ratio, hence in logarithms. Raises InvalidInput for an unknown cost."""
+    cost_named(cost)
+    return Measure(name, lambda trials: np.log(trials[cost] / trials[EPOCHS]), _ratio, clock=clock, rather=rather)
+
+
+# Other work on a machine hardly adds to CPU time.
+CPU_PACE = _per_epoch("train_cpu_seconds", "CPU seconds per epoch, ratio", " (CPU time)")
+PACE = _per_epoch("train_seconds", "seconds per epoch by the clock, ratio", " (by the clock)", CPU_PACE)
 
 
 @dataclass(frozen=True)

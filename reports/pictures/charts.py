@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.arms import same_problem
-from reports.analysis.costs import COSTS, axis_unit
 from reports.analysis.likeness import Likeness, Positions
 from reports.document.blocks import Figure, slug
-from reports.numbers import counted, percent
 from reports.pictures import figures
 from reports.pictures.figures import Words
 from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES
+from trainers.costs.registry import COSTS
+from trainers.readable import counted, percent
 
 MOST_ROWS = 60  # arms in one picture with a row each
 MOST_LINES = 8  # in one picture
@@ -69,7 +69,8 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str, device
     arms = arms[arms[cost].notna()]
     if len(arms) < 2 or float(arms[cost].max()) <= 1.01 * float(arms[cost].min()):
         return
-    kind, (divisor, unit) = COSTS[cost], axis_unit(cost, float(arms[cost].max()))
+    kind = COSTS[cost]
+    divisor, unit = kind.unit.of_axis(float(arms[cost].max()))
     points = _points(arms).assign(
         cost=arms[cost] / divisor, cost_half_width=arms[f"{cost}_half_width"] / divisor, front=arms[f"front_{cost}"]
     )
@@ -79,14 +80,15 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str, device
     front = [str(label) for label in points.loc[points["front"], "label"]]
     alternative = f"On the Pareto front: {'; '.join(front)}. All: {described(points, unit)}"
     words = Words(name, title, alternative)
-    where = f", on {arms['device'].iloc[0]}" if kind.measured and arms["device"].iloc[0] else ""
+    where = f", on {arms['device'].iloc[0]}" if kind.of_machine and arms["device"].iloc[0] else ""
     caption = (
         f"Cost as if each trial ran alone{where}. {INTERVALS} The dashed step is the Pareto front of the means; "
         "arms of nearly equal cost stand side by side on a shade."
     )
     on_scale, note = _on_scale(points)
     caption = f"{caption} {note}".strip()
-    drawn = figures.accuracy_against_cost(on_scale, f"{kind.phrase}, {unit}", words)
+    label = f"{kind.phrase}, {unit}" if unit else kind.phrase
+    drawn = figures.accuracy_against_cost(on_scale, label, kind.better == "higher", words)
     yield Figure(name, title, caption, alternative, drawn, points.drop(columns="shown").assign(unit=unit))
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.arms import best_by, rows, same_problem
-from reports.analysis.costs import axis_unit
 from reports.analysis.statistics import interval_half_width
 from reports.document.blocks import Figure, slug
-from reports.numbers import percent
 from reports.pictures import figures
 from reports.pictures.charts import problem_name
 from reports.pictures.figures import Words
+from trainers.costs.registry import COSTS
+from trainers.readable import percent
 
+TIME = COSTS["train_seconds"]
 ReadCurves = Callable[[list[str], str], pd.DataFrame]  # runs, metric -> run_id, epoch, value
 INTERVALS = (
     "Lines are means over seeds, shades their Student-t 95 % intervals; the best arm of each family by validation."
@@ -60,11 +61,9 @@ def along_epochs(curve: Curve, arms: pd.DataFrame, name: str, read: ReadCurves) 
     devices = set(arms["device"])
     timed = points[points["seconds"].notna()]
     if curve is ACCURACY and len(devices) == 1 and len(timed):
-        divisor, unit = axis_unit("train_seconds", float(timed["seconds"].max()))
+        divisor, unit = TIME.unit.of_axis(float(timed["seconds"].max()))
         against_time = timed.assign(x=timed["seconds"] / divisor)
-        yield _figure(
-            curve, against_time, f"Training time of one trial, {unit}", f"{name}-time", f"{title} against training time"
-        )
+        yield _figure(curve, against_time, f"{TIME.phrase}, {unit}", f"{name}-time", f"{title} against training time")
 
 
 def _figure(curve: Curve, points: pd.DataFrame, x_label: str, name: str, title: str) -> Figure:

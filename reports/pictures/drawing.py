@@ -10,9 +10,9 @@ import pandas as pd
 
 from reports.analysis.arms import FAMILIES
 from reports.document.svg import COLOURS
-from reports.numbers import percent
 from reports.pictures.placement import along, clusters, is_free, is_inside, pushed_apart, side_by_side
 from trainers.methods.registry import families
+from trainers.readable import percent
 
 INK, FAINT, RULE = (COLOURS[name][0] for name in ("ink", "faint", "rule"))
 LONGEST_NAME = 44  # letters

@@ -20,7 +20,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from matplotlib.transforms import ScaledTranslation
 
 from reports.document.svg import COLOURS, themed
-from reports.numbers import percent
 from reports.pictures.drawing import (
     CROWD,
     FAINT,
@@ -46,6 +45,7 @@ from reports.pictures.drawing import (
     spread_sideways,
     view,
 )
+from trainers.readable import percent
 
 TOLD_APART = 300  # trials in one picture that have a name each
 WIDTH = 7.2  # inches; the drawing scales with the page
@@ -102,7 +102,7 @@ def accuracy_by_arm(points: pd.DataFrame, words: Words) -> str:
         return themed(_svg(figure), words.name, words.title, words.description, hints)
 
 
-def accuracy_against_cost(points: pd.DataFrame, cost_label: str, words: Words) -> str:
+def accuracy_against_cost(points: pd.DataFrame, cost_label: str, more_is_better: bool, words: Words) -> str:
     """One point per arm with its 95 % intervals, and the Pareto front as a step.
 
     points: label, family, cost, cost_half_width, accuracy, half_width (fractions), n, front, shown, named. Arms with
@@ -124,8 +124,9 @@ def accuracy_against_cost(points: pd.DataFrame, cost_label: str, words: Words) -
             marker(axes, point.cost, 100 * point.accuracy, point, moved, f"arm-{place}")
         if crowded:
             crowd(axes, points[~points["shown"]])
-        front = points[points["front"]].sort_values("cost")
-        costs, best = [*front["cost"], axes.get_xlim()[1]], [*front["accuracy"], *front["accuracy"].tail(1)]
+        front = points[points["front"]].sort_values("cost", ascending=not more_is_better)
+        costs = [*front["cost"], axes.get_xlim()[not more_is_better]]
+        best = [*front["accuracy"], *front["accuracy"].tail(1)]
         axes.step(costs, 100 * np.array(best), where="post", color=FAINT, linewidth=1, linestyle=(0, (4, 2)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())

@@ -9,7 +9,6 @@ import pandas as pd
 from reports.analysis.arms import apart_by_numerics, arms_of, mark_fronts, once_each
 from reports.analysis.published import with_published
 from reports.document.blocks import Block, Document, Figure, Paragraph, Section, distinct
-from reports.numbers import counted, listed
 from reports.pictures.charts import figures_of
 from reports.pictures.curves import ReadCurves, curves_of
 from reports.request import Asked
@@ -22,6 +21,7 @@ from reports.sections.summary import in_short
 from reports.sections.tables import arm_table, budget_table, choice_table, numbers, published_table, trial_table
 from reports.tracked.links import Links
 from reports.tracked.runs import Sweep, Tracked
+from trainers.readable import counted, listed
 
 NOTHING_MORE = Asked()
 

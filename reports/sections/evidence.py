@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from reports import numbers as formats
 from reports.analysis.pairings import Arena
 from reports.analysis.paper_claims import CLAIMS, Comparison, Judgement, Reading, Verdict, deciding, effect, judge
 from reports.document.blocks import Block, Cell, Column, Finding, Paragraph, Points, Section, Table
 from reports.pictures.charts import problem_name
 from reports.tracked.links import Links
+from trainers import readable as formats
 
 SUMMARY_NOTE = (
     "Difference: of the comparison that the verdict hangs on, with its 95 % interval; the comparisons behind each "

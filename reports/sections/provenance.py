@@ -11,11 +11,11 @@ import pandas as pd
 
 from reports.analysis.arms import APART, rows
 from reports.document.blocks import Block, Cell, Code, Column, Facts, Notice, Paragraph, Section, Table, slug
-from reports.numbers import MISSING, counted, listed, number, seconds
 from reports.pictures.charts import problem_name
 from reports.sections.tables import status_word
 from reports.tracked.links import Links
 from reports.tracked.runs import COMPLETED, STATUSES, Sweep, Tracked
+from trainers.readable import MISSING, counted, listed, number, seconds
 
 MOST_FAILURES = 20  # in a notice; the table of trials has them all
 
@@ -108,6 +108,7 @@ def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts
         ("arms", f"{len(arms):,}"),
         ("seeds per arm", _range(arms["n"])),
     ]
+    pairs += sweep.version.lines
     spent, alone = sweep.metrics.get("epochs_shared"), sweep.metrics.get("epochs_alone")
     if spent and alone and alone > 0:
         saved = f", {100 * (1 - spent / alone):.0f} % fewer than alone" if spent < alone else ""
@@ -152,6 +153,7 @@ def _facts(sweep: Sweep, trials: pd.DataFrame, links: Links) -> list[tuple[str, 
     totals = sweep.metrics
     pairs = [
         ("Trials", listed(by_status) or MISSING),
+        *((title[0].upper() + title[1:], text) for title, text in sweep.version.lines),
         ("Started", sweep.started or MISSING),
         ("Ended", sweep.ended or "not ended"),
         ("Spent", ", ".join(filter(None, [

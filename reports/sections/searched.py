@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis.arms import rows
-from reports.analysis.costs import COSTS
 from reports.document.blocks import Cell, Column, Table
-from reports.numbers import counted, number, percent
-from reports.sections.tables import accuracy
+from reports.sections.tables import accuracy, cost_cell, cost_column
 from reports.tracked.runs import Sweep
-from search_spaces.ranges import ACCURACY, Search
+from search_spaces.ranges import ACCURACY, Search, is_better_higher
 from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
+from trainers.costs.registry import EPOCHS, cost_named
+from trainers.readable import counted, number, percent
 from trainers.recipe.errors import InvalidInput
 
 BEST = 10  # points of a search for one objective
@@ -31,7 +31,7 @@ def search_table(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame, name: s
     goals = list(search.objectives)
     points = points.dropna(subset=goals)
     points["search_trial"] = points["arm_hash"].map(numbers_of).astype(int)
-    points = points.sort_values(goals, ascending=[goal != ACCURACY for goal in goals], kind="stable")
+    points = points.sort_values(goals, ascending=[not is_better_higher(goal) for goal in goals], kind="stable")
     if len(goals) > 1:
         points = points[[not _is_beaten(point, points, goals) for _, point in points.iterrows()]]
         what = f"Pareto front of {' against '.join(_phrase(goal) for goal in goals)}"
@@ -65,24 +65,26 @@ def _search_of(sweep: Sweep) -> Search | None:
 
 def _is_beaten(point: Any, points: pd.DataFrame, goals: list[str]) -> bool:
     """Whether some point is as good in every objective, and better in one."""
-    signs = [-1.0 if goal == ACCURACY else 1.0 for goal in goals]
+    signs = [-1.0 if is_better_higher(goal) else 1.0 for goal in goals]
     mine = point[goals].to_numpy(dtype=float) * signs
     all_of_them = points[goals].to_numpy(dtype=float) * signs
     return bool(((all_of_them <= mine).all(axis=1) & (all_of_them < mine).any(axis=1)).any())
 
 
 def _phrase(goal: str) -> str:
-    return "validation accuracy" if goal == ACCURACY else COSTS[goal].phrase.lower() if goal in COSTS else goal
+    if goal in (ACCURACY, EPOCHS):
+        return goal.replace("_", " ")
+    return cost_named(goal).phrase.lower()
 
 
 def _column(goal: str) -> Column:
     if goal == ACCURACY:
         return Column("Validation accuracy", "%")
-    return Column(COSTS[goal].title, COSTS[goal].column_unit) if goal in COSTS else Column(goal.capitalize())
+    return Column("Epochs") if goal == EPOCHS else cost_column(goal)
 
 
 def _cell(point: Any, goal: str) -> Cell:
     value = float(getattr(point, goal))
     if goal == ACCURACY:
         return Cell(percent(value), value)
-    return Cell(COSTS[goal].print(value) if goal in COSTS else number(value), value)
+    return Cell(number(value), value) if goal == EPOCHS else cost_cell(value, goal)

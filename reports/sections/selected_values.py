@@ -11,12 +11,12 @@ import pandas as pd
 from reports.analysis.arms import best_by, same_problem
 from reports.analysis.statistics import estimate, interval_half_width, paired
 from reports.document.blocks import Block, Cell, Column, Figure, Paragraph, Points, Section, Table, slug
-from reports.numbers import MISSING, interval, number, percent, points, signed
 from reports.pictures import figures
 from reports.pictures.charts import problem_name
 from reports.pictures.curves import CHANGED, EXTREMES, ReadCurves, along_epochs
 from reports.pictures.figures import Words
 from reports.tracked.snapshots import agreement, extremes, layers_frame, own_extremes
+from trainers.readable import MISSING, interval, number, percent, points, signed
 
 ReadTexts = Callable[[Sequence[str], str], Mapping[str, str]]  # runs, artifact -> its text by run, where it is there
 ARTIFACT = "selection.json"

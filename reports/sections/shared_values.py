@@ -15,12 +15,12 @@ from scipy import stats
 
 from reports.analysis.paper_claims import WORKS
 from reports.document.blocks import Block, Cell, Column, Figure, Points, Section, Table, slug
-from reports.numbers import MISSING, counted, percent, signed
 from reports.pictures import figures
 from reports.pictures.charts import problem_name
 from reports.pictures.figures import Words
 from reports.tracked.runs import COMPLETED, RECIPE_KINDS
 from trainers.numerics import NUMERICS_VERSION
+from trainers.readable import MISSING, counted, percent, signed
 
 FEWEST = 8  # trials that show something
 EDGES = (-1.0, -0.3, -0.15, -0.05, 0.05, 0.15, 0.3, 1.0)  # of the mean, in units of the bound

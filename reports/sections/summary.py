@@ -12,11 +12,11 @@ from reports.analysis.arms import best_by, same_problem
 from reports.analysis.paper_claims import Judgement
 from reports.analysis.statistics import welch
 from reports.document.blocks import Block, Paragraph, Points
-from reports.numbers import percent, points
 from reports.pictures.charts import problem_name
 from reports.sections import provenance
 from reports.sections.evidence import claims_table
 from reports.tracked.runs import Tracked
+from trainers.readable import percent, points
 
 
 def in_short(

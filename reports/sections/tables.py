@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports import numbers as formats
 from reports.analysis.arms import ARM_FIELDS, FAMILIES, best_by
-from reports.analysis.costs import COSTS
 from reports.analysis.likeness import Likeness
 from reports.analysis.published import COLUMNS, best_published
 from reports.document.blocks import Cell, Column, Table
 from reports.pictures.charts import problem_name
 from reports.tracked.links import Links
 from reports.tracked.runs import COMPLETED
+from trainers import readable as formats
+from trainers.costs.registry import COSTS, EPOCHS, cost_named
 from trainers.methods.registry import ALL_METHOD_FIELDS
 
 FRONT = "◆"
@@ -44,7 +44,7 @@ def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None =
         Column("Arm", numeric=False), Column("n"), Column("Test accuracy", "%"), Column("Validation accuracy", "%"),
         *([Column("Test before finetuning", "%")] if turned else []),
         *([Column("Published", "%"), Column("Difference", "points")] if compared else []),
-        Column("Epochs"), *(Column(COSTS[cost].title, COSTS[cost].column_unit) for cost in costs),
+        Column("Epochs"), *map(cost_column, costs),
     ]  # fmt: skip
     rows = []
     for arm in arms.to_dict("records"):
@@ -64,8 +64,8 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
     """Every trial, with a link to its run; of very many only some, those that did not complete before the others."""
     columns = [
         Column("Trial", numeric=False), Column("Status", numeric=False), Column("Test accuracy", "%"),
-        Column("Validation accuracy", "%"), Column("Epochs"), Column("Time"), Column("Device", numeric=False),
-        Column("Why it failed", numeric=False, wraps=True),
+        Column("Validation accuracy", "%"), Column("Epochs"), cost_column("train_seconds"),
+        Column("Device", numeric=False), Column("Why it failed", numeric=False, wraps=True),
     ]  # fmt: skip
     others_first = trials.assign(done=trials["status"] == COMPLETED).sort_values("done", kind="stable")
     shown = trials if len(trials) <= MOST_TRIALS else others_first.head(MOST_TRIALS)
@@ -74,7 +74,7 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
             Cell(trial["name"], href=links.run(trial["experiment_id"], trial["run_id"])),
             Cell(status_word(trial["status"])),
             _number(trial["test_accuracy"], formats.percent), _number(trial["validation_accuracy"], formats.percent),
-            _number(trial["epochs"], formats.number), _number(trial["train_seconds"], formats.seconds),
+            _number(trial["epochs"], formats.number), cost_cell(float(trial["train_seconds"]), "train_seconds"),
             Cell(trial["device"], mark="imported" if trial["imported"] else ""), Cell(trial["failure"]),
         ]
         for trial in shown.to_dict("records")
@@ -92,7 +92,7 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
         "host",
         "imported",
     ]
-    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", "epochs", *COSTS]
+    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *COSTS]
     data = trials[[*identity, *(metric for metric in metrics if trials[metric].notna().any())]]
     caption = f"All {formats.counted(len(trials), 'trial')}; names link to the runs in MLflow"
     if len(trials) > MOST_TRIALS:
@@ -147,14 +147,14 @@ def budget_table(arms: pd.DataFrame, name: str) -> Table | None:
     columns = [
         Column("Problem", numeric=False), Column("Recipe", numeric=False), Column("Epochs"),
         Column("Best arm by validation", numeric=False), Column("n"), Column("Validation accuracy", "%"),
-        Column("Test accuracy", "%"), Column(COSTS["train_seconds"].title),
+        Column("Test accuracy", "%"), cost_column("train_seconds"),
     ]  # fmt: skip
     rows = [
         [
             Cell(problem_name(arm)), Cell(arm["preset"]), _number(arm["epochs"], formats.number),
             Cell(arm["arm"], family=arm["family"], note=FAMILIES.get(arm["family"], "")), _count(arm),
             accuracy(arm, "validation_accuracy"), accuracy(arm, "test_accuracy"),
-            _number(arm["train_seconds"], formats.seconds),
+            cost_cell(float(arm["train_seconds"]), "train_seconds"),
         ]
         for arm in best.to_dict("records")
     ]  # fmt: skip
@@ -266,9 +266,20 @@ def _cost(arm: Any, cost: str) -> Cell:
     value = float(arm[cost])
     front = bool(arm[f"front_{cost}"])
     return Cell(
-        COSTS[cost].print(value), None if isnan(value) else value, mark=FRONT if front else "",
+        cost_named(cost).unit.print(value), None if isnan(value) else value, mark=FRONT if front else "",
         note="on the Pareto front" if front else "",
     )  # fmt: skip
+
+
+def cost_column(cost: str) -> Column:
+    """The column of a cost. Raises InvalidInput for a name that is none."""
+    row = cost_named(cost)
+    return Column(row.title, row.unit.heads_column)
+
+
+def cost_cell(value: float, cost: str) -> Cell:
+    """What it comes to, printed."""
+    return Cell(cost_named(cost).unit.print(value), None if isnan(value) else value)
 
 
 def _number(value: Any, text: Any) -> Cell:
@@ -278,7 +289,7 @@ def _number(value: Any, text: Any) -> Cell:
 
 def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
     """The numbers behind a table of arms, unrounded; accuracies as fractions. Last the hyperparameters that differ."""
-    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", "epochs", *costs]
+    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *costs]
     known = [metric for metric in metrics if arms[metric].notna().any()]
     identity = ["sweep", "arm", "family", "network", "dataset", "preset", "method", "options", "selection", "sharing"]
     fronts = [f"front_{cost}" for cost in costs]

@@ -6,13 +6,13 @@ import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 from urllib.error import URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 import pandas as pd
@@ -21,12 +21,15 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.rest_utils import http_request_safe
 
+from reports.tracked.versions import ALL, OF_THE_PRESENT, Shown, belonging, shown_version, told_by_version
+from trainers.costs.registry import COSTS, EPOCHS
 from trainers.recipe.errors import InvalidInput, nearest
 from trainers.recipe.recipe import Recipe
 
 PAGE = 1000  # runs a request
 CURVE_RUNS = 100  # runs a request for curves: the most that MLflow's server takes
 CURVE_VALUES = 25_000  # values a request for curves: the most that it returns, without saying that it cut
+RELATIVE = "mlflow-artifacts:/"  # of a run's artifacts: of an SQLite file without a server they lie beside it
 INFINITE = 1e308  # MLflow stores infinity as the largest double
 
 COMPLETED = "COMPLETED"
@@ -39,8 +42,7 @@ TAGS = (
 TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
 METRICS = (
     "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
-    "epochs", "flops", "train_seconds", "train_cpu_seconds", "energy_joules", "peak_memory_bytes", "state_bytes",
-    "stored_bits_per_weight", "extreme_fraction", "selected_magnitude",
+    EPOCHS, *COSTS, "extreme_fraction", "selected_magnitude",
 )  # fmt: skip
 
 
@@ -57,6 +59,7 @@ class Sweep:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     spec: str = ""  # the YAML that was launched; empty where it was not kept
+    version: Shown = ALL
 
     @property
     def planned(self) -> int | None:
@@ -72,8 +75,11 @@ class Tracked:
     trials: pd.DataFrame
 
 
-def read_sweeps(names: Sequence[str], tracking_uri: str) -> Tracked:
-    """Read the sweeps called `names`. Raises InvalidInput for a store that is not there or a sweep it does not know."""
+def read_sweeps(names: Sequence[str], tracking_uri: str, version: int | None = None) -> Tracked:
+    """Read the sweeps called `names`, the trials of their present version or of the one said.
+
+    Raises InvalidInput for a store that is not there, or a sweep or version that it does not know.
+    """
     if not names:
         raise InvalidInput("sweep: name at least one")
     client = _client(tracking_uri)
@@ -82,8 +88,14 @@ def read_sweeps(names: Sequence[str], tracking_uri: str) -> Tracked:
     for experiment in experiments:
         with _without_collecting():
             runs = list(_runs(client, experiment.experiment_id))
-        sweeps.append(_sweep(client, experiment, [run for run in runs if run.data.tags.get("sweeper.kind") == "sweep"]))
-        records += [_record(experiment.name, run) for run in runs if run.data.tags.get("sweeper.kind") == "trial"]
+        parents = [run for run in runs if run.data.tags.get("sweeper.kind") == "sweep"]
+        trials = [run for run in runs if run.data.tags.get("sweeper.kind") == "trial"]
+        sweep = _sweep(client, experiment, parents)
+        shown = shown_version(sweep.name, sweep.tags, version)
+        own = belonging(trials, shown)
+        shown = replace(shown, left_out=len(trials) - len(own))
+        sweeps.append(_of_version(client, sweep, shown))
+        records += [_record(experiment.name, run, shown) for run in own]
     return Tracked(tuple(sweeps), trials_frame(records))
 
 
@@ -145,8 +157,7 @@ def _curves(client: MlflowClient, run_ids: list[str], metric: str) -> list[tuple
 def _client(tracking_uri: str) -> MlflowClient:
     """A client of a store that is there: MLflow would make a missing database, and wait four minutes for a server."""
     address = urlsplit(tracking_uri)
-    if address.scheme == "sqlite":
-        path = Path(tracking_uri.removeprefix("sqlite:///"))
+    if path := _database(tracking_uri):
         if not path.is_file():
             raise InvalidInput(f"tracking: there is no database at {path} (has a sweep been launched there?)")
     elif address.scheme in ("http", "https"):
@@ -158,6 +169,12 @@ def _client(tracking_uri: str) -> MlflowClient:
             raise InvalidInput(f"tracking: no MLflow server answers at {where} ({error})") from None
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return MlflowClient(tracking_uri=tracking_uri)
+
+
+def _database(tracking_uri: str) -> Path | None:
+    """The file of a store that is one."""
+    scheme, _, path = tracking_uri.partition(":///")
+    return Path(unquote(path)) if scheme.partition("+")[0] == "sqlite" else None
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:
@@ -211,16 +228,31 @@ def _sweep(client: MlflowClient, experiment: Experiment, parents: list[Run]) -> 
     )
 
 
+def _of_version(client: MlflowClient, sweep: Sweep, shown: Shown) -> Sweep:
+    """What the parent run says of this version; of one that is not present, its size and its spec."""
+    if shown.is_present or sweep.run_id is None or shown.number is None:
+        return replace(sweep, version=shown)
+    tags = {name: text for name, text in sweep.tags.items() if name not in OF_THE_PRESENT}
+    metrics = {"trials": float((shown.sizes or {})[shown.number])}
+    spec = _artifact(client, sweep.run_id, f"versions/v{shown.number}.yaml")
+    return replace(sweep, version=shown, tags=tags, metrics=metrics, spec=spec)
+
+
 def _artifact(client: MlflowClient, run_id: str, path: str) -> str:
     """The text of an artifact, or nothing: artifacts may lie where this machine cannot reach."""
     with TemporaryDirectory() as folder:
         try:
+            if database := _database(client.tracking_uri):
+                where = str(client.get_run(run_id).info.artifact_uri)
+                if where.startswith(RELATIVE) and ".." not in where.split("/"):
+                    beside = database.parent / "artifacts" / where.removeprefix(RELATIVE).lstrip("/")
+                    return (beside / path).read_text(encoding="utf-8")
             return Path(client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
         except (MlflowException, OSError, UnicodeDecodeError):
             return ""
 
 
-def _record(sweep: str, run: Run) -> dict[str, Any]:
+def _record(sweep: str, run: Run, shown: Shown) -> dict[str, Any]:
     """One trial, flat. What the tags say wins over the parameters (both hold the seed and the preset)."""
     info, tags, params, metrics = run.info, run.data.tags, run.data.params, run.data.metrics
     return {
@@ -231,6 +263,7 @@ def _record(sweep: str, run: Run) -> dict[str, Any]:
         "run_id": info.run_id,
         "experiment_id": info.experiment_id,
         "name": info.run_name,
+        **told_by_version(tags, info.run_name, shown),
         "status": tags.get("sweeper.status") or STATUS_OF_RUN.get(info.status, info.status),
         "started": _utc(info.start_time),
         "ended": _utc(info.end_time),

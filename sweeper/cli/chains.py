@@ -19,6 +19,7 @@ from sweeper.records.sweep_folder import SweepFolder
 from sweeper.stages.forest import Forest, plant
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
+from trainers.numerics import unpinned_sources
 from trainers.recipe.errors import InvalidInput
 
 GOOD, WRONG_INPUT, INTERRUPTED = 0, 2, 130
@@ -31,12 +32,13 @@ def plan_chain(options: argparse.Namespace, linked: Linked) -> int:
     wanted = Wanted(options.cpus_per_trial, options.gpus_per_trial, options.max_parallel)
     wanted.given()
     digests, notes = digests_to_plan_with([recipe for spec in linked.specs for recipe in reachable(spec)], data_dir)
+    apart = unpinned_sources()
     forests = {
-        spec.name: PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, looking=True).at_most()
+        spec.name: PlantedSweep(spec, SweepFolder(store.root, spec.name), digests, apart, read_only=True).at_most()
         for spec in linked.specs
     }
     recipes = [trial.recipe for one in forests.values() for trial in one.trials]
-    forest = plant(list({recipe.content_hash(): recipe for recipe in recipes}.values()), digests, store)
+    forest = plant(list({recipe.content_hash(): recipe for recipe in recipes}.values()), digests, store, sources=apart)
     if options.calibrate:
         calibrate_here(forest, store, wanted, data_dir)
     plan = foresee(_as_one(linked), forest, store, wanted, [*linked.notes, *notes]).plan

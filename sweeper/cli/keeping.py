@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.cli.options import add_data, add_sweep, add_tracking, days
+from sweeper.cli.options import add_data, add_sweep, add_tracking, add_yes, days
 from sweeper.cli.parser import AddCommand
 
 
@@ -42,6 +42,11 @@ def add_commands(command: AddCommand) -> None:
     added.add_argument(
         "--older-than", metavar="DAYS", type=days, default=0.0, help="only what was trained so long ago (default: all)"
     )
+    added.add_argument(
+        "--earlier-versions", action="store_true",
+        help="also what only earlier versions of sweeps refer to, which their reports cite (default: it is kept)",
+    )  # fmt: skip
+    add_yes(added)
 
     added = command(
         "data", _data, "download data sets, and see that every file is the published one",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.cli.options import add_cluster, add_sweep, complete_sweeps, completed, status_name
+from sweeper.cli.options import add_cluster, add_sweep, add_version, complete_sweeps, completed, status_name
 from sweeper.cli.parser import AddCommand
 
 # `sweeper.cli.commands.status.SORTS`: it takes long to import, and a test holds these equal.
@@ -16,6 +16,7 @@ def add_commands(command: AddCommand) -> None:
     added = command("status", _status, "show how far sweeps are", "sweeper status lenet_options")
     add_cluster(added)
     add_sweep(added, "one sweep in detail (default: all, a line each)", nargs="?")
+    add_version(added)
     added.add_argument("--watch", action="store_true", help="again and again, as long as a launch runs")
     added.add_argument("--json", action="store_true", help="as JSON")
 
@@ -31,6 +32,7 @@ def add_commands(command: AddCommand) -> None:
         "sweeper runs lenet_options --arm GS --status COMPLETED --sort validation_accuracy",
     )  # fmt: skip
     add_sweep(added)
+    add_version(added)
     added.add_argument("--arm", metavar="TEXT", help="only this arm, or those that have this in their names")
     added.add_argument(
         "--status",
@@ -53,6 +55,7 @@ def add_commands(command: AddCommand) -> None:
         completed(
             added.add_argument(name, metavar=metavar, help="a sweep, or an arm of one: SWEEP:ARM"), complete_sweeps
         )
+    add_version(added, sides=True)
     added.add_argument(
         "--paired", action="store_true", help="pair the trials of one seed (default: independent trials)"
     )

@@ -47,6 +47,15 @@ def add_sweep(
     completed(parser.add_argument("sweep", metavar="SWEEP", nargs=nargs, help=what), complete_sweeps)
 
 
+def add_version(parser: argparse.ArgumentParser, sides: bool = False) -> None:
+    """Which version of a sweep is shown. `sides`: of two sweeps."""
+    both = "; said twice, A's and B's" if sides else ""
+    parser.add_argument(
+        "--version", metavar="N", type=count, action="append" if sides else "store", default=[] if sides else None,
+        help=f"the version that its Nth spec made of it (default: that of the last launch{both})",
+    )  # fmt: skip
+
+
 def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="limits.FIELD=value", action="append", default=[], dest="overrides",
@@ -101,7 +110,11 @@ def add_resources(parser: argparse.ArgumentParser, again: bool = False) -> None:
         "--ask-above", metavar="HOURS", type=hours, default=1.0,
         help="at a terminal, ask before a launch that is estimated at more device-hours (default: %(default)g)",
     )  # fmt: skip
-    add("--yes", action="store_true", help="never ask")
+    add_yes(parser)
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="never ask")
 
 
 def add_shares(parser: argparse.ArgumentParser, again: bool = False) -> None:

@@ -21,6 +21,7 @@ from sweeper.launch.ray_session import NoRay
 from sweeper.planning.forecast import Forecast
 from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
+from sweeper.search.spec_versions import version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
 from sweeper.storage.folder import StoreError
 from sweeper.text import Estimating
@@ -55,7 +56,7 @@ class RunningLaunch:
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
-        before = self.file.wall_seconds
+        before = wall_seconds_of(self.file, version_of_last_launch(self.file))
         self.tracker = Tracker(self.projection, self.run, lambda: before + time.monotonic() - self.began)
         self.progress = Progress(self.run, self.estimate, problem=lambda: self.tracker.problem)
         self.run.watchers.append(self.progress)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sweeper.cli.options import add_sweep, add_tracking, complete_sweeps, completed, port
+from sweeper.cli.options import add_sweep, add_tracking, add_version, complete_sweeps, completed, port
 from sweeper.cli.parser import AddCommand
 from sweeper.storage.place import storage_that_answers
+from trainers.recipe.errors import InvalidInput
 
 
 def add_commands(command: AddCommand) -> None:
@@ -35,6 +36,7 @@ def add_commands(command: AddCommand) -> None:
         added.add_argument("sweeps", metavar="SWEEP", nargs="+", help="sweeps that were launched"), complete_sweeps
     )
     added.add_argument("-o", "--out", metavar="DIR", required=True, help="where the report goes")
+    add_version(added)
     add_tracking(added)
 
 
@@ -57,17 +59,25 @@ def _report(options: argparse.Namespace) -> int:
     from reports.request import Asked
     from sweeper.cli.chains import called, sweeps_of
     from sweeper.cli.commands.mlflow import tracking_of
-    from sweeper.tracking.address import without_password
+    from sweeper.storage.tracking_address import check_open, without_password
+    from sweeper.storage.tracking_file import address_for_mlflow, file_of, is_file
     from sweeper.tracking.projection import log_report
 
     storage = storage_that_answers(options.storage)
     sweeps, missing = sweeps_of(storage, options.sweeps)
     tracking = tracking_of(options, sweeps)
-    places = ["--tracking", without_password(options.tracking)] if options.tracking else ["--storage", options.storage]
-    again = ["sweeper", "report", *options.sweeps, *places, "-o", "DIR"]
+    places = ["--tracking", without_password(tracking)] if options.tracking else ["--storage", options.storage]
+    if options.version and len(sweeps) > 1:
+        raise InvalidInput(f"--version: {options.version} of which sweep? Name one sweep, not {len(sweeps)}")
+    version = ["--version", str(options.version)] if options.version else []
+    again = ["sweeper", "report", *options.sweeps, *places, *version, "-o", "DIR"]
     asked = Asked(*called(storage, options.sweeps), missing, again)
-    page = build_report(sweeps, tracking, Path(options.out), asked)
+    if is_file(tracking) and file_of(tracking).is_file():
+        check_open(tracking, storage)
+    page = build_report(sweeps, address_for_mlflow(tracking), Path(options.out), asked, options.version)
     print(f"The report: {page}")
+    if options.version:
+        return 0  # MLflow shows the report of the present version
     if problem := log_report(tracking, sweeps, page):
         print(
             f"sweeper: warning: it is not among the artifacts of the sweeps' runs in MLflow: {problem}", file=sys.stderr

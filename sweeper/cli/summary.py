@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sweeper.cli.hints import cluster_of, hint, hint_to_launch
+from sweeper.cli.hints import cluster_of, hint, hint_to_launch, storage_flag
 from sweeper.launch.launch import Launch
+from sweeper.launch.view import SweepView
 from sweeper.planning.forecast import Forecast, against
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.records.trial_result import TrialResult, arm_results, spent
+from sweeper.search.spec_versions import launches_of, version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
+from sweeper.storage.tracking_address import without_password
 from sweeper.text import Estimating, accuracy, in_words, text_table
-from sweeper.tracking.address import without_password
 from sweeper.tracking.tracker import Tracker
 
 
@@ -29,10 +33,37 @@ def print_summary(
     print()
     print(arms_table(results, estimate))
     print()
-    print(totals(run, results, file))
-    for line in [*taken(run, file, forecast), *left_out(run), *failures(run, results, retry), *damages(run)]:
+    version = version_of_last_launch(file)
+    print(totals(run, results, file, version))
+    for line in [
+        *taken(run, file, forecast),
+        *left_out(run, file, version),
+        *failures(run, results, retry),
+        *damages(run),
+    ]:
         print(line)
     print(*where(tracker, folder, file), sep="\n")
+
+
+def standing(view: SweepView, estimate: Estimating) -> str:
+    """How a version of a sweep stands: its arms, what was spent, what failed, and how to go on."""
+    lines = [f"{view.name}: {view.state}" + (f" ({view.folder.holder()})" if view.running else "")]
+    if view.spec.description:
+        lines.append(view.spec.description)
+    lines += ["", arms_table(view.results, estimate), "", totals(view.launch, view.results, view.file, view.version)]
+    lines += [*failures(view.launch, view.results, _to_go_on("retry", view)), *view.rest()]
+    left = view.launch.schedule.epochs_left()
+    if left and not view.running:
+        lines.append(f"{left:,} epochs are left; to go on: {_to_go_on('resume', view)}")
+    return "\n".join(lines)
+
+
+def _to_go_on(command: str, view: SweepView) -> str:
+    """The command that goes on with this version: one of before becomes the present one again."""
+    if view.is_present:
+        return hint_to_launch(command, view.folder, view.file)
+    path = shlex.quote(str(view.versions.path(view.version)))
+    return f"sweeper launch {path}{storage_flag(view.folder.storage)}"
 
 
 def arms_table(results: Sequence[TrialResult], estimate: Estimating) -> str:
@@ -53,15 +84,25 @@ def _count(completed: int, trials: int) -> str:
     return str(completed) if completed == trials else f"{completed} of {trials}"
 
 
-def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile) -> str:
-    """Trials, and what was spent on them."""
+def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile, version: int) -> str:
+    """The trials of a version, and what was spent on them, by which launches."""
     counts = {status: sum(result.status is status for result in results) for status in Status}
     epochs, seconds = spent(run.forest, run.records, run.sweep)
     parts = [f"{counts[Status.COMPLETED]} of {len(results)} trials completed"]
     parts += [f"{counts[Status.STOPPED_EARLY]} stopped early at rungs"] if counts[Status.STOPPED_EARLY] else []
     parts += [f"{counts[Status.FAILED]} failed"] if counts[Status.FAILED] else []
-    wall = f" in {in_words(file.wall_seconds)}" if file.wall_seconds else ""
-    return f"{', '.join(parts)}; {epochs:,} epochs trained, {in_words(seconds)} of training{wall}."
+    spent_on_them = f"{epochs:,} epochs trained, {in_words(seconds)} of training"
+    return f"{', '.join(parts)}; {spent_on_them}{_launches(file, version)}."
+
+
+def _launches(file: SweepFile, version: int) -> str:
+    """Of which launches that is: ' in 7 s', ' in 14 s of 2 launches', and more where there are several versions."""
+    own, wall = launches_of(file, version), wall_seconds_of(file, version)
+    if len(own) == len(file.launches):
+        several = f" of {len(own)} launches" if len(own) > 1 else ""
+        return f" in {in_words(wall)}{several}" if wall else ""
+    whole = f", whichever launch trained it; {len(own)} of {len(file.launches)} launches were of this version"
+    return f", all for trials of version {version}{whole}" + (f" and took {in_words(wall)}" if wall else "")
 
 
 def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
@@ -70,12 +111,12 @@ def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
     if forecast is None or run.estimates is None or not trained:
         return []
     expected = sum(run.estimates.seconds(run.forest.stages[key]) or 0.0 for key in trained)
-    took = sum(run.records[key].train_seconds + run.records[key].evaluation_seconds for key in trained)
+    took = sum(run.records[key].seconds for key in trained)
     is_whole = run.sweep_status() is Status.COMPLETED
     return [against(forecast, expected, took, float(file.launches[-1]["seconds"]), is_whole)]
 
 
-def left_out(run: Launch) -> list[str]:
+def left_out(run: Launch, file: SweepFile, version: int) -> list[str]:
     """Which limits were reached, and what was not run because of them."""
     if not run.limits_reached:
         return []
@@ -94,16 +135,25 @@ def left_out(run: Launch) -> list[str]:
         lines.append(
             "It was reached while stages ran, which took longer than estimated: they are saved where they are."
         )
+    if len(launches_of(file, version)) < len(file.launches):
+        lines.append(f"What counts is what was spent on the trials of version {version}, and its own launches.")
     return [*lines, f"Not run: {_arms(run.not_run()) or 'what the search would have asked for'}"]
 
 
 def failures(run: Launch, results: Sequence[TrialResult], retry: str) -> list[str]:
-    """A line per cause, with the trials that it ended, and the command that tries them again."""
+    """A line per cause, with the trials that it ended and a worker's last words; the command that tries them again."""
     causes: dict[str, list[str]] = defaultdict(list)
+    last_words: dict[str, list[str]] = defaultdict(list)
     for result in results:
         if result.failure is not None:
             causes[str(result.failure)].append(result.name)
-    lines = [f"FAILED  {cause}: {_some(names)}" for cause, names in causes.items()]
+            if result.failure.last_words:
+                last_words[str(result.failure)].append(result.failure.last_words)
+    lines = []
+    for cause, names in causes.items():
+        lines.append(f"FAILED  {cause}: {_some(names)}")
+        if cause in last_words:
+            lines += ["  The last words of such a worker:", textwrap.indent(last_words[cause][-1], "    ")]
     if run.schedule.given_up:
         lines.append(f"The sweep stopped early: {run.schedule.given_up}.")
     if lines:

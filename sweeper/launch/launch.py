@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from search_spaces.labels import ArmLabels
 from sweeper.launch.orders import Order, Step
 from sweeper.planning.estimates import Estimates
 from sweeper.records.compressed import packed
 from sweeper.records.stage_record import StageRecord
-from sweeper.records.store import Store
-from sweeper.records.trial_result import Epoch, TrialResult, trial_result
+from sweeper.records.sweep_folder import planting
+from sweeper.records.trial_result import Epoch, TrialResult
 from sweeper.search.limits import Amount
 from sweeper.search.policy import Steering
-from sweeper.stages.faults import PASSING, Failure, Fault
-from sweeper.stages.forest import Forest, Stage, Trial, grow
-from sweeper.stages.schedule import RetryRule, Schedule
+from sweeper.search.sweep_state import SweepState
+from sweeper.stages.faults import Failure, Fault
+from sweeper.stages.forest import Forest, Stage
+from sweeper.stages.schedule import RetryRule
 from sweeper.stages.status import Status
 from sweeper.storage.claims import Claims
 from sweeper.storage.folder import StoreError
@@ -59,13 +59,9 @@ class Watcher(Protocol):
 
 
 @dataclass
-class Launch:
-    """The state of a running sweep. `stop` may be called from a signal handler."""
+class Launch(SweepState):
+    """A sweep, and those who train it. `stop` may be called from a signal handler."""
 
-    sweep: str
-    forest: Forest
-    digests: Mapping[str, str]
-    store: Store
     resources: Resources
     sources: dict[str, str]
     data_dir: Path | None = None
@@ -74,85 +70,32 @@ class Launch:
     clock: Callable[[], float] = time.monotonic
     watchers: list[Watcher] = field(default_factory=list)
     stop_requested: bool = False
-    looking: bool = False  # only to be looked at: nothing is started, nothing forgotten
+    read_only: bool = False  # only to be looked at: nothing is started, nothing forgotten
     estimates: Estimates | None = None  # of how long stages take; without them epochs count
     steering: Steering = field(default_factory=Steering)
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.store.root, self.clock)
         self.elsewhere: set[str] = set()  # stages that another launch trains now
-        self.labels: list[str] = []
-        self._naming = ArmLabels()
         self.broken = ""  # why it stopped by itself
+        self.refused = ""  # why no worker may train for it: one has other code
         self.out_of = ""  # the limit that was reached while stages ran
-        self.records: dict[str, StageRecord] = {}
-        self.partials: dict[str, StageRecord] = {}  # stages on their way when the launch began
-        self.saved: dict[str, Sequence[Epoch]] = {}  # epochs of unfinished stages that are in the store
         self._live: dict[str, list[Epoch]] = {}
         self._started: set[str] = set()  # by this launch
-        self._numbers: dict[str, int] = {}
-        planted, self.forest = self.forest, Forest({}, [], 0, 0)
-        cost = self.estimates.cost(planted) if self.estimates else None
-        self.schedule = Schedule(self.forest, rule=self.rule, cost=cost)
+        planted = self.forest
+        self.begin(self.rule, self.estimates.cost(planted) if self.estimates else None)
         self._take_in(planted, self.store.failures())
 
     def add(self, recipes: Sequence[Recipe]) -> list[int]:
-        """Takes in trials while it runs; returns the numbers of their trials. What is there already is there once."""
-        new = {recipe.content_hash(): recipe for recipe in recipes}
-        unknown = [recipe for recipe_hash, recipe in new.items() if recipe_hash not in self._numbers]
-        forest = grow(self.forest, unknown, self.digests, self.store, self._begun())
-        failures = ((key, self.store.read_failure(key)) for key in forest.stages.keys() - self.forest.stages.keys())
-        self._take_in(forest, {key: fields for key, fields in failures if fields is not None})
-        return [self._numbers[recipe.content_hash()] for recipe in recipes]
+        """Takes in trials while it runs; returns the numbers of their trials. Recipes it has are not added twice."""
+        self._take_in(*self.grown(recipes, self._begun()))
+        return self.numbers_of(recipes)
 
     def _take_in(self, forest: Forest, failures: Mapping[str, dict[str, Any]]) -> None:
-        """Goes on with a forest that has grown from the one before it."""
-        keys = forest.stages.keys() - self.forest.stages.keys()
-        before = [*self.forest.trials, *[None] * (len(forest.trials) - len(self.forest.trials))]
-        changed = [n for n, (old, trial) in enumerate(zip(before, forest.trials, strict=True)) if trial is not old]
-        new = range(len(self.forest.trials), len(forest.trials))
-        self._read_records(forest.stored & keys, forest)
-        failed = self._failed_before({key: fields for key, fields in failures.items() if key in keys})
-        self._read_partials(forest, keys - self.records.keys() - failed.keys())
-        holds = self.steering.holds(forest, changed, self.records.__contains__)
-        self.schedule.grow(forest, self.records.keys() & keys, failed, holds)
-        self._numbers |= {forest.trials[number].recipe.content_hash(): number for number in new}
-        # Others look on: what they look up by number must be there before the number is.
-        self.labels = self._naming.add([forest.trials[number].recipe for number in new])
-        self.forest = forest
-        self.steering.begin(self, new)
+        self.steering.begin(self, self.take_in(forest, failures, self.steering.holds))
 
     def _begun(self) -> set[str]:
-        """Stages that must stay as they are: only what never ran may be cut anew."""
-        return self._started | self.elsewhere | self.records.keys() | self.saved.keys() | self.schedule.failures.keys()
-
-    def _read_records(self, keys: Iterable[str], forest: Forest | None = None) -> None:
-        stages = (forest or self.forest).stages
-        for key in keys:
-            record = self.store.read_span(key, stages[key].start)
-            if record is not None:
-                self.records[key] = packed(record)
-
-    def _read_partials(self, forest: Forest, keys: Iterable[str]) -> None:
-        for key in keys:
-            partial = self.store.partial_record(key)
-            if partial and partial.start == forest.stages[key].start:
-                self.partials[key] = partial
-                self.saved[key] = partial.epochs
-
-    def _failed_before(self, failures: Mapping[str, dict[str, Any]]) -> dict[str, Failure]:
-        """Failures that are not worth another try by themselves. The others are forgotten."""
-        lasting = {}
-        for key, fields in failures.items():
-            if key in self.records:
-                continue
-            failure = Failure.from_dict(fields)
-            if failure.fault in PASSING and not self.looking:
-                self.store.clear_failure(key)
-            else:
-                lasting[key] = failure
-                self.saved[key] = fields.get("epochs", ())
-        return lasting
+        return self.begun() | self._started | self.elsewhere
 
     # For drivers
 
@@ -171,18 +114,30 @@ class Launch:
 
     def _next_stage(self) -> Stage | None:
         try:
-            while not self.looking:
+            while not self.read_only:
                 stage = self.schedule.next_stage(self.clock())
                 if stage is not None:
                     if not self.steering.may_start(self, stage):
                         self.schedule.withhold(stage.key)
                     elif self._is_ours(stage):
                         return stage
-                elif self.schedule.is_reserved or not self.steering.bring_more(self):
+                elif self.schedule.is_reserved or not self._bring_more():
                     break
         except StoreError as error:
             self._break_off(error)
         return None
+
+    def _bring_more(self) -> bool:
+        """Tries to make another stage ready: takes on another trial, or asks for one. False: there is nothing more."""
+        if self.steering.take_one_on(self):
+            return True
+        if self.steering.may_ask:
+            with planting(self.store.root):  # nothing is swept up that the new trials are to share
+                if recipes := self.steering.ask():
+                    self.add(recipes)
+                    return True
+        self.steering.ran_dry()
+        return False
 
     def _break_off(self, error: StoreError) -> None:
         """What it must remember cannot be written down: it stops, and can be launched again."""
@@ -240,11 +195,20 @@ class Launch:
         for watcher in self.watchers:
             watcher.stage_failed(stage, failure, again)
 
+    def refuse(self, key: str, why: str) -> None:
+        """A worker must not train the stage, nor any other: it was not started, and nothing is any more."""
+        if key in self.schedule.running:
+            self.schedule.withhold(key)
+            self._live.pop(key, None)
+            self.claims.release(key)
+        self.refused = why
+        self.stop()
+
     @property
     def is_over(self) -> bool:
         if self.stop_requested:
             return not self.schedule.running
-        return self.schedule.is_over and (self.looking or not self.steering.may_bring_more)
+        return self.schedule.is_over and (self.read_only or not self.steering.may_bring_more)
 
     def let_go(self) -> None:
         """The driver has ended: what it left unfinished may be trained by another launch from now on."""
@@ -256,19 +220,11 @@ class Launch:
 
     # For those who look on
 
-    def status(self, trial: Trial) -> Status:
-        return self.schedule.trial_status(trial)
-
     def result(self, number: int) -> TrialResult:
-        """What is stored of a trial by now."""
-        trial = self.forest.trials[number]
-        failure = self.schedule.trial_failure(trial)
-        result = trial_result(trial, self.labels[number], self.status(trial), failure, self.records, self.saved)
+        """What is stored of a trial by now, with the search's own number of it."""
+        result = super().result(number)
         search_trial = self.steering.search_trial(number)
         return result if search_trial is None else replace(result, search_trial=search_trial)
-
-    def results(self) -> list[TrialResult]:
-        return [self.result(number) for number in range(len(self.forest.trials))]
 
     def sweep_status(self) -> Status:
         """COMPLETED: every trial, as far as the rungs let it; STOPPED_EARLY: as far as the limits allow."""
@@ -312,7 +268,7 @@ class Launch:
             return False
         if record is not None:
             self._finish(stage, record)
-        elif fields is not None and (failure := Failure.from_dict(fields)).fault not in PASSING:
+        elif fields is not None and not (failure := Failure.from_dict(fields)).fault.retried_next_launch:
             self._live[stage.key] = list(fields.get("epochs", ()))
             self.fail(stage.key, failure)  # the other launch has found out that it cannot work
         else:

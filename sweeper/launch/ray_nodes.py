@@ -1,9 +1,10 @@
-"""Looks at every node of a cluster before a sweep starts: does it see the storage, has it the data, the same torch?"""
+"""Looks at every node of a cluster before a sweep starts: sees it the storage? Has it the data, our code, our torch?"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,27 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.launch.launch import Resources
+from sweeper.launch.ray_worker import Code, faults_of_node
 from sweeper.storage.folder import replace_file
-from sweeper.storage.place import Place, storage_at
-from trainers.data.splits import check_data
+from sweeper.storage.place import Place
 from trainers.recipe.errors import InvalidInput
 
 PATIENCE_SECONDS = 180.0  # a node that is new unpacks the program and imports torch first
 
 
-def check_nodes(storage: Place, data_dir: Path | None, datasets: Collection[str], resources: Resources) -> None:
+def check_nodes(
+    storage: Place, data_dir: Path | None, datasets: Collection[str], resources: Resources, code: Code
+) -> None:
     """Raises InvalidInput with a line for everything that a node lacks; nodes too small for a trial do not count."""
     marker = f"seen-by-all-{uuid.uuid4().hex}"
     scratch = storage / "incoming"
     replace_file(scratch / marker, b"here\n", scratch)
-    probe = ray.remote(num_cpus=0, max_retries=0)(_lacks)
+    probe = ray.remote(num_cpus=0, max_retries=0)(faults_of_node)
+    folder = str(data_dir) if data_dir else None
     try:
         asked = {
             probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-                str(storage), marker, str(data_dir) if data_dir else None, sorted(datasets), version("torch")
+                asdict(code), str(storage), marker, folder, sorted(datasets), version("torch")
             ): f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
             for node in ray.nodes()  # type: ignore[no-untyped-call]
             if node["Alive"] and _holds_a_trial(node["Resources"], resources)
@@ -52,30 +56,3 @@ def _answer(task: Any) -> list[str]:
         return list(ray.get(task, timeout=0.1))
     except RayError as error:  # a timeout is one too
         return [f"it did not answer ({type(error).__name__})"]
-
-
-def _lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], torch: str) -> list[str]:
-    """What is wrong with the machine this runs on."""
-    faults = []
-    try:
-        storage = storage_at(place)
-        scratch = storage / "incoming"
-        if not (scratch / marker).is_file():
-            shared = "the storage must be a folder that all share, or a bucket that all reach"
-            faults.append(f"it does not see what others write to {storage}; {shared}")
-        else:
-            mine = scratch / f"{marker}-{uuid.uuid4().hex}"
-            replace_file(mine, b"here\n", scratch)
-            mine.unlink()
-    except InvalidInput as error:
-        faults.append(str(error))
-    except OSError as error:
-        faults.append(f"it cannot write to {place} ({error.strerror})")
-    if version("torch") != torch:
-        faults.append(f"its torch is {version('torch')}, and the driver's is {torch}; numbers might differ")
-    for dataset in datasets:
-        try:
-            check_data(dataset, Path(data_dir) if data_dir else None, download=False)
-        except InvalidInput as error:
-            faults.append(str(error))
-    return faults

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
@@ -24,15 +24,14 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeper.launch.hung_workers import Silence
+from sweeper.launch.last_words import IN_ITS_CREATION, last_words
 from sweeper.launch.launch import Launch, Resources
-from sweeper.launch.orders import Order, Step
+from sweeper.launch.orders import Step
 from sweeper.launch.ray_session import ray_session, servers_are_gone
+from sweeper.launch.ray_worker import Code, StageTrainable, as_text
 from sweeper.stages.faults import Failure, Fault, failure_of
 from sweeper.text import in_words
 from trainers.recipe.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from sweeper.launch.worker import DataShelf, StageWorker
 
 WATCH_SECONDS = 1.0
 LAST_CHANCE_SECONDS = 1.0
@@ -50,8 +49,9 @@ def run_on_ray(
     """Until the launch is over, or told to stop: then running stages are saved after their epoch.
 
     Calls `give_up` from another thread if Ray dies or does not come to an end: then this may never return.
-    Raises InvalidInput where no trial could ever get what it is to have.
+    Raises InvalidInput where no trial could ever get what it is to have, and where a worker has other code than we.
     """
+    code = Code.here()
     silence = Silence(launch, epoch_timeout)
     launch.watchers.append(silence)
     attendant = _Attendant(launch, refresh, silence)
@@ -61,14 +61,14 @@ def run_on_ray(
         if address is not None:
             from sweeper.launch.ray_nodes import check_nodes
 
-            check_nodes(launch.store.root, launch.data_dir, launch.digests, launch.resources)
+            check_nodes(launch.store.root, launch.data_dir, launch.digests, launch.resources, code)
         slots = _slots(launch.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
         share = {"cpu": launch.resources.cpus_per_trial, "gpu": launch.resources.gpus_per_trial}
         tuner = tune.Tuner(
             tune.with_resources(StageTrainable, share),
             tune_config=tune.TuneConfig(
-                search_alg=StageSearcher(launch, slots),
+                search_alg=StageSearcher(launch, slots, as_text(code)),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -84,6 +84,8 @@ def run_on_ray(
             ),
         )
         tuner.fit()
+    if launch.refused:
+        raise InvalidInput(f"workers: {launch.refused}")
 
 
 @contextmanager
@@ -134,10 +136,11 @@ class _NotKept:
 class StageSearcher(_NotKept, Searcher):
     """Suggests the stages that are ready."""
 
-    def __init__(self, launch: Launch, slots: int) -> None:
+    def __init__(self, launch: Launch, slots: int, driver: str) -> None:
         super().__init__()
         self.launch = launch
         self.slots = slots
+        self.driver = driver  # its code, as workers are told of it
         self.live: dict[str, str] = {}  # Tune's trial -> the key of its stage
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -150,7 +153,7 @@ class StageSearcher(_NotKept, Searcher):
         if order is None:
             return str(Searcher.FINISHED) if self.launch.is_over else None
         self.live[trial_id] = order.stage["key"]
-        return {"order": json.dumps(order.as_dict())}
+        return {"order": json.dumps(order.as_dict()), "driver": self.driver}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._take(trial_id, result)
@@ -162,7 +165,9 @@ class StageSearcher(_NotKept, Searcher):
         self.live.pop(trial_id, None)
 
     def _take(self, trial_id: str, result: dict[str, Any]) -> None:
-        if trial_id in self.live and "step" in result:
+        if trial_id in self.live and "refused" in result:
+            self.launch.refuse(self.live[trial_id], result["refused"])
+        elif trial_id in self.live and "step" in result:
             self.launch.take(self.live[trial_id], Step.from_dict(json.loads(result["step"])))
 
     def save(self, checkpoint_path: str) -> None:
@@ -226,40 +231,6 @@ class _StopWhenAsked(_NotKept, tune.Stopper):
         return self.launch.stop_requested and not self.attendant.runs_something
 
 
-class StageTrainable(tune.Trainable):
-    """A worker process, one stage after the other. One epoch a step."""
-
-    _worker: StageWorker | None = None
-    _shelf: DataShelf | None = None
-
-    def setup(self, config: dict[str, Any]) -> None:
-        # Imports torch, which may take long on a busy machine: before the worker has started, not in its first epoch.
-        from sweeper.launch.worker import DataShelf
-
-        self._shelf = self._shelf or DataShelf()
-        self._order = Order(**json.loads(config["order"]))
-        self._worker = None
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.setup(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        from sweeper.launch.worker import StageWorker
-
-        assert self._shelf is not None
-        if self._worker is None:
-            self._worker = StageWorker(self._order, self._shelf)
-        step = self._worker.step()
-        return {"step": json.dumps(step.as_dict()), "done": step.done}
-
-    def cleanup(self) -> None:
-        """The launch stops: keep what is trained. A disk that fails here costs epochs, no more."""
-        if self._worker is not None:
-            with suppress(OSError):
-                self._worker.save()
-
-
 def _key_of(trial: Trial) -> str:
     return str(json.loads(trial.config["order"])["stage"]["key"])
 
@@ -293,5 +264,7 @@ def failure_of_worker(error: BaseException | None, text: str = "") -> Failure:
         reason = "Ray killed its worker process because the machine ran low on memory"
         return Failure(Fault.OUT_OF_MEMORY, reason, traceback=str(error or text))
     if error is None or isinstance(error, RayError):
-        return Failure(Fault.INFRASTRUCTURE, "its worker process died", traceback=str(error or text))
+        said = str(error or text)
+        reason = "its worker could not start" if IN_ITS_CREATION in said else "its worker process died"
+        return Failure(Fault.INFRASTRUCTURE, reason, traceback=said, last_words=last_words(said))
     return failure_of(error)

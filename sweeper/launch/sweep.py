@@ -28,22 +28,26 @@ STAND_IN_SEEDS = 2**62  # from here on: those of no trial
 class PlantedSweep:
     """The forest of a spec: of its grid and arms, and of all that its search has asked for by now."""
 
-    def __init__(self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], looking: bool = False) -> None:
-        """`looking`: nothing will be written, and another process may run the sweep. Raises StoreError."""
-        self.spec, self.digests, self.looking = spec, digests, looking
+    def __init__(
+        self, spec: Spec, folder: SweepFolder, digests: Mapping[str, str], sources_apart: str, read_only: bool = False
+    ) -> None:
+        """Reads what the storage keeps of it. Raises StoreError.
+
+        `sources_apart`: the digest of trainers' sources, where their results are kept apart from the pinned ones.
+        `read_only`: nothing will be written, and another process may run the sweep.
+        """
+        self.spec, self.digests, self.read_only = spec, digests, read_only
         self.store = open_store(folder.storage)
         self.steering = Steering()
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
         if spec.search is not None:
-            from sweeper.search.optuna_study import (
-                StudySearch,  # half a second to import, so only where something is searched
-            )
+            from sweeper.search.optuna_study import StudySearch
 
-            self.steering.search = search = StudySearch(spec, folder.path, looking)
+            self.steering.search = search = StudySearch(spec, folder.path, read_only)
             recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
         if spec.rungs is not None:
             self.steering.rungs = RungBook(spec.rungs, folder.path)
-        self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec))
+        self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec), sources_apart)
 
     def at_most(self) -> Forest:
         """The forest with a trial for every one that the search may still ask for, each as long as its longest."""
@@ -68,7 +72,7 @@ class PlantedSweep:
             )  # fmt: skip
         return Launch(
             self.spec.name, self.forest, self.digests, self.store, resources, sources(),
-            steering=self.steering, estimates=estimates, looking=self.looking, **more,
+            steering=self.steering, estimates=estimates, read_only=self.read_only, **more,
         )  # fmt: skip
 
     def seconds_since(self, started_at: str) -> float:

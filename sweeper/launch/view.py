@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from search_spaces.spec import Spec
-from sweeper.cli.hints import hint_to_launch
-from sweeper.cli.summary import arms_table, failures, totals
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.records.trial_result import TrialResult
+from sweeper.search.spec_versions import Versions, rest_of
 from sweeper.stages.status import Status
 from sweeper.storage.locks import GLIMPSE_SECONDS
-from sweeper.text import Estimating
 from trainers.recipe.errors import InvalidInput, nearest
 
 
@@ -29,16 +27,27 @@ def arms_like(wanted: str, labels: Sequence[str]) -> set[str]:
 
 
 class SweepView:
-    """A sweep as it is stored now."""
+    """One version of a sweep as it is stored now."""
 
-    def __init__(self, folder: SweepFolder, patience_seconds: float = GLIMPSE_SECONDS) -> None:
-        """`patience_seconds`: how long to look for a sign of life of a launch (see `SweepFolder.is_running`)."""
+    def __init__(
+        self, folder: SweepFolder, patience_seconds: float = GLIMPSE_SECONDS, version: int | None = None
+    ) -> None:
+        """`patience_seconds`: how long to look for a sign of life of a launch (see `SweepFolder.is_running`).
+
+        `version`: None is the present one. Raises InvalidInput for one that there is not.
+        """
         self.folder = folder
         self.file: SweepFile = folder.read()
-        self.spec: Spec = folder.spec()
-        self.look = PlantedSweep(self.spec, folder, self.file.digests, looking=True).launch(Resources())
-        self.running = folder.is_running(patience_seconds)
-        results = self.look.results()
+        self.versions = Versions.of(folder)
+        self.version = self.versions.find(version)
+        self.is_present = self.version == self.versions.present
+        self.spec: Spec = folder.spec() if self.is_present else self.versions.spec(self.version)
+        digests = self.file.digests if self.is_present else self.versions[self.version].digests
+        sources_apart = self.file.sources_apart(self.version)
+        planted = PlantedSweep(self.spec, folder, digests, sources_apart, read_only=True)
+        self.launch = planted.launch(Resources())
+        self.running = self.is_present and folder.is_running(patience_seconds)
+        results = self.launch.results()
         self.results = results if self.running else [_at_rest(result) for result in results]
 
     @property
@@ -47,14 +56,20 @@ class SweepView:
             return "running"
         done = {result.status for result in self.results}
         ended = {Status.COMPLETED, Status.STOPPED_EARLY}
-        if done <= ended and not self.look.steering.wants_more:
+        if done <= ended and not self.launch.steering.wants_more:
             return "completed"
         return "failed" if done <= ended | {Status.FAILED} and Status.FAILED in done else "stopped"
+
+    @property
+    def name(self) -> str:
+        """The sweep, and which version of it where there are several."""
+        several = len(self.versions.numbers) > 1
+        return f"{self.folder.name}{f', version {self.version}' if several else ''}"
 
     def counts(self) -> list[str]:
         statuses = [result.status for result in self.results]
         counts = [statuses.count(Status.COMPLETED), statuses.count(Status.FAILED), len(statuses)]
-        return [*map(str, counts), f"{self.look.schedule.epochs_left():,}"]
+        return [*map(str, counts), f"{self.launch.schedule.epochs_left():,}"]
 
     def as_dict(self) -> dict[str, Any]:
         completed, failed, trials, _ = self.counts()
@@ -64,20 +79,15 @@ class SweepView:
             "trials": int(trials),
             "completed": int(completed),
             "failed": int(failed),
-            "epochs_left": self.look.schedule.epochs_left(),
+            "epochs_left": self.launch.schedule.epochs_left(),
             "tracking": self.file.tracking,
+            "version": self.version,
+            "versions": self.versions.numbers,
         }
 
-    def text(self, estimate: Estimating) -> str:
-        lines = [f"{self.folder.name}: {self.state}" + (f" ({self.folder.holder()})" if self.running else "")]
-        if self.spec.description:
-            lines.append(self.spec.description)
-        lines += ["", arms_table(self.results, estimate), "", totals(self.look, self.results, self.file)]
-        lines += failures(self.look, self.results, hint_to_launch("retry", self.folder, self.file))
-        left = self.look.schedule.epochs_left()
-        if left and not self.running:
-            lines.append(f"{left:,} epochs are left; to go on: {hint_to_launch('resume', self.folder, self.file)}")
-        return "\n".join(lines)
+    def rest(self) -> list[str]:
+        """Lines that count the trials of other versions; none where there are none."""
+        return rest_of(self.versions, self.version, {result.trial.recipe.content_hash() for result in self.results})
 
 
 def _at_rest(result: TrialResult) -> TrialResult:

@@ -10,7 +10,9 @@ import math
 import os
 import random
 import time
-from dataclasses import asdict, dataclass, field
+import uuid
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,14 @@ import torch
 from sweeper.launch.orders import Order, Step
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import describe, utc_now
-from sweeper.records.stage_record import Snapshot, StageRecord, measured_costs, with_epoch
+from sweeper.records.stage_record import Snapshot, StageRecord, with_epoch
 from sweeper.stages.faults import Failure, StorageFault, failure_of
+from sweeper.storage.folder import replace_file
 from sweeper.storage.place import storage_at
-from trainers.data.splits import DataSplits, load_splits
+from trainers.costs import totals
+from trainers.data.splits import DataSplits, check_data, load_splits
 from trainers.numerics import NUMERICS_VERSION
+from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 
@@ -96,7 +101,7 @@ class StageWorker:
         if self._run is None:
             self._run = self._begin()
         if self._last_epoch < self._stage.end:
-            epoch = asdict(self._run.train_epoch())
+            epoch = self._run.train_epoch().as_dict()
             self._selection = with_epoch(self._selection, epoch["epoch"], epoch.pop("layers"))
             self._epochs.append(epoch)
         if self._last_epoch >= self._stage.end:
@@ -149,7 +154,7 @@ class StageWorker:
 
     def _record(self, test_accuracy: float = math.nan, test_loss: float = math.nan) -> StageRecord:
         assert self._run is not None
-        stage, order, costs = self._stage, self.order, self._run.costs()
+        stage, order = self._stage, self.order
         epochs = list(self._epochs)
         return StageRecord(
             key=stage.key,
@@ -164,17 +169,12 @@ class StageWorker:
             epochs=epochs,
             test_accuracy=test_accuracy,
             test_loss=test_loss,
-            flops=costs.flops_per_epoch * len(epochs),
-            train_seconds=sum(epoch["train_seconds"] for epoch in epochs),
-            evaluation_seconds=sum(epoch["evaluation_seconds"] for epoch in epochs),
-            peak_memory_bytes=costs.peak_memory_bytes,
-            state_bytes=costs.state_bytes,
-            stored_bits_per_weight=costs.stored_bits_per_weight,
+            costs=totals.of_epochs(epochs, self._run.costs()),
+            evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
             environment={**describe(order.device, order.threads), **order.sources, "sweep": order.sweep},
             started_at=self._started_at,
             ended_at=utc_now(),
             selection=list(self._selection),
-            **measured_costs(epochs),
         )
 
 
@@ -187,3 +187,30 @@ def _as_in_a_fresh_process(device: str, threads: int) -> None:
         gc.collect()  # 0.2 s and more, so only where memory is dear
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with this
         torch.cuda.empty_cache()
+
+
+def lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], torch: str) -> list[str]:
+    """What is wrong with the machine this runs on."""
+    faults = []
+    try:
+        storage = storage_at(place)
+        scratch = storage / "incoming"
+        if not (scratch / marker).is_file():
+            shared = "the storage must be a folder that all share, or a bucket that all reach"
+            faults.append(f"it does not see what others write to {storage}; {shared}")
+        else:
+            mine = scratch / f"{marker}-{uuid.uuid4().hex}"
+            replace_file(mine, b"here\n", scratch)
+            mine.unlink()
+    except InvalidInput as error:
+        faults.append(str(error))
+    except OSError as error:
+        faults.append(f"it cannot write to {place} ({error.strerror})")
+    if version("torch") != torch:
+        faults.append(f"its torch is {version('torch')}, and the driver's is {torch}; numbers might differ")
+    for dataset in datasets:
+        try:
+            check_data(dataset, Path(data_dir) if data_dir else None, download=False)
+        except InvalidInput as error:
+            faults.append(str(error))
+    return faults

@@ -105,9 +105,9 @@ def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, lef
         work=work,
         device=machine.device or machine.kind,
         threads=machine.threads,
-        flops=costs.flops_per_epoch,
+        flops=int(costs["flops_per_epoch"]),
         seconds=training + evaluation,
-        peak_memory_bytes=costs.peak_memory_bytes - excerpt_bytes + data_bytes(recipe),
+        peak_memory_bytes=int(costs["peak_memory_bytes"]) - excerpt_bytes + data_bytes(recipe),
         calibrated=True,
         weighed=options_weighed(recipe, phase),
     )

@@ -98,9 +98,9 @@ class Sample:
             Work.of(record.recipe, record.phase),
             str(where.get("device", "")),
             int(where.get("threads", 1)),
-            record.flops // len(record.epochs),
+            int(record.costs["flops"] // len(record.epochs)),
             median(seconds),
-            record.peak_memory_bytes,
+            int(record.costs["peak_memory_bytes"]),
             weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
         )
 

@@ -13,10 +13,10 @@ from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest, Stage
 from sweeper.stages.schedule import Schedule
 from sweeper.text import in_words
+from trainers.costs.units import BYTE
 
 STAGE_SECONDS = 0.25  # beside training: to hand it out, load, test and store it (benchmarks/overhead.py)
 START_SECONDS = 8.0  # of Ray and its first workers
-MEBIBYTE, GIBIBYTE = 2**20, 2**30
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Forecast:
             f"known from: {known}",
         ]
         if self.memory_bytes is not None:
-            lines.append(f"memory: up to {readable_bytes(self.memory_bytes)} a trial ({self.memory_source})")
+            lines.append(f"memory: up to {BYTE.print(self.memory_bytes)} a trial ({self.memory_source})")
         if self.packing:
             lines.append(self.packing)
         return lines
@@ -116,8 +116,3 @@ def width(forest: Forest) -> int:
     """How many stages can run at the same time at most: as many as paths that are left have ends."""
     left = forest.stages.keys() - forest.stored
     return len(left - {forest.stages[key].parent for key in left})
-
-
-def readable_bytes(count: float) -> str:
-    """'412 MiB', '3.2 GiB'."""
-    return f"{count / GIBIBYTE:.2g} GiB" if count >= 0.995 * GIBIBYTE else f"{max(1, round(count / MEBIBYTE))} MiB"

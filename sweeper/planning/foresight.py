@@ -14,7 +14,7 @@ from sweeper.planning.forecast import START_SECONDS, dearest, forecast, width
 from sweeper.planning.packing import Hardware, Packing, check_shares, pack
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.records.store import Store
-from sweeper.stages.faults import PASSING, Failure
+from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
@@ -87,7 +87,7 @@ def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
         for key, fields in store.failures().items()
         if key in forest.stages and key not in forest.stored
     }
-    return {key: failure for key, failure in failures.items() if failure.fault not in PASSING}
+    return {key: failure for key, failure in failures.items() if not failure.fault.retried_next_launch}
 
 
 def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tuple[dict[str, str], list[str]]:

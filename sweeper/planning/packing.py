@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, floor
 
+from trainers.costs.units import BYTE
 from trainers.recipe.errors import InvalidInput
 
 MARGIN = 1.25  # over the estimated peak of tensors: the allocator's rounding and gaps
@@ -12,7 +13,6 @@ CONTEXT_BYTES = 600 * 2**20  # what CUDA and its libraries take for every proces
 USABLE = 0.95  # of a GPU's memory
 MOST_ON_A_GPU = 16  # more slow each other down more than they gain
 RAY_STEPS = 10_000  # Ray counts shares of a GPU in ten-thousandths
-GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _share_of_a_gpu(hardware: Hardware, peak_memory_bytes: int | None, at_once: 
         return 1.0, "one on a GPU, as the memory of a trial cannot be told"
     need = peak_memory_bytes * MARGIN + CONTEXT_BYTES
     fit = int(USABLE * hardware.gpu_memory_bytes // need)
-    memory = f"{need / GIBIBYTE:.2g} GiB a trial with margin, of {hardware.gpu_memory_bytes / GIBIBYTE:.3g} GiB"
+    memory = f"{BYTE.print(need)} a trial with margin, of {BYTE.print(hardware.gpu_memory_bytes)}"
     if fit < 2:
         return 1.0, f"one on a GPU ({memory})" if fit else f"one on a GPU, and it may not fit ({memory})"
     on_each = max(1, min(fit, MOST_ON_A_GPU, ceil(at_once / hardware.gpus)))

@@ -11,14 +11,15 @@ from typing import Any
 from search_spaces.labels import arm_labels
 from search_spaces.spec import Spec
 from sweeper.planning.estimates import Estimates
-from sweeper.planning.forecast import Forecast, readable_bytes
+from sweeper.planning.forecast import Forecast
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest
 from sweeper.stages.schedule import Schedule
 from sweeper.text import in_words, text_table
+from trainers.costs.units import BYTE, FLOP
+from trainers.numerics import kept_apart
 
 ARMS_SHOWN = 60
-_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def make_plan(
         flops_left=_total((flops[stage.key], 1) for stage in left),
         failed=len(forest.stages) - len(forest.stored) - len(left),
         estimate=estimate,
-        notes=tuple(notes),
+        notes=(*kept_apart(forest.sources), *notes),
     )
 
 
@@ -155,14 +156,6 @@ def sharing_table(plans: Sequence[Plan], together: Forest) -> str:
         for name, trials, alone, shared, times in rows
     ]
     return text_table(["sweep", "trials", "epochs alone", "epochs shared", "times fewer"], cells)
-
-
-def readable(count: float) -> str:
-    """A large count with a prefix: 1.23 T, 45.6 G, 789."""
-    for size, prefix in _PREFIXES:
-        if count >= size:
-            return f"{count / size:.3g} {prefix}"
-    return f"{count:g} "
 
 
 def _total(parts: Iterable[tuple[int | None, int]]) -> int | None:
@@ -219,9 +212,9 @@ def _arm_table(arms: Sequence[PlannedArm]) -> list[str]:
             arm.label,
             str(arm.trials),
             f"{arm.slot_epochs} + {arm.finetune_epochs}",
-            "?" if arm.flops is None else f"{readable(arm.flops)}FLOP",
+            "?" if arm.flops is None else FLOP.print(arm.flops),
             "?" if arm.seconds is None else in_words(arm.seconds),
-            "?" if arm.memory_bytes is None else readable_bytes(arm.memory_bytes),
+            "?" if arm.memory_bytes is None else BYTE.print(arm.memory_bytes),
             str(arm.trials_stored or "–"),
         ]
         for arm in arms[:ARMS_SHOWN]
@@ -238,8 +231,8 @@ def _totals(plan: Plan) -> list[str]:
         + (shared if plan.epochs_shared < plan.epochs_alone else "; no stage is shared"),
     ]
     if plan.flops_alone is not None and plan.flops_shared is not None:
-        lines.append(f"{readable(plan.flops_alone)}FLOP alone, {readable(plan.flops_shared)}FLOP shared")
-    left = f", {readable(plan.flops_left)}FLOP" if plan.flops_left else ""
+        lines.append(f"{FLOP.print(plan.flops_alone)} alone, {FLOP.print(plan.flops_shared)} shared")
+    left = f", {FLOP.print(plan.flops_left)}" if plan.flops_left else ""
     lines.append(f"stored already: {plan.stored:,} stages, {plan.trials_stored:,} trials")
     lines.append(f"left to train: {plan.epochs_left:,} epochs{left}")
     return lines

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from trainers.numerics import running_sources
+
 SUBMISSION = "submission.json"  # beside the packages, where they were shipped to a cluster
 
 
@@ -47,7 +49,11 @@ def git_commit() -> str:
 
 
 def sources() -> dict[str, str]:
-    """What code runs here; taken once by the driver and sent to every worker."""
+    """What code runs here; taken once by the driver and sent to every worker, which runs the same."""
+    return {**_version(), "trainers_digest": running_sources()}
+
+
+def _version() -> dict[str, str]:
     shipped = Path(__file__).resolve().parents[2] / SUBMISSION
     if shipped.is_file():
         found: dict[str, str] = json.loads(shipped.read_text())["sources"]

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from search_spaces.labels import arm_labels
-from sweeper.records.stage_record import Snapshot, measured_costs, with_epoch
+from sweeper.records.stage_record import Snapshot, with_epoch
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Trial
@@ -22,6 +22,8 @@ from sweeper.stages.status import Status
 from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.folder import replace_file, storage_errors
 from sweeper.storage.place import Place
+from trainers.costs import totals
+from trainers.costs.registry import COSTS, EPOCHS, Cost
 from trainers.recipe.errors import InvalidInput, explain
 from trainers.recipe.recipe import Recipe
 
@@ -35,7 +37,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ImportedEpoch(_Part):
+class _Epoch(_Part):
     """trainers' EpochRecord; `layers` may be left out, or be there for some epochs only."""
 
     phase: Literal["slot", "finetune"]
@@ -49,20 +51,29 @@ class ImportedEpoch(_Part):
     changed_fraction: Share
     extreme_fraction: Share | None = None
     selected_magnitude: Amount | None = None
-    train_seconds: Amount
     evaluation_seconds: Amount
-    train_cpu_seconds: Amount | None = None
-    train_joules: Amount | None = None
     layers: list[dict[str, Any]] = []
 
 
-class ImportedCosts(_Part):
-    """trainers' Costs."""
+def _with_costs(name: str, base: type[_Part], measured: Callable[[Cost], str]) -> type[_Part]:
+    """A part that has a field, besides those of `base`, for every cost that is `measured` there.
 
-    flops_per_epoch: Count
-    peak_memory_bytes: Count
-    state_bytes: Count
-    stored_bits_per_weight: Amount
+    Fields of costs that older records lack may be left out.
+    """
+    fields: dict[str, Any] = {
+        measured(cost): (Count | Amount, ...) if cost.in_every_record else (Count | Amount | None, None)
+        for cost in COSTS.values()
+        if measured(cost)
+    }
+    return create_model(name, __base__=base, **fields)
+
+
+if TYPE_CHECKING:  # which fields there are, only the registry of costs knows
+    ImportedEpoch = _Epoch
+    ImportedCosts = _Part
+else:
+    ImportedEpoch = _with_costs("ImportedEpoch", _Epoch, lambda cost: cost.metered)
+    ImportedCosts = _with_costs("ImportedCosts", _Part, lambda cost: cost.of_run)  # trainers' TrainingRun.costs
 
 
 class ImportedTrial(_Part):
@@ -207,20 +218,16 @@ def _result(record: ImportedTrial, recipe: Recipe, label: str) -> TrialResult:
 
 
 def _finals(record: ImportedTrial) -> dict[str, float]:
+    costs = totals.of_epochs([epoch.model_dump() for epoch in record.epochs], record.costs.model_dump())
     measured = {
         "test_loss": record.test_loss,
         "slot_test_accuracy": record.slot_test_accuracy,
-        **measured_costs([epoch.model_dump() for epoch in record.epochs]),
     }
     return {
         "test_accuracy": record.test_accuracy,
         **{name: value for name, value in measured.items() if value is not None and math.isfinite(value)},
-        "epochs": float(len(record.epochs)),
-        "flops": float(record.costs.flops_per_epoch * len(record.epochs)),
-        "train_seconds": math.fsum(epoch.train_seconds for epoch in record.epochs),
-        "peak_memory_bytes": float(record.costs.peak_memory_bytes),
-        "state_bytes": float(record.costs.state_bytes),
-        "stored_bits_per_weight": record.costs.stored_bits_per_weight,
+        EPOCHS: float(len(record.epochs)),
+        **{name: float(amount) for name, amount in costs.items()},
     }
 
 

@@ -10,9 +10,11 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
 
+from trainers.costs import totals
+from trainers.costs.registry import COSTS, RECORD_FORMAT
 from trainers.recipe.choices import Phase
 
-FORMAT = 2  # 1 had no train_cpu_seconds and no energy_joules
+FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules
 
 
 class Damaged(Exception):
@@ -39,33 +41,36 @@ class StageRecord:
     epochs: Sequence[dict[str, Any]]  # trainers' EpochRecord without its layers, one for each of start+1 … end
     test_accuracy: float  # at the stage's end; NaN in a partial record
     test_loss: float
-    flops: int
-    train_seconds: float
+    costs: Mapping[str, float]  # by the names of COSTS, those that were measured; in its text beside the other fields
     evaluation_seconds: float
-    peak_memory_bytes: int
-    state_bytes: int
-    stored_bits_per_weight: float
-    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version
+    environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version, …
     started_at: str  # UTC, ISO 8601
     ended_at: str
     selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.records.stage_record
-    train_cpu_seconds: float | None = None  # None unless every epoch has it
-    energy_joules: float | None = None  # of training, likewise
+
+    @property
+    def seconds(self) -> float:
+        """Training and evaluation."""
+        return self.costs["train_seconds"] + self.evaluation_seconds
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields as plain values; not copied, which would take longer than writing them."""
+        named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "costs"}
         plain = {"recipe": dict(self.recipe), "epochs": list(self.epochs), "selection": list(self.selection)}
-        return {item.name: getattr(self, item.name) for item in fields(self)} | plain
+        return named | plain | {name: self.costs.get(name) for name in COSTS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
-        """The record with these fields, no others and all that have no default. Raises Damaged."""
-        wanted = {item.name for item in fields(cls)}
+        """The record with these fields, no others and all that records always had. Raises Damaged."""
+        own = {item.name for item in fields(cls)} - {"costs"}
         optional = {item.name for item in fields(cls) if {item.default, item.default_factory} != {MISSING}}
+        optional |= {name for name, cost in COSTS.items() if not cost.in_every_record}
+        wanted = own | COSTS.keys()
         if not wanted - optional <= values.keys() <= wanted:
             odd = ", ".join(sorted(wanted ^ values.keys()))
             raise Damaged(f"its fields are not those of a stage's record: {odd}")
-        return cls(**values)
+        costs = {name: values[name] for name in COSTS if values.get(name) is not None}
+        return cls(costs=costs, **{name: value for name, value in values.items() if name in own})
 
 
 def joined(before: StageRecord, after: StageRecord) -> StageRecord:
@@ -76,12 +81,8 @@ def joined(before: StageRecord, after: StageRecord) -> StageRecord:
         parent=before.parent,
         start=before.start,
         epochs=[*before.epochs, *after.epochs],
-        flops=before.flops + after.flops,
-        train_seconds=before.train_seconds + after.train_seconds,
+        costs=totals.of_stages([before.costs, after.costs]),
         evaluation_seconds=before.evaluation_seconds + after.evaluation_seconds,
-        train_cpu_seconds=total([before.train_cpu_seconds, after.train_cpu_seconds]),
-        energy_joules=total([before.energy_joules, after.energy_joules]),
-        peak_memory_bytes=max(before.peak_memory_bytes, after.peak_memory_bytes),
         started_at=before.started_at,
         selection=reduce(
             lambda kept, s: with_epoch(kept, s["epoch"], s["layers"]), after.selection, list(before.selection)
@@ -97,27 +98,10 @@ def cut(record: StageRecord, start: int, parent: str) -> StageRecord:
         parent=parent,
         start=start,
         epochs=epochs,
-        flops=record.flops * len(epochs) // len(record.epochs),
-        train_seconds=math.fsum(epoch["train_seconds"] for epoch in epochs),
+        costs=totals.of_part(record.costs, len(record.epochs), epochs),
         evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
-        **measured_costs(epochs),
         selection=[snapshot for snapshot in record.selection if snapshot["epoch"] > start],
     )
-
-
-def total(amounts: Iterable[float | None]) -> float | None:
-    """Their sum; None where one of them was not measured."""
-    found = list(amounts)
-    known = [amount for amount in found if amount is not None]
-    return math.fsum(known) if len(known) == len(found) else None
-
-
-def measured_costs(epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What only some machines measure, over these epochs; None where one of them lacks it."""
-    return {
-        "train_cpu_seconds": total(epoch.get("train_cpu_seconds") for epoch in epochs),
-        "energy_joules": total(epoch.get("train_joules") for epoch in epochs),
-    }
 
 
 @dataclass(frozen=True)

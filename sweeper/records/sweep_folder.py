@@ -22,8 +22,11 @@ from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.folder import replace_file, storage_errors
 from sweeper.storage.locks import GLIMPSE_SECONDS, Lease, alone, shared
 from sweeper.storage.place import Place
+from sweeper.storage.tracking_address import IN_THE_STORAGE, address_of_kept, is_own
 from trainers.recipe.errors import InvalidInput, nearest
 
+# Said in sweep.json of an address that is meant as it stands; earlier versions wrote every address so.
+ELSEWHERE = "tracked_elsewhere"
 # A look at who holds a lock takes it for an instant; whoever comes just then tries again.
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 10, 0.05
 
@@ -40,7 +43,16 @@ class SweepFile:
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
     manner: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: with or without Ray, and such
     owner: str = ""  # who launched it first
-    launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome
+    launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome, sources_apart
+
+    def sources_apart(self, version: int | None = None) -> str:
+        """The digest of the sources that the last launch (of this version) kept its results apart by; else empty."""
+        asked = [launch for launch in self.launches if version is None or launch.get("version", version) == version]
+        return str(asked[-1].get("sources_apart", "")) if asked else ""
+
+    def all_sources_apart(self) -> set[str]:
+        """The same of every launch."""
+        return {"", *(str(launch.get("sources_apart", "")) for launch in self.launches)}
 
     @property
     def wall_seconds(self) -> float:
@@ -90,7 +102,12 @@ class SweepFolder:
         """Raises InvalidInput for a file that cannot be read."""
         path = self.path / "sweep.json"
         try:
-            return SweepFile(**json.loads(path.read_text()))
+            kept = dict(json.loads(path.read_text()))
+            elsewhere = kept.pop(ELSEWHERE, False)
+            file = SweepFile(**kept)
+            if not elsewhere:
+                file.tracking = address_of_kept(file.tracking, self.storage, self.name)
+            return file
         except (OSError, ValueError, TypeError) as error:
             raise InvalidInput(f"sweep: cannot read {path}: {error}") from None
 
@@ -103,7 +120,12 @@ class SweepFolder:
             scratch = self.storage / "incoming"
             if spec_text is not None:
                 replace_file(self.spec_path, spec_text.encode(), scratch)
-            replace_file(self.path / "sweep.json", json.dumps(asdict(file), indent=1).encode(), scratch)
+            replace_file(self.path / "sweep.json", json.dumps(self._kept(file), indent=1).encode(), scratch)
+
+    def _kept(self, file: SweepFile) -> dict[str, Any]:
+        """What is written of it: the storage's own database by that name, for the storage may be moved or copied."""
+        own = is_own(file.tracking, self.storage)
+        return {**asdict(file), **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeper.records.compressed import Chain
-from sweeper.records.stage_record import Snapshot, StageRecord, total
+from sweeper.records.stage_record import Snapshot, StageRecord
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest, Trial
 from sweeper.stages.status import Status
+from trainers.costs import totals
+from trainers.costs.registry import EPOCHS
 
 CURVES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "changed_fraction",
@@ -53,7 +55,7 @@ class TrialResult:
         return self.finals.get("test_accuracy")
 
     def objective(self, name: str) -> float | None:
-        """What a search is told: the validation accuracy, or one of the costs."""
+        """What a search is told: the validation accuracy, or one of the costs; None where that is not known."""
         return self.validation_accuracy if name == "validation_accuracy" else self.finals.get(name)
 
     def as_pending(self) -> TrialResult:
@@ -95,19 +97,9 @@ def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, 
 
 
 def _costs(stages: Sequence[StageRecord]) -> dict[str, float]:
-    measured = {
-        "train_cpu_seconds": total(stage.train_cpu_seconds for stage in stages),
-        "energy_joules": total(stage.energy_joules for stage in stages),
-    }
-    return {
-        "epochs": float(sum(len(stage.epochs) for stage in stages)),
-        "flops": float(sum(stage.flops for stage in stages)),
-        "train_seconds": math.fsum(stage.train_seconds for stage in stages),
-        **{name: amount for name, amount in measured.items() if amount is not None},
-        "peak_memory_bytes": float(max(stage.peak_memory_bytes for stage in stages)),
-        "state_bytes": float(max(stage.state_bytes for stage in stages)),
-        "stored_bits_per_weight": stages[-1].stored_bits_per_weight,
-    }
+    amounts = totals.of_stages([stage.costs for stage in stages])
+    epochs = sum(len(stage.epochs) for stage in stages)
+    return {EPOCHS: float(epochs), **{name: float(amount) for name, amount in amounts.items()}}
 
 
 def _environment(record: StageRecord) -> dict[str, Any]:
@@ -177,6 +169,4 @@ def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
 def spent(forest: Forest, records: Mapping[str, StageRecord], sweep: str) -> tuple[int, float]:
     """Epochs and seconds that this sweep itself used: stages that another sweep had trained before cost it nothing."""
     own = [records[key] for key in forest.stages if key in records and records[key].environment.get("sweep") == sweep]
-    return sum(len(record.epochs) for record in own), math.fsum(
-        record.train_seconds + record.evaluation_seconds for record in own
-    )
+    return sum(len(record.epochs) for record in own), math.fsum(record.seconds for record in own)

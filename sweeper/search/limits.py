@@ -43,7 +43,7 @@ class Amount:
     @classmethod
     def of(cls, record: StageRecord) -> Amount:
         """What a stage took, or has taken so far."""
-        return cls(len(record.epochs), record.flops, record.train_seconds + record.evaluation_seconds)
+        return cls(len(record.epochs), record.costs["flops"], record.seconds)
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.epochs + other.epochs, self.flops + other.flops, self.seconds + other.seconds)

@@ -33,7 +33,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from search_spaces.expansion import CellSearch, searches
-from search_spaces.ranges import ACCURACY, Dimension, Point, Search
+from search_spaces.ranges import Dimension, Point, Search, is_better_higher
 from search_spaces.spec import Spec
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
@@ -57,29 +57,33 @@ ENDED = {Status.COMPLETED: TrialState.COMPLETE, Status.FAILED: TrialState.FAIL, 
 class StudySearch:
     """The searches of a sweep, one for every cell of its grid."""
 
-    def __init__(self, spec: Spec, folder: Place, looking: bool = False) -> None:
-        """`looking`: only reads, while another process may write. Raises StoreError."""
+    def __init__(self, spec: Spec, folder: Place, read_only: bool = False) -> None:
+        """`read_only`: only reads, while another process may write. Raises StoreError."""
         assert spec.search is not None
         self.spec, self.trials = spec, spec.search.trials
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = folder / JOURNAL
         self.cells: list[_CellStudy] = []
         with storage_errors("write to", path):
-            if looking and not (ObjectLog(path).exists() if isinstance(path, ObjectPath) else path.is_file()):
+            if read_only and not (ObjectLog(path).exists() if isinstance(path, ObjectPath) else path.is_file()):
                 return
-            if not looking and not isinstance(path, ObjectPath):
+            if not read_only and not isinstance(path, ObjectPath):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _mend(path)
             storage, known = _opened(path)
             for cell in searches(spec):
                 name = _study_name(spec, cell)
-                if name in known or not looking:
+                if name in known or not read_only:
                     study = _study(spec.search, storage, name, is_new=name not in known)
                     self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, path, storage, study))
 
     def recipes(self) -> list[Recipe]:
-        """All that was asked for by now, in that order."""
-        return [recipe for cell in self.cells for asked in cell.asked.values() for recipe in asked.recipes]
+        """All that was asked for by now, in that order; a search of fewer trials than another before it has its first.
+
+        The other one, of more trials, had asked for more points in the same study.
+        """
+        points = [asked for cell in self.cells for asked in itertools.islice(cell.asked.values(), self.trials)]
+        return [recipe for asked in points for recipe in asked.recipes]
 
     def number(self, arm: str) -> int | None:
         """Optuna's number of the point with this arm's hash."""
@@ -311,7 +315,7 @@ def _study(search: Search, storage: BaseStorage, name: str, is_new: bool) -> opt
     if not is_new:
         return optuna.load_study(study_name=name, storage=storage)
     directions = [
-        StudyDirection.MAXIMIZE if goal == ACCURACY else StudyDirection.MINIMIZE for goal in search.objectives
+        StudyDirection.MAXIMIZE if is_better_higher(goal) else StudyDirection.MINIMIZE for goal in search.objectives
     ]
     study = optuna.create_study(study_name=name, storage=storage, directions=directions)
     with _quietly():

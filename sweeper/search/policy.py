@@ -1,25 +1,22 @@
 """What a sweep does beside training all that it was planted with: a search adds trials, rungs stop some, limits end it.
 
-A launch asks `bring_more` when no stage is ready, `may_start` before it gives one out, and tells of every stage that
-ended. Without a search, rungs and limits all of this does nothing.
+A launch asks `take_one_on` and `ask` when no stage is ready, `may_start` before it gives one out, and tells of every
+stage that ended. Without a search, rungs and limits all of this does nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from sweeper.records.sweep_folder import planting
 from sweeper.records.trial_result import Epoch, TrialResult, seconds_of, trial_epochs
 from sweeper.search.limits import Account, Amount
 from sweeper.search.rungs import Entrant, RungBook
+from sweeper.search.sweep_state import SweepState
 from sweeper.stages.forest import Forest, Stage
 from sweeper.stages.status import StageStatus, Status
 from trainers.recipe.recipe import Recipe
-
-if TYPE_CHECKING:
-    from sweeper.launch.launch import Launch
 
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
@@ -82,25 +79,25 @@ class Steering:
     def _promised(self, forest: Forest) -> set[str]:
         return {key for number in self._taken_on for key in forest.trials[number].stages}
 
-    def begin(self, launch: Launch, numbers: Iterable[int]) -> None:
+    def begin(self, state: SweepState, numbers: Iterable[int]) -> None:
         """These trials were taken in: what is known of them already is judged and told."""
         new = list(numbers)
         if self.account:
             self._waiting += new
-            self._count_spent(launch, self.account)
+            self._count_spent(state, self.account)
         if self.rungs:
             arms = {self._arm_of[number] for number in new}
             for entrant in [e for e in self.rungs.entrants.values() if not arms.isdisjoint(e.gates)]:
-                self._judge(launch, self.rungs, entrant)
-        self._tell(launch)
+                self._judge(state, self.rungs, entrant)
+        self._tell(state)
 
-    def _count_spent(self, launch: Launch, account: Account) -> None:
-        for key, record in [*launch.records.items(), *launch.partials.items()]:
-            if record.environment.get("sweep") == launch.sweep:
+    def _count_spent(self, state: SweepState, account: Account) -> None:
+        for key, record in [*state.records.items(), *state.partials.items()]:
+            if record.environment.get("sweep") == state.sweep:
                 account.spent.setdefault(key, Amount.of(record))
         if not self._taken_on:
             own = account.spent.keys()
-            ended = [(trial, launch.status(trial)) for trial in launch.forest.trials]
+            ended = [(trial, state.status(trial)) for trial in state.forest.trials]
             account.trials = sum(
                 trial.stages[-1] in own if status is Status.COMPLETED else not own.isdisjoint(trial.stages)
                 for trial, status in ended
@@ -113,19 +110,24 @@ class Steering:
 
     # When a worker is free
 
-    def bring_more(self, launch: Launch) -> bool:
-        """Tries to make another stage ready: takes on another trial, or asks for one. False: there is nothing more."""
-        if not self._is_dry:
-            if self.account and self._take_one_on(launch, self.account):
-                return True
-            if self.search and not self._waiting and not self.search.exhausted and self._has_room():
-                with planting(launch.store.root):  # nothing is swept up that the new trials are to share
-                    recipes = self.search.ask()
-                    if recipes:
-                        launch.add(recipes)
-                        return True
-            self._is_dry = True
-        return False
+    def take_one_on(self, state: SweepState) -> bool:
+        """Takes on the next trial that the limits leave room for. False: there is none, or there are no limits."""
+        return not self._is_dry and self.account is not None and self._take_one_on(state, self.account)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether the search is to be asked for recipes now."""
+        return bool(
+            not self._is_dry and self.search and not self._waiting and not self.search.exhausted and self._has_room()
+        )
+
+    def ask(self) -> list[Recipe]:
+        """The recipes that the search wants to be added; none while it waits for results."""
+        return self.search.ask() if self.search else []
+
+    def ran_dry(self) -> None:
+        """Nothing more could be brought: not to be tried again before something has happened."""
+        self._is_dry = True
 
     @property
     def may_bring_more(self) -> bool:
@@ -137,11 +139,11 @@ class Steering:
         """Whether a search would go on, if the limits let it."""
         return self.search is not None and not self.search.exhausted
 
-    def may_start(self, launch: Launch, stage: Stage) -> bool:
+    def may_start(self, state: SweepState, stage: Stage) -> bool:
         """Whether the limits leave room for this stage; if not, it is tried again when another has ended."""
         if self.account is None:
             return True
-        running = [launch.forest.stages[key] for key in launch.schedule.running if key != stage.key]
+        running = [state.forest.stages[key] for key in state.schedule.running if key != stage.key]
         if self.account.may_start(stage, running):
             return True
         self._withheld.append(stage.key)
@@ -150,39 +152,39 @@ class Steering:
     def _has_room(self) -> bool:
         return self.account is None or self.account.may_begin_another
 
-    def _take_one_on(self, launch: Launch, account: Account) -> bool:
-        forest = launch.forest
-        self._waiting = [n for n in self._waiting if launch.status(forest.trials[n]) not in ENDED]
+    def _take_one_on(self, state: SweepState, account: Account) -> bool:
+        forest = state.forest
+        self._waiting = [n for n in self._waiting if state.status(forest.trials[n]) not in ENDED]
         for place, number in enumerate(self._waiting):
-            keys = [key for key in forest.trials[number].stages if launch.schedule.status(key) is not StageStatus.DONE]
+            keys = [key for key in forest.trials[number].stages if state.schedule.status(key) is not StageStatus.DONE]
             if account.take_on([forest.stages[key] for key in keys]):
                 del self._waiting[place]
                 self._taken_on.add(number)
                 free = [key for key in keys if key in self._unaffordable]
                 self._unaffordable.difference_update(free)
-                launch.schedule.release(free)
+                state.schedule.release(free)
                 return True
         return False
 
     # When a stage has ended
 
-    def stage_done(self, launch: Launch, stage: Stage) -> None:
+    def stage_done(self, state: SweepState, stage: Stage) -> None:
         if self.account:
-            record = launch.records[stage.key]
+            record = state.records[stage.key]
             self.account.given_up([stage.key])
-            if record.environment.get("sweep") == launch.sweep:
+            if record.environment.get("sweep") == state.sweep:
                 self.account.finished(stage, Amount.of(record))
-        self._ended(launch, [stage.key])
+        self._ended(state, [stage.key])
 
-    def stage_failed(self, launch: Launch, stage: Stage, epochs: Sequence[Epoch]) -> None:
+    def stage_failed(self, state: SweepState, stage: Stage, epochs: Sequence[Epoch]) -> None:
         """For good, or until it is tried again; `epochs` are those of this attempt."""
-        failed = launch.schedule.below(stage.key) if stage.key in launch.schedule.failures else []
+        failed = state.schedule.below(stage.key) if stage.key in state.schedule.failures else []
         if self.account:
-            if stage.key not in launch.schedule.failures and (saved := launch.saved.get(stage.key)):
+            if stage.key not in state.schedule.failures and (saved := state.saved.get(stage.key)):
                 self.account.keep(stage, len(saved), seconds_of(saved))
             self.account.lose(stage, len(epochs), seconds_of(epochs))
             self.account.given_up(failed)
-        self._ended(launch, failed)
+        self._ended(state, failed)
 
     def overspent(self, running: Mapping[str, Sequence[Epoch]]) -> str | None:
         """The limit that is reached although stages still run, whose epochs so far are these."""
@@ -200,28 +202,28 @@ class Steering:
         before = (account.spent.get(key, Amount()).seconds for key in running)
         return sum(map(seconds_of, running.values())) - sum(before)
 
-    def _ended(self, launch: Launch, keys: Iterable[str]) -> None:
+    def _ended(self, state: SweepState, keys: Iterable[str]) -> None:
         self._is_dry = False
         if self.rungs:
             for key in keys:
                 for entrant in self.rungs.waiting_for(key):
-                    self._judge(launch, self.rungs, entrant)
-        self._tell(launch)
-        launch.schedule.release(self._withheld)
+                    self._judge(state, self.rungs, entrant)
+        self._tell(state)
+        state.schedule.release(self._withheld)
         self._withheld = []
 
-    def _judge(self, launch: Launch, rungs: RungBook, entrant: Entrant) -> None:
+    def _judge(self, state: SweepState, rungs: RungBook, entrant: Entrant) -> None:
         """Once all seeds have come, or failed: then what goes on from the rung is released, or stopped."""
         judgement = rungs.judgements.get(entrant.place)
-        schedule = launch.schedule
+        schedule = state.schedule
         if judgement is None:
             states = [schedule.status(key) for key in entrant.needs]
-            if launch.looking or not set(states) <= {StageStatus.DONE, StageStatus.FAILED}:
+            if state.read_only or not set(states) <= {StageStatus.DONE, StageStatus.FAILED}:
                 return
             curves = [
-                [float(epoch["validation_accuracy"]) for epoch in trial_epochs(trial, launch.records)[: entrant.epoch]]
-                for trial, state in zip((launch.forest.trials[n] for n in entrant.trials), states, strict=True)
-                if state is StageStatus.DONE
+                [float(epoch["validation_accuracy"]) for epoch in trial_epochs(trial, state.records)[: entrant.epoch]]
+                for trial, stage in zip((state.forest.trials[n] for n in entrant.trials), states, strict=True)
+                if stage is StageStatus.DONE
             ]
             if not curves:
                 return
@@ -236,11 +238,11 @@ class Steering:
             if self.account:
                 self.account.given_up(key for gate in gates for key in schedule.below(gate))
 
-    def _tell(self, launch: Launch) -> None:
-        if self.search is None or launch.looking:
+    def _tell(self, state: SweepState) -> None:
+        if self.search is None or state.read_only:
             return
         for arm in self.search.unsettled():
             numbers = self._arms.get(arm, ())
-            if numbers and all(launch.status(launch.forest.trials[number]) in ENDED for number in numbers):
+            if numbers and all(state.status(state.forest.trials[number]) in ENDED for number in numbers):
                 accuracies = self.rungs.accuracies(arm) if self.rungs else {}
-                self.search.tell(arm, [launch.result(number) for number in numbers], accuracies)
+                self.search.tell(arm, [state.result(number) for number in numbers], accuracies)

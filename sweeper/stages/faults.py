@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import errno
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from trainers.recipe.errors import InvalidInput
 
 
+class Retry(StrEnum):
+    """How a stage is tried again within one launch."""
+
+    NEVER = "never"
+    LATER = "later"  # after a pause, as often as the launch's rule says
+    ALONE = "alone"  # once, while nothing else runs
+
+
 class Fault(StrEnum):
-    """What may pass is tried again (out of memory: once, alone); the others would end alike every time."""
+    """What went wrong. Retried faults are transient; the others are deterministic and wait for `sweeper retry`.
+
+    This is the one place that says what is tried again: at once (within the launch), and by the next launch.
+    """
 
     INFRASTRUCTURE = "infrastructure"
     OUT_OF_MEMORY = "out of memory"
     NOT_A_NUMBER = "not a number"
     BUG = "bug"
+
+    @property
+    def retried_at_once(self) -> Retry:
+        return {Fault.INFRASTRUCTURE: Retry.LATER, Fault.OUT_OF_MEMORY: Retry.ALONE}.get(self, Retry.NEVER)
+
+    @property
+    def retried_next_launch(self) -> bool:
+        return self.retried_at_once is not Retry.NEVER
 
 
 @dataclass(frozen=True)
@@ -27,16 +46,18 @@ class Failure:
     reason: str  # one line for people
     place: str = ""
     traceback: str = ""
+    last_words: str = ""  # the end of what its process wrote to its standard error, where that died
 
     def __str__(self) -> str:
         return f"{self.fault}: {self.reason}"
 
     def as_dict(self) -> dict[str, str]:
-        return {"fault": self.fault, "reason": self.reason, "place": self.place, "traceback": self.traceback}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, str]) -> Failure:
-        return cls(Fault(fields["fault"]), fields["reason"], fields.get("place", ""), fields.get("traceback", ""))
+        told = {name: fields.get(name, "") for name in ("place", "traceback", "last_words")}
+        return cls(Fault(fields["fault"]), fields["reason"], **told)
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -75,7 +96,3 @@ def _is_allocation_failure(error: BaseException) -> bool:
 
 class StorageFault(RuntimeError):
     """The store does not hold what it should: a parent's state is gone or damaged."""
-
-
-# Faults that launching again tries again by itself; the others wait for `sweeper retry`.
-PASSING = (Fault.INFRASTRUCTURE, Fault.OUT_OF_MEMORY)

@@ -95,6 +95,7 @@ class Forest:
     epochs_shared: int  # if nothing is trained twice
     stored: frozenset[str] = frozenset()  # the stages that need no training
     cuts: Cuts = field(default_factory=Cuts)
+    sources: str = ""  # the digest of trainers' sources, where it is not the pinned one
     lines: Mapping[str, _Line] = field(default_factory=dict, repr=False)  # by lineage
 
     @property
@@ -127,10 +128,11 @@ def point_key(lineage: str, epoch: int) -> str:
     return content_hash([lineage, epoch])
 
 
-def points(recipe: Recipe, digest: str) -> list[Point]:
-    """Where each phase of a recipe ends, on the data set with this digest."""
+def points(recipe: Recipe, digest: str, sources: str = "") -> list[Point]:
+    """Where each phase of a recipe ends, on the data set with this digest, trained by sources that are not pinned."""
     reached: list[Point] = []
-    root = {"numerics": NUMERICS_VERSION, "data": digest, "common": recipe.common_fields()}
+    apart = {"sources": sources} if sources else {}
+    root = {"numerics": NUMERICS_VERSION, "data": digest, "common": recipe.common_fields(), **apart}
     for phase, epochs in recipe.phases():
         came_by = reached[-1].key if reached else root
         lineage = content_hash({"from": came_by, "phase": phase, "fields": recipe.phase_fields(phase)})
@@ -139,13 +141,18 @@ def points(recipe: Recipe, digest: str) -> list[Point]:
 
 
 def plant(
-    recipes: Sequence[Recipe], digests: Mapping[str, str], stored: Stored | None = None, cuts: Cuts | None = None
+    recipes: Sequence[Recipe],
+    digests: Mapping[str, str],
+    stored: Stored | None = None,
+    cuts: Cuts | None = None,
+    sources: str = "",
 ) -> Forest:
     """The forest of these recipes, on data sets with these digests.
 
-    Stages end where recipes part or end, at points that the store already holds, and at the cuts.
+    Stages end where recipes part or end, at points that the store already holds, and at the cuts. `sources` is the
+    digest of trainers' sources where they are not the pinned ones: all keys hold it then.
     """
-    return grow(Forest({}, [], 0, 0, cuts=cuts or Cuts()), recipes, digests, stored)
+    return grow(Forest({}, [], 0, 0, cuts=cuts or Cuts(), sources=sources), recipes, digests, stored)
 
 
 def grow(
@@ -159,7 +166,7 @@ def grow(
 
     Stages that are stored or `begun` (their keys) stay as they are. Others may be cut anew: their keys stay, too.
     """
-    ways = [points(recipe, digests[recipe.dataset]) for recipe in recipes]
+    ways = [points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
     if stored is not None:
         stored.expect({point.lineage for way in ways for point in way} - forest.lines.keys())
     lines = _extended(forest, recipes, ways, stored)
@@ -173,7 +180,7 @@ def grow(
     moved = {
         number: (recipes[number - first], ways[number - first])
         if number >= first
-        else (known := forest.trials[number].recipe, points(known, digests[known.dataset]))
+        else (known := forest.trials[number].recipe, points(known, digests[known.dataset], forest.sources))
         for number in numbers
     }
     while True:

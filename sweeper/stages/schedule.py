@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sweeper.stages.faults import Failure, Fault
+from sweeper.stages.faults import Failure, Fault, Retry
 from sweeper.stages.forest import Forest, Stage, Trial
 from sweeper.stages.status import OVER, StageStatus, Status
 
@@ -131,14 +131,6 @@ class Schedule:
         for child in self._children[key]:
             self._make_ready_if_it_may(child)
 
-    def hold(self, keys: Iterable[str]) -> None:
-        """These stages are not to run before they are released as often as they were held. What has run, may again."""
-        for key in keys:
-            self._holds[key] += 1
-            if key in self._queued:
-                self._queued.remove(key)
-                self._status[key] = StageStatus.WAITING
-
     def release(self, keys: Iterable[str]) -> None:
         """Takes back one hold of each of these stages."""
         for key in keys:
@@ -165,12 +157,12 @@ class Schedule:
         """The stage ended without a result. True if it will be tried again."""
         self._leave(key)
         retried = self._retries[key]
-        if failure.fault is Fault.INFRASTRUCTURE and retried < self.rule.max_retries:
+        if failure.fault.retried_at_once is Retry.LATER and retried < self.rule.max_retries:
             self._retries[key] += 1
             self._status[key] = StageStatus.READY
             heapq.heappush(self._delayed, (seconds + self.rule.back_off_seconds * 2**retried, key))
             return True
-        if failure.fault is Fault.OUT_OF_MEMORY and key not in self._tried_alone:
+        if failure.fault.retried_at_once is Retry.ALONE and key not in self._tried_alone:
             self._tried_alone.add(key)
             self._status[key] = StageStatus.READY
             self._alone.append(key)

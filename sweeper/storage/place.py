@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from sweeper.storage.bucket import ObjectPath, bucket_at, impatient, is_url
 from sweeper.storage.folder import storage_errors
@@ -37,7 +38,7 @@ def read_seen(path: Place) -> tuple[bytes, Identity]:
 def storage_at(text: str) -> Place:
     """The folder or the bucket that somebody names. Raises InvalidInput for a URL that is none."""
     if text.startswith("file://"):
-        text = text.removeprefix("file://")
+        text = unquote(text.removeprefix("file://"))
     return bucket_at(text) if is_url(text) else Path(text).expanduser().absolute()
 
 

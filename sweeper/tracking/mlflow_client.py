@@ -6,7 +6,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient as MlflowClient
@@ -35,7 +39,7 @@ def client(address: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=address)
+    return MlflowClient(tracking_uri=address_for_mlflow(address))
 
 
 def log_batch(
@@ -55,6 +59,29 @@ def log_batch(
         tags=[RunTag(name, value) for name, value in tags.items()],
         synchronous=True,
     )
+
+
+def log_artifact(mlflow: MlflowClient, run_id: str, file: Path, inside: str | None = None) -> None:
+    """Puts a copy of the file among a run's artifacts, which MLflow alone would not find beside an SQLite file.
+
+    inside: the folder among them that it goes into.
+    """
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    folder = artifacts_folder(mlflow.tracking_uri, mlflow.get_run(run_id).info.artifact_uri)
+    if folder is None:
+        mlflow.log_artifact(run_id, str(file), inside)
+    else:
+        LocalArtifactRepository(folder.as_uri()).log_artifact(str(file), inside)  # type: ignore[no-untyped-call]
+
+
+def log_text(mlflow: MlflowClient, run_id: str, text: str, name: str) -> None:
+    """Puts a text among a run's artifacts; its name may have folders before it: 'versions/v1.yaml'."""
+    inside, _, own = name.rpartition("/")
+    with TemporaryDirectory() as scratch:
+        file = Path(scratch) / own
+        file.write_text(text, encoding="utf-8")
+        log_artifact(mlflow, run_id, file, inside or None)
 
 
 @contextmanager

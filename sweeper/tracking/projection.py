@@ -16,13 +16,23 @@ from sweeper.records.environment import sources
 from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.sweep_folder import SweepFile
 from sweeper.records.trial_result import TrialResult
+from sweeper.search.spec_versions import Versions
 from sweeper.stages.status import Status
-from sweeper.storage.place import Place
-from sweeper.tracking.address import artifacts_of
-from sweeper.tracking.mlflow_client import Refused, TrackingDown, Value, client, log_batch, outages
+from sweeper.storage.tracking_file import artifacts_of
+from sweeper.tracking.mlflow_client import (
+    Refused,
+    TrackingDown,
+    Value,
+    client,
+    log_artifact,
+    log_batch,
+    log_text,
+    outages,
+)
 from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
 from sweeper.tracking.ui_view import NOTE, described, report_link, runs_page, trials_view
 from sweeper.tracking.ui_view import TAG as VIEW
+from sweeper.tracking.versions import TrackedVersions
 
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow_client import MlflowClient
@@ -40,6 +50,7 @@ class Projection:
     address: str
     artifacts: str | None  # where a new experiment keeps its files; None: the server decides
     sweep: SweepFacts
+    versions: TrackedVersions | None = None  # None: it has none, as what was imported
     experiment_id: str = ""
     _client: MlflowClient | None = None
     _is_known: bool = False  # what MLflow has
@@ -47,6 +58,7 @@ class Projection:
     _runs: dict[str, TrackedRun] = field(default_factory=dict)  # by recipe hash
     _made_again: set[str] = field(default_factory=set)
     _totals: dict[str, float] = field(default_factory=dict)
+    _settled: dict[str, str] = field(default_factory=dict)  # what the parent run says of versions
     problems: dict[str, str] = field(default_factory=dict)  # what MLflow will not have, and why
 
     def connect(self) -> None:
@@ -58,12 +70,15 @@ class Projection:
             return
         with self._outages():
             self._client = client(self.address)
-            self.experiment_id = _experiment(self._client, self.sweep, self.artifacts)
+            self.experiment_id = _experiment(
+                self._client, self.sweep, self.artifacts, self.versions.present if self.versions else None
+            )
             self._runs, parents, doubles = _existing(self._client, self.experiment_id)
             for run in [*doubles, *parents[1:]]:
                 self._client.delete_run(run.run_id)
             self._parent = parents[0] if parents else self._create_parent()
             self._describe(self._parent)
+            self._settled = {}
             self._is_known = True
 
     def project(self, result: TrialResult) -> bool:
@@ -139,8 +154,18 @@ class Projection:
                 parent.status = status
             self._set_run_status(parent, status, _milliseconds())
 
+    def settle(self, trials: int) -> None:
+        """The parent run: which version is the present one, now that all its trials say that they belong to it."""
+        self.connect()
+        tags = self.versions.of_sweep(trials) if self.versions else {}
+        if tags != self._settled:
+            assert self._parent is not None
+            with self._outages():
+                self._log(self._parent.run_id, [], tags)
+            self._settled = tags
+
     def forget_strangers(self, known: Iterable[str]) -> None:
-        """Runs of trials that the spec no longer has are never left RUNNING."""
+        """Runs of trials that the present version lacks: never left RUNNING, and told of which other ones they are."""
         self.connect()
         with self._outages():
             for recipe_hash in self._runs.keys() - set(known):
@@ -148,6 +173,7 @@ class Projection:
                 if tracked.run_status == "RUNNING":
                     self._log(tracked.run_id, [], {"sweeper.status": Status.PENDING})
                     self._set_run_status(tracked, Status.PENDING, tracked.start_time)
+                self._tell_versions(tracked, recipe_hash, None)
 
     @contextmanager
     def _outages(self) -> Iterator[None]:
@@ -181,12 +207,14 @@ class Projection:
         self._log(parent.run_id, [], tags)
         if self.sweep.spec_text:
             self._log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
+        for number, text in self.versions.specs.items() if self.versions else ():
+            self._log_text(parent.run_id, text, f"versions/v{number}.yaml")
 
     def _log_text(self, run_id: str, text: str, name: str) -> None:
         assert self._client is not None
         try:
             with self._outages():
-                self._client.log_text(run_id, text, name)
+                log_text(self._client, run_id, text, name)
         except TrackingDown as down:  # an artifact store that fails must not keep the numbers away
             self.problems[name] = str(down)
 
@@ -201,7 +229,15 @@ class Projection:
         tracked = self._runs.get(result.trial.recipe.content_hash())
         if tracked is None:
             return result.status is Status.PENDING and not result.epochs
-        return tracked.shows(result)
+        return tracked.shows(result) and not self._lacking(tracked, result.trial.recipe.content_hash(), result)
+
+    def _lacking(self, tracked: TrackedRun, recipe_hash: str, result: TrialResult | None) -> dict[str, str]:
+        return self.versions.tags(recipe_hash, result, tracked.versions) if self.versions else {}
+
+    def _tell_versions(self, tracked: TrackedRun, recipe_hash: str, result: TrialResult | None) -> None:
+        if lacking := self._lacking(tracked, recipe_hash, result):
+            self._log(tracked.run_id, [], lacking)
+            tracked.versions |= lacking
 
     def _project_trial(self, result: TrialResult) -> None:
         assert self._client is not None
@@ -224,12 +260,14 @@ class Projection:
             self._client.update_run(tracked.run_id, name=result.name)
             self._log(tracked.run_id, [], {"sweeper.arm": result.label})
             tracked.name = result.name
+        self._tell_versions(tracked, recipe_hash, result)
         self._set_run_status(tracked, status, tracked.start_time + round(1000 * result.seconds))
 
     def _create_run(self, result: TrialResult) -> TrackedRun:
         assert self._client is not None and self._parent is not None
         recipe = result.trial.recipe
         now = _milliseconds()
+        versions = self.versions.tags(recipe.content_hash(), result, {}) if self.versions else {}
         tags = {
             **self._common_tags(),
             "mlflow.parentRunId": self._parent.run_id,
@@ -240,9 +278,10 @@ class Projection:
             "sweeper.seed": str(recipe.seed),
             "sweeper.preset": recipe.preset,
             **({} if result.search_trial is None else {"sweeper.search_trial": str(result.search_trial)}),
+            **versions,
         }
         run = self._client.create_run(self.experiment_id, start_time=now, run_name=result.name, tags=tags)
-        return TrackedRun(run.info.run_id, now, run.info.status, "", "", name=result.name)
+        return TrackedRun(run.info.run_id, now, run.info.status, "", "", name=result.name, versions=versions)
 
     def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
         metrics = list(tracked.new_values(result))
@@ -304,7 +343,7 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
                     [experiment.experiment_id], SWEEPS_OWN, order_by=["start_time ASC"], max_results=1
                 )
                 for run in parents:
-                    mlflow.log_artifact(run.info.run_id, str(page))
+                    log_artifact(mlflow, run.info.run_id, page)
                     note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
                     mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
     except TrackingDown as down:
@@ -312,7 +351,7 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
     return ""
 
 
-def _experiment(client: MlflowClient, sweep: SweepFacts, artifacts: str | None) -> str:
+def _experiment(client: MlflowClient, sweep: SweepFacts, artifacts: str | None, version: int | None) -> str:
     """Finds or makes the experiment; people see the sweep's description and its trials in it."""
     experiment = client.get_experiment_by_name(sweep.name)
     number = experiment.experiment_id if experiment else client.create_experiment(sweep.name, artifacts)
@@ -322,7 +361,7 @@ def _experiment(client: MlflowClient, sweep: SweepFacts, artifacts: str | None) 
     note = described(sweep.description)
     if not known.get(NOTE, "").endswith(note):  # a link to its report may come first
         client.set_experiment_tag(number, NOTE, note)
-    if known.get(VIEW) != (view := trials_view(sweep.varied)):
+    if known.get(VIEW) != (view := trials_view(sweep.varied, version)):
         client.set_experiment_tag(number, VIEW, view)
     return str(number)
 
@@ -355,11 +394,10 @@ def _milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-def projection_of(spec: Spec, file: SweepFile, storage: Place) -> Projection:
+def projection_of(spec: Spec, file: SweepFile, versions: Versions) -> Projection:
     """The MLflow side of a sweep."""
-    local = file.tracking.startswith("sqlite:")
     tags = {**sources(), "owner": file.owner}
     facts = SweepFacts(
         spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields())
     )
-    return Projection(file.tracking, artifacts_of(storage, file.tracking, spec.name) if local else None, facts)
+    return Projection(file.tracking, artifacts_of(file.tracking, spec.name), facts, TrackedVersions.of(versions))

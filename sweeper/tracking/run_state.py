@@ -9,11 +9,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.records.trial_result import CURVES, TrialResult
 from sweeper.stages.status import Status
+from sweeper.tracking.versions import version_tags
 
 RUN_STATUS = {
     Status.PENDING: "SCHEDULED",
@@ -26,6 +27,7 @@ PARAMETER_LENGTH = 6000  # MLflow takes no more
 # Of where a trial was trained, by what, and from what data.
 SHOWN = (
     "device", "host", "torch", "python", "git_commit", "version", "data_digest", "numerics_version", "imported",
+    "trainers_digest",
 )  # fmt: skip
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
@@ -54,13 +56,15 @@ class TrackedRun:
     failure: str = ""
     name: str = ""
     verified: bool = False  # what is projected is known to be what the store says
+    versions: dict[str, str] = field(default_factory=dict)  # its tags that say to which versions it belongs
 
     @classmethod
     def of(cls, run: Any) -> TrackedRun:
         """What one of MLflow's runs says of itself."""
         info, tags = run.info, run.data.tags
         status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
-        return cls(info.run_id, info.start_time, info.status, status, projected, failure, info.run_name or "")
+        name, versions = info.run_name or "", version_tags(tags)
+        return cls(info.run_id, info.start_time, info.status, status, projected, failure, name, versions=versions)
 
     @property
     def epochs(self) -> int:

@@ -114,7 +114,10 @@ class Tracker(threading.Thread):
         if last and self._labels != self.launch.labels[: len(self._labels)]:
             self._settled.clear()  # a sweep that grows tells its arms apart by more than at first
         self._labels = list(self.launch.labels)
-        projecting = self._project_all_of(range(len(self.launch.forest.trials)))
+        trials = len(self.launch.forest.trials)
+        projecting = self._project_all_of(range(trials))
+        if not self._abandoned.is_set():
+            projection.settle(trials)
         if last and not self._abandoned.is_set():
             status = self.launch.sweep_status()
             shown = status if status in ENDED else Status.PENDING

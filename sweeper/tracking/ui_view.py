@@ -11,22 +11,29 @@ import json
 import zlib
 from collections.abc import Sequence
 
+from sweeper.tracking.versions import version_tag
+from trainers.costs.registry import COSTS, EPOCHS
+
 KEY = "trials"  # what a link calls the view by
 TAG = f"mlflow.sharedViewState.{KEY}"  # the tag of an experiment that MLflow keeps such a view in
 NAME = "Trials, best first"
 NOTE = "mlflow.note.content"  # the tag whose text the UI shows as a description, in Markdown
 TRIALS = "tags.`sweeper.kind` = 'trial'"
 # What a trial came to, and its price.
-METRICS = ("validation_accuracy", "test_accuracy", "epochs", "train_seconds", "stored_bits_per_weight")
+PRICE = tuple(name for name, cost in COSTS.items() if cost.foremost)
+METRICS = ("validation_accuracy", "test_accuracy", EPOCHS, *PRICE)
 ALWAYS = ("method",)
 
 
-def trials_view(varied: Sequence[str]) -> str:
-    """The tag's value: columns of the parameters that vary and of what matters, the best validation accuracy first."""
+def trials_view(varied: Sequence[str], version: int | None = None) -> str:
+    """The tag's value: columns of the parameters that vary and of what matters, the best validation accuracy first.
+
+    `version`: only its trials; None: all.
+    """
     parameters = list(dict.fromkeys([*ALWAYS, *varied]))
     columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in METRICS]
     state = {
-        "searchFilter": TRIALS,
+        "searchFilter": TRIALS + (f" and tags.`{version_tag(version)}` LIKE '%'" if version else ""),
         "orderByKey": "metrics.`validation_accuracy`",
         "orderByAsc": False,
         "startTime": "ALL",

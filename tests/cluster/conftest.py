@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeper.conftest import wait_until
+from tests.waiting import wait_until
 
 OWNER = "postgres"  # who runs it: PostgreSQL refuses to be root
 
@@ -101,7 +101,7 @@ def postgres_server(address: str, port: int, password: str, prefix: tuple[str, .
         with contextlib.suppress(OSError):  # it has ended, maybe with the network that it was on
             pid = int((server.data / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGQUIT)
-            wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), 30)
+            wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
         shutil.rmtree(server.folder)
 
 

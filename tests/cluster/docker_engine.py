@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS, ending_of
+
 ROOT = Path(__file__).resolve().parents[2]
 BASE_IMAGES = ("python:3.11-slim-bookworm", "postgres:17-bookworm")
 # What a checkout needs for the stack; the rest of the repository stays away.
@@ -68,7 +70,7 @@ def docker_engine() -> Iterator[None]:
         if before is not None:
             os.environ["DOCKER_HOST"] = before
         server.terminate()
-        server.wait(60)
+        ending_of(server)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -175,7 +177,7 @@ class Stack:
         body = None if data is None else json.dumps(data).encode()
         request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
         try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
                 return reply.status, reply.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

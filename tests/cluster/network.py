@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_SECONDS
+
 
 def ip(*words: str) -> str:
     done = subprocess.run(["ip", *words], capture_output=True, text=True)
@@ -29,14 +31,14 @@ class Machine:
     def command(self, words: Sequence[object]) -> list[str]:
         return ["ip", "netns", "exec", self.namespace, *map(str, words)]
 
-    def run(self, *words: object, timeout: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(words),
             env=self.variables | variables,
             cwd="/",
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=PATIENCE_SECONDS,
         )
 
     def start(self, *words: object, out: Path, **variables: str) -> subprocess.Popen[bytes]:
@@ -93,6 +95,6 @@ def network(variables: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Ma
 
 def answer(machine: Machine, url: str, *flags: str) -> tuple[int, str]:
     """The status and the body that an HTTP client on this machine gets; 0 where nothing answers."""
-    done: Any = machine.run("curl", "--silent", "--max-time", "20", "--write-out", "\n%{http_code}", *flags, url)
+    done: Any = machine.run("curl", "--silent", "--max-time", "60", "--write-out", "\n%{http_code}", *flags, url)
     body, _, status = done.stdout.rpartition("\n")
     return int(status), body

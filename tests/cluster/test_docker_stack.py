@@ -14,15 +14,15 @@ import pytest
 
 from sweeper.storage.place import storage_at
 from tests.cluster.docker_engine import Stack, docker_engine, ensure_base_images, holders, run
-from tests.sweeper.conftest import wait_until
 from tests.sweeper.storage.object_server import CREDENTIALS, a_service
+from tests.waiting import ending_of, wait_until
 
 SERVICES = ("postgres", "mlflow", "ray-head", "ray-worker")
 IMAGE = "slot-sweeper:under-test"
 SWEEP = "digits_quickstart"
 # 22 trials, long enough to be disturbed in their midst.
 SMALLER = ("--set", "seeds=2", "--set", "budget_epochs=100", "--set", "batch_size=32")
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def stack(tmp_path_factory):
         stack.make("secrets")
         try:
             stack.make("up")
-            wait_until(lambda: all(stack.health(service) == "healthy" for service in SERVICES), 300)
+            wait_until(lambda: all(stack.health(service) == "healthy" for service in SERVICES))
             yield stack
         finally:
             print(stack.call("logs", "--tail", "50").stdout)
@@ -120,16 +120,16 @@ def test_a_sweep_completes_although_servers_restart_and_a_worker_dies(stack):
     out = stack.folder / "launch.log"
     launch = stack.start("run", "--rm", "-T", "sweeper", "launch", SWEEP, *SMALLER, "--save-seconds", "1", out=out)
     try:
-        wait_until(lambda: stored(stack) >= 3 or launch.poll() is not None, 300)
+        wait_until(lambda: stored(stack) >= 3 or launch.poll() is not None)
         stack.call("restart", "postgres", "mlflow")
         die(stack, "ray-worker")
-        wait_until(lambda: stack.health("ray-worker") == "healthy", 180)
+        wait_until(lambda: stack.health("ray-worker") == "healthy")
         before = stored(stack)
-        wait_until(lambda: stored(stack) > before or launch.poll() is not None, 180)
+        wait_until(lambda: stored(stack) > before or launch.poll() is not None)
         assert launch.poll() is None, f"it was over before all was tried: make it longer\n{out.read_text()}"
         for service in ("mlflow", "postgres"):
             die(stack, service)
-        launch.wait(1200)
+        ending_of(launch)
     finally:
         with contextlib.suppress(ProcessLookupError):
             launch.terminate()
@@ -137,7 +137,7 @@ def test_a_sweep_completes_although_servers_restart_and_a_worker_dies(stack):
     assert launch.returncode == 0, said
     assert "22 of 22 trials completed" in said and "its worker process died" in said
     assert "MLflow does not show" not in said
-    wait_until(lambda: all(stack.health(service) == "healthy" for service in SERVICES), 180)
+    wait_until(lambda: all(stack.health(service) == "healthy" for service in SERVICES))
     runs = stack.tracked(SWEEP)
     assert [run["info"]["status"] for run in runs] == ["FINISHED"] * 23
 
@@ -150,7 +150,7 @@ def die(stack: Stack, service: str) -> None:
     """All its processes are killed from inside, as by a crash; Docker must start it again, without being told."""
     restarts = stack.inspect(service)["RestartCount"]
     stack.inside(service, "kill -9 -1")
-    wait_until(lambda: stack.inspect(service)["RestartCount"] > restarts, 60)
+    wait_until(lambda: stack.inspect(service)["RestartCount"] > restarts)
 
 
 def test_the_report_comes_to_the_one_who_asked_and_to_mlflow(stack):
@@ -191,7 +191,7 @@ def test_a_stack_that_is_taken_away_is_restored_with_all_its_runs(stack):
     assert not run(["docker", "volume", "ls", "-q", "-f", f"name={stack.variables['COMPOSE_PROJECT_NAME']}"]).stdout
 
     stack.make("restore", "BACKUP=saved")
-    wait_until(lambda: all(stack.health(service) == "healthy" for service in SERVICES), 300)
+    wait_until(lambda: all(stack.health(service) == "healthy" for service in SERVICES))
     assert {run["info"]["run_id"]: run["data"] for run in stack.tracked(SWEEP)} == runs
     assert stack.artifact(parent["info"]["run_id"], "report.html") == report
     assert stored(stack) == records
@@ -214,7 +214,7 @@ def test_results_go_to_a_bucket_where_the_example_says_so(stack, tmp_path, monke
                 f"AWS_ENDPOINT_URL=http://{gateway}:{service.port}\n"
             )
         stack.make("up")
-        wait_until(lambda: all(stack.health(name) == "healthy" for name in SERVICES), 300)
+        wait_until(lambda: all(stack.health(name) == "healthy" for name in SERVICES))
         fewer = ("--set", "seeds=1", "--set", "budget_epochs=4")
         done = stack.call("run", "--rm", "-T", "sweeper", "launch", SWEEP, *fewer)
         assert done.returncode == 0 and "11 of 11 trials completed" in done.stdout, done.stdout + done.stderr

@@ -142,6 +142,7 @@ def test_another_version_of_ray_is_told(head, spec, capsys):
         (["--ray-address=auto"], "--ray-address: it cannot go with --cluster"),
         (["--storage=here"], "--storage: with --cluster it is a folder of the cluster, so a path from its root"),
         (["--data-dir=~/data"], "--data-dir: with --cluster it is a folder of the cluster"),
+        (["--tracking=sqlite:///runs.db"], "--tracking: with --cluster it is a file of the cluster, so a path"),
         (["--tracking=http://me:secret@host"], "all who see the cluster's jobs would see the password in it"),
         (["--set=name=busy"], "'busy' is being run already on http://127"),
         (["--set=optoins=3"], "optoins is no field"),

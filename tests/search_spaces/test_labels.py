@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES
+from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES, arm_text
 from search_spaces.expansion import expand
 from search_spaces.labels import ArmLabels, arm_label, arm_labels
 from search_spaces.spec import Spec
+from trainers.errors import InvalidInput
 from trainers.methods.registry import METHOD_FIELDS
 from trainers.recipe.recipe import Recipe
 
@@ -63,6 +64,12 @@ def test_arms_are_called_by_what_varies(fields, wanted):
 
 def test_what_a_preset_makes_of_other_fields_is_not_shown():
     assert labels(axes={"options": [8, 16]}) == ["K=8 GS", "K=16 GS"]  # their learning rates differ
+
+
+def test_an_unknown_method_is_an_error_and_no_learned_weights():
+    recipe = Recipe.complete(BASE).model_copy(update={"method": "slot_machines"})
+    with pytest.raises(InvalidInput, match="method: 'slot_machines' is not one of"):
+        arm_text(recipe, {}, set())
 
 
 def test_the_seeds_of_an_arm_share_its_label():

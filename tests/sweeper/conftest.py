@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.sweeper.storage.object_server import CREDENTIALS, a_service
+from tests.waiting import PATIENCE_SECONDS
 from trainers.data.splits import data_digest
+from trainers.numerics import unpinned_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a stage measures of the clock, the machine and the process it happens to run on.
@@ -134,7 +136,8 @@ def a_launch(spec: Path, storage: Path, **changes: Any) -> Launch:
     recipes = expand(loaded)
     digests = {dataset: data_digest(dataset, None) for dataset in {recipe.dataset for recipe in recipes}}
     store = Store(storage)
-    return Launch(loaded.name, plant(recipes, digests, store), digests, store, Resources(), {}, **changes)
+    forest = plant(recipes, digests, store, sources=unpinned_sources())  # trainers/ may be at work
+    return Launch(loaded.name, forest, digests, store, Resources(), {}, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +180,7 @@ def trained_storage(trained: tuple[Path, Path], folder: Path) -> Path:
     spec, storage = trained
     copy = folder / "trained"
     shutil.copytree(storage, copy)
-    launch = a_launch(spec, copy, looking=True)
+    launch = a_launch(spec, copy, read_only=True)
     file = SweepFile("tiny", "", f"sqlite:///{copy}/mlflow.db", dict(launch.digests))
     SweepFolder(copy, "tiny").write(file, spec.read_text())
     return copy
@@ -187,14 +190,14 @@ FACTS = SweepFacts("tiny", "A tiny sweep.", "name: tiny\n", "s" * 64, {"git_comm
 
 
 def projection(address, storage):
-    return Projection(address, str(storage / "artifacts"), FACTS)
+    return Projection(address, str(storage / "artifacts" / "tiny"), FACTS)
 
 
 def project(address, storage, launch):
     """As a launch does when nothing is left to train."""
     tracker = Tracker(projection(address, storage), launch, lambda: 1.5)
     tracker.start()
-    tracker.close(60)
+    tracker.close(PATIENCE_SECONDS)
     assert tracker.behind() == 0, tracker.problem
     return tracker
 
@@ -209,29 +212,20 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def start_sweeper(*arguments: object, out: Path, program: str = "") -> subprocess.Popen[bytes]:
+def start_sweeper(
+    *arguments: object, out: Path, program: str = "", cwd: Path | None = None, **variables: str
+) -> subprocess.Popen[bytes]:
     """Starts the real command, as the leader of a process group of its own, and lets it run.
 
     `program`: Python that ends by calling it, after it has arranged for something to happen.
     """
     started = [sys.executable, "-c", program, *map(str, arguments)] if program else command(*arguments)
     with out.open("ab") as file:
-        return subprocess.Popen(started, stdout=file, stderr=file, env=environment(), start_new_session=True)
+        return subprocess.Popen(
+            started, stdout=file, stderr=file, cwd=cwd, env=environment() | variables, start_new_session=True
+        )
 
 
 def claimed(storage: Path) -> set[str]:
     """The stages that some launch trains now."""
     return {path.name.partition(".")[0] for path in (storage / "claims").glob("*.*")}
-
-
-Waiting = Callable[[], bool]
-
-
-def wait_until(happens: Waiting, seconds: float = 120.0) -> None:
-    """Looks again and again; fails after `seconds`."""
-    import time
-
-    end = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)

@@ -63,7 +63,7 @@ def data_for(recipe: Recipe) -> DataSplits:
 
 def timeless(record: EpochRecord) -> dict[str, Any]:
     """The record but for its seconds and energy, which no two runs have in common."""
-    return {name: value for name, value in asdict(record).items() if not name.endswith(("_seconds", "_joules"))}
+    return {name: value for name, value in record.as_dict().items() if not name.endswith(("_seconds", "_joules"))}
 
 
 def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,26 +1,15 @@
-"""What training costs in memory. FLOPs are in `trainers.costs.flops`, seconds in the epoch records."""
+"""What training takes in memory: tensors that stay, and what a step takes for a while."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, autograd, nn
 from torch._C._profiler import _ExperimentalConfig
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Costs of a run so far; those of memory are of its dearest phase."""
-
-    flops_per_epoch: int
-    peak_memory_bytes: int  # tensors alive at once: data, parameters, gradients, momenta, activations
-    state_bytes: int  # what training must keep: parameters, momenta, buffers
-    stored_bits_per_weight: float  # of the trained network as a file that needs nothing else but this package
 
 
 class TransientMemory:

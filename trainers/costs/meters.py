@@ -1,46 +1,55 @@
-"""What a stretch of training takes, measured: seconds by the clock, CPU time, energy."""
+"""What an epoch of training takes, measured while it runs: seconds by the clock, CPU time, energy."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 
-
-@dataclass
-class Taken:
-    """What was measured; None where it cannot be."""
-
-    seconds: float = 0.0
-    cpu_seconds: float | None = None
-    joules: float | None = None
+Counter = Callable[[], float | None]  # what it has counted up to now; None where that cannot be told
+# Makes the counter of a device, or None where there is none. `one_process`: that no other process works for training.
+Meter = Callable[[torch.device, bool], Counter | None]
+Metered = dict[str, float | None]  # by the names of METERS; None: it cannot be measured here
 
 
 @contextmanager
-def metered(device: torch.device, *, one_process: bool) -> Iterator[Taken]:
+def metered(device: torch.device, *, one_process: bool) -> Iterator[Metered]:
     """Measure the body; what it took is known when it has ended, which it should with what it asked of the device.
 
     `one_process`: that no other process works for it, whose CPU time would be missed.
     """
-    taken, clock = Taken(), time.perf_counter  # a clock that nobody sets
-    cpu_clock = _cpu_clock() if device.type == "cpu" and one_process else None
-    joules, start, cpu_start = joules_so_far(device), clock(), cpu_clock() if cpu_clock else 0.0
+    taken: Metered = dict.fromkeys(METERS)
+    counters = {name: counter for name, meter in METERS.items() if (counter := meter(device, one_process))}
+    # Begun last and read first is the first: the clock times no other meter.
+    before = {name: counters[name]() for name in reversed(counters)}
     yield taken
-    taken.seconds = clock() - start
-    if cpu_clock:
-        taken.cpu_seconds = cpu_clock() - cpu_start
-    if joules is not None and (later := joules_so_far(device)) is not None:
-        taken.joules = later - joules
+    for name, counter in counters.items():
+        after, earlier = counter(), before[name]
+        taken[name] = None if after is None or earlier is None else after - earlier
 
 
-def _cpu_clock() -> Callable[[], float]:
-    """What CPU time is read from: of a thread that trains alone, not of its process, which tracks trials besides."""
+def clock(device: torch.device, one_process: bool) -> Counter:
+    """Seconds by a clock that nobody sets."""
+    return time.perf_counter
+
+
+def cpu_clock(device: torch.device, one_process: bool) -> Counter | None:
+    """Seconds of CPU time: of a thread that trains alone, not of its process, which tracks trials besides."""
+    if device.type != "cpu" or not one_process:
+        return None
     return time.thread_time if torch.get_num_threads() == 1 else time.process_time
+
+
+def energy(device: torch.device, one_process: bool) -> Counter:
+    """Joules of a GPU that nobody else uses."""
+    return partial(joules_so_far, device)
+
+
+METERS: dict[str, Meter] = {"train_seconds": clock, "train_cpu_seconds": cpu_clock, "train_joules": energy}
 
 
 def joules_so_far(device: torch.device) -> float | None:

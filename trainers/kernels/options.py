@@ -74,15 +74,19 @@ class LayerOptions:
     # initial scores; rounded to the layer's type once, so that all that draw them draw the same.
     value_step: float = field(init=False)
     score_step: float = field(init=False)
+    _shared_on: dict[torch.device, Tensor] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value_step", _rounded(self.value_bound / STEPS, self.dtype))
         object.__setattr__(self, "score_step", _rounded(self.score_range / STEPS, self.dtype))
 
     def shared_values(self, device: torch.device | str = "cpu") -> Tensor:
-        """The K values that all connections share. Only where they do."""
+        """The K values that all connections share, copied to each device once. Only where they do."""
         assert self.shared
-        return torch.from_numpy(self.lines(np.zeros(1, dtype=np.int64))[0][0]).to(device)
+        device = torch.device(device)
+        if device not in self._shared_on:
+            self._shared_on[device] = torch.from_numpy(self.lines(np.zeros(1, dtype=np.int64))[0][0]).to(device)
+        return self._shared_on[device]
 
     def native(self) -> tuple[OptionsStruct, Any] | None:
         """These options as selection.c takes them, with what must live as long; None if they are not float32."""
@@ -106,7 +110,7 @@ class LayerOptions:
         counters = torch.arange(first, last, device=device, dtype=torch.int64) << OPTION_BITS
         odd, low = RandomStream(self.scores_key).pairs(counters + option)
         if self.shared:
-            odd, _ = RandomStream(self.values_key).pairs(torch.tensor([option], device=device))
+            odd, _ = RandomStream(self.values_key).pairs(torch.arange(option, option + 1, device=device))
         return odd.to(self.dtype) * self.value_step, low.to(self.dtype) * self.score_step
 
 

@@ -70,7 +70,7 @@ static void select_one(const Options *o, int64_t i, double b, double scale, doub
         above = nearness > above ? nearness : above;
         below = nearness < below ? nearness : below;
     }
-    in_use[i] = (float)slopes[top];
+    in_use[i] = totals[top] == totals[top] ? (float)slopes[top] : NAN; /* scores that are no numbers choose nothing */
     if (scale <= 0) {
         lower[i] = INT16_MAX;
         upper[i] = INT16_MIN;
@@ -215,7 +215,7 @@ int64_t slot_sample(const Options *o, int64_t first, int64_t last, const float *
         for (int64_t k = 0; k < K; k++) add_option(size, highest, sums + k * BLOCK, total);
         draw_targets(size, (uint64_t)start * GOLDEN + noise_key, total);
         for (int64_t k = 0; k < K - 1; k++) count_below(size, sums + k * BLOCK, total, found);
-        for (int64_t j = 0; j < size; j++) out[start + j] = values[found[j] * BLOCK + j];
+        for (int64_t j = 0; j < size; j++) out[start + j] = total[j] == total[j] ? values[found[j] * BLOCK + j] : NAN;
     }
     free(values);
     return 0;

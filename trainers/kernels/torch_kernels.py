@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 from types import ModuleType
 
 import torch
@@ -12,12 +13,17 @@ from torch import Tensor
 from trainers.kernels.options import LayerOptions, Options
 from trainers.streams import GOLDEN, signed, uniform
 
+log = logging.getLogger(__name__)
+
 SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the cache
 
 
 @torch.no_grad()
 def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) -> None:
-    """Write the value of the option with the highest c·s_k(0) + w_k·B into `out`, of B's shape. Ties: the lowest k."""
+    """Write the value of the option with the highest c·s_k(0) + w_k·B into `out`, of B's shape. Ties: the lowest k.
+
+    Where the scores are not numbers, neither is the value.
+    """
     if (fused := _fused(accumulated, options)) is not None:
         fused.select(accumulated, scale, options, out)
         return
@@ -27,7 +33,7 @@ def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) ->
         value, score = options.line(option, flat.device)
         total = value.double() * flat + score.double() * scale.double()
         if best is None:
-            best, winner = total, value.expand_as(total).clone()
+            best, winner = total, torch.where(total.isnan(), torch.nan, value)
             continue
         higher = total > best
         winner = torch.where(higher, value, winner)
@@ -40,7 +46,7 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise_key: Tens
     """A value for every connection, option k with probability softmax_k(c·s_k(0) + w_k·B). Of B's shape.
 
     noise_key: an int64 on B's device, the key of a stream with a number in (0, 1) for each connection; the option is
-    the first whose cumulative probability exceeds it.
+    the first whose cumulative probability exceeds it. Where the scores are not numbers, neither is the value.
     """
     if (fused := _fused(accumulated, options)) is not None:
         return fused.sample(accumulated, scale, options, noise_key)  # type: ignore[no-any-return]
@@ -55,22 +61,25 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise_key: Tens
         numbers = uniform(noise_key + torch.arange(first, last, device=flat.device) * signed(GOLDEN), flat.dtype)
         option = sampled_option(scores, numbers)
         values = torch.stack([value.expand(last - first) for value, _ in lines])
-        found[first:last] = values.gather(0, option[None])[0]
+        found[first:last] = values.gather(0, option[None])[0].masked_fill_(~scores.isfinite().all(0), torch.nan)
     return found.view(accumulated.shape)
 
 
 def _fused(accumulated: Tensor, options: Options) -> ModuleType | None:
-    """The Triton kernels where they can be used: on CUDA, for drawn options of float32 layers, if it is installed."""
+    """The Triton kernels where they can be used: on CUDA, for drawn options of float32 layers, if it compiles."""
     drawn = isinstance(options, LayerOptions) and options.dtype == torch.float32
-    return _triton_kernels() if accumulated.is_cuda and drawn else None
+    return _triton_kernels(accumulated.device) if accumulated.is_cuda and drawn else None
 
 
 @functools.cache
-def _triton_kernels() -> ModuleType | None:
+def _triton_kernels(device: torch.device) -> ModuleType | None:
     if importlib.util.find_spec("triton") is None:
         return None
     from trainers.kernels import triton_kernels
 
+    if reason := triton_kernels.why_not(device):
+        log.warning("Triton cannot compile (%s): selection runs through torch, slower", reason)
+        return None
     return triton_kernels
 
 

@@ -48,7 +48,7 @@ class Winners:
 
 
 def winners(accumulated: FloatArray, scale: float | FloatArray, values: FloatArray, scores: FloatArray) -> Winners:
-    """The winner among all K of each of n connections, by evaluating all of them.
+    """The winner among all K of each of n connections, by evaluating all of them; not a number where scores are not.
 
     accumulated: B, (n,); scale: c, one number or (n,); values, scores: (n, K), values (1, K) where they are shared.
     """
@@ -59,7 +59,8 @@ def winners(accumulated: FloatArray, scale: float | FloatArray, values: FloatArr
     option = totals.argmax(axis=1)
     rows = np.arange(len(option))
     top_slope = slopes[rows if len(slopes) == len(rows) else 0, option]
-    gaps = totals[rows, option][:, None] - totals
+    top = totals[rows, option]
+    gaps = top[:, None] - totals
     gaps[rows, option] = np.inf
     # A line that is d steeper than the winner and g below it passes it g/d further on: nearest where d/g is extreme.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -71,7 +72,7 @@ def winners(accumulated: FloatArray, scale: float | FloatArray, values: FloatArr
     with np.errstate(over="ignore"):
         lower_keys = order_keys(lower.astype(np.float32)) + np.int16(1)
         upper_keys = order_keys(upper.astype(np.float32)) - np.int16(1)
-    return Winners(option, top_slope, lower_keys, upper_keys)
+    return Winners(option, np.where(np.isnan(top), np.nan, top_slope), lower_keys, upper_keys)
 
 
 def outside(x: NDArray[np.float32], lower: Keys, upper: Keys) -> NDArray[np.int64]:

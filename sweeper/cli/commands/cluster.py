@@ -75,6 +75,12 @@ def _handed_on(given: Mapping[str, Any]) -> list[str]:
                 f"{_flag(name)}: with --cluster it is a folder of the cluster, so a path from its root, "
                 f"not {given[name]!r}"
             )
+    scheme, _, file = str(given.get("tracking", "")).partition(":///")
+    if scheme.startswith("sqlite") and not file.startswith("/"):
+        raise InvalidInput(
+            "--tracking: with --cluster it is a file of the cluster, so a path from its root (sqlite:////FOLDER/FILE), "
+            f"not {given['tracking']!r}"
+        )
     if urlsplit(given.get("tracking", "")).password:
         raise InvalidInput(
             "--tracking: all who see the cluster's jobs would see the password in it; set MLFLOW_TRACKING_USERNAME and "

@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search_spaces.labels import arm_labels
+from sweeper.cli.row_names import row_names
 from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Difference, Statistics, accuracy, points, text_table
+from sweeper.text import Difference, Statistics, accuracy, points_with_interval, text_table
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
@@ -35,8 +37,14 @@ class Arm:
     """Trials alike but for the seed."""
 
     sweep: str
+    version: int | None  # None: the present one
     label: str
     trials: list[TrialResult]
+
+    @property
+    def where(self) -> str:
+        """The sweep, and which version of it where that is another than the present one."""
+        return f"{self.sweep} version {self.version}" if self.version else self.sweep
 
     @property
     def recipe(self) -> Recipe:
@@ -85,10 +93,15 @@ class Pair:
 
 def compare(options: argparse.Namespace, statistics: Statistics) -> int:
     """`sweeper compare A B [--paired] [--json]`"""
-    if options.first == options.second:
+    versions = options.version * 2 if len(options.version) == 1 else options.version or [None, None]
+    if len(versions) > 2:
+        raise InvalidInput(f"--version: once for both sides or once for each, not {len(versions)} times")
+    if options.first == options.second and versions[0] == versions[1]:
         raise InvalidInput(f"compare: A and B are both {options.first!r}; name two sweeps, or arms as SWEEP:ARM")
     storage = storage_that_answers(options.storage)
-    first, second = _arms(storage, options.first), _arms(storage, options.second)
+    sides = (options.first, options.second)
+    views = [_view(storage, side, version) for side, version in zip(sides, versions, strict=True)]
+    first, second = (_arms(view, side) for view, side in zip(views, sides, strict=True))
     pairs, lone = _pair(first, second)
     if not pairs:
         raise InvalidInput(
@@ -99,18 +112,21 @@ def compare(options: argparse.Namespace, statistics: Statistics) -> int:
     if options.json:
         print(json.dumps(_as_dict(pairs, differences, lone, statistics), indent=1))
     else:
-        print(_text(options, pairs, differences, lone, statistics))
+        print(_text(options, pairs, differences, lone, statistics, _names(pairs, [*first, *second]), views))
     return GOOD
 
 
-def _arms(storage: Place, side: str) -> list[Arm]:
+def _view(storage: Place, side: str, version: int | None) -> SweepView:
+    return SweepView(SweepFolder.find(storage, side.partition(":")[0]), version=version)
+
+
+def _arms(view: SweepView, side: str) -> list[Arm]:
     """The arms of 'SWEEP', or those of 'SWEEP:ARM'."""
     sweep, colon, wanted = side.partition(":")
-    view = SweepView(SweepFolder.find(storage, sweep))
     members: dict[str, list[TrialResult]] = defaultdict(list)
     for result in view.results:
         members[result.label].append(result)
-    arms = [Arm(sweep, label, trials) for label, trials in members.items()]
+    arms = [Arm(sweep, None if view.is_present else view.version, label, trials) for label, trials in members.items()]
     chosen = arms_like(wanted, list(members)) if colon else set(members)
     return [arm for arm in arms if arm.label in chosen]
 
@@ -164,10 +180,10 @@ def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str,
 
 def _text(
     options: argparse.Namespace, pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]],
-    lone: Sequence[Arm], statistics: Statistics,
+    lone: Sequence[Arm], statistics: Statistics, names: Sequence[str], views: Sequence[SweepView],
 ) -> str:  # fmt: skip
     rows = []
-    for name, pair, difference in zip(_names(pairs), pairs, differences, strict=True):
+    for name, pair, difference in zip(names, pairs, differences, strict=True):
         for measure in MEASURES:
             values = [list(arm.values(measure).values()) for arm in (pair.first, pair.second)]
             found = difference[measure]
@@ -176,14 +192,20 @@ def _text(
                     name if measure == "validation" else "",
                     measure,
                     *[accuracy(statistics.estimate(numbers)) for numbers in values],
-                    points(found) if found else "same recipe",
+                    points_with_interval(found) if found else "same recipe",
                     ", ".join(str(len(numbers)) for numbers in values),
                 ]
             )
     lines = [text_table(["arm", "accuracy", "A", "B", "A − B, points", "n"], rows), ""]
-    lines = [f"A: {options.first}", f"B: {options.second}", *_what_differs(pairs), "", *lines]
-    for sweep in dict.fromkeys(arm.sweep for arm in lone):
-        lines.append(f"Only in {sweep}: {'; '.join(arm.label for arm in lone if arm.sweep == sweep)}")
+    sides = [
+        f"{letter}: {side}" + ("" if view.is_present else f", version {view.version}")
+        for letter, side, view in zip("AB", (options.first, options.second), views, strict=True)
+    ]
+    lines = [*sides, *_what_differs(pairs), "", *lines]
+    if not options.version:
+        lines += dict.fromkeys(f"{view.folder.name}: {line}" for view in views for line in view.rest())
+    for where in dict.fromkeys(arm.where for arm in lone):
+        lines.append(f"Only in {where}: {'; '.join(arm.label for arm in lone if arm.where == where)}")
     how = "trials of one seed are paired" if options.paired else "Welch; --paired pairs the trials of one seed"
     lines.append(f"Means with 95 % intervals over completed trials; of the difference: {how}.")
     count = sum(found["validation"] is not None for found in differences)
@@ -192,10 +214,11 @@ def _text(
     return "\n".join(lines)
 
 
-def _names(pairs: Sequence[Pair]) -> list[str]:
-    """What a row is called: the side that varies."""
-    one_against_many = len({pair.first.label for pair in pairs}) == 1
-    return [(pair.second if one_against_many else pair.first).label for pair in pairs]
+def _names(pairs: Sequence[Pair], arms: Sequence[Arm]) -> list[str]:
+    """What rows are called; labels are those that tell all these arms apart, whatever their sweeps call them."""
+    labels = arm_labels([arm.recipe for arm in arms])
+    label_of = {arm.recipe_hash: label for arm, label in zip(arms, labels, strict=True)}
+    return row_names([(label_of[pair.first.recipe_hash], label_of[pair.second.recipe_hash]) for pair in pairs])
 
 
 def _what_differs(pairs: Sequence[Pair]) -> list[str]:
@@ -223,7 +246,7 @@ def _as_dict(
     for pair, difference in zip(pairs, differences, strict=True):
         entry: dict[str, Any] = {"same_recipe": pair.same_recipe, "differs": pair.differs()}
         for side, arm in (("a", pair.first), ("b", pair.second)):
-            entry[side] = {"sweep": arm.sweep, "arm": arm.label}
+            entry[side] = {"sweep": arm.sweep, "version": arm.version, "arm": arm.label}
             for measure in MEASURES:
                 found = statistics.estimate(list(arm.values(measure).values()))
                 entry[side][f"{measure}_accuracy"] = _numbers(found, "mean", "half_width", "n")
@@ -231,7 +254,7 @@ def _as_dict(
             numbers = _numbers(gap, "mean", "low", "high", "p_value", "test") if gap else None
             entry[f"{measure}_difference"] = numbers
         listed.append(entry)
-    return {"pairs": listed, "alone": [{"sweep": arm.sweep, "arm": arm.label} for arm in lone]}
+    return {"pairs": listed, "alone": [{"sweep": arm.sweep, "version": arm.version, "arm": arm.label} for arm in lone]}
 
 
 def _numbers(found: object, *names: str) -> dict[str, Any]:

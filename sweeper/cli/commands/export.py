@@ -18,7 +18,8 @@ from sweeper.stages.faults import StorageFault
 from sweeper.stages.status import Status
 from sweeper.storage.folder import storage_errors
 from sweeper.storage.place import storage_that_answers
-from sweeper.text import percent, text_table
+from sweeper.text import text_table
+from trainers.readable import percent
 from trainers.recipe.errors import InvalidInput, nearest
 from trainers.recipe.recipe import Recipe
 from trainers.tickets.tickets import connections, save_ticket
@@ -47,7 +48,7 @@ def export(options: argparse.Namespace) -> int:
             out.mkdir(parents=True, exist_ok=True)
         size = save_ticket(network, result.trial.recipe, path)
         bits = 8 * size / connections(network)
-        rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy), str(path)])
+        rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy, unit=" %"), str(path)])
         sampled |= record.phase == "slot" and result.trial.recipe.method_fields().get("evaluation") in SAMPLED
     if not rows:
         raise InvalidInput(f"sweep: no completed trial of {options.sweep!r} has a {options.phase} phase")

@@ -8,7 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from sweeper.cli.asking import answered_yes, may_ask
 from sweeper.cli.hints import storage_flag
+from sweeper.launch.sweep import PlantedSweep
 from sweeper.launch.view import SweepView
 from sweeper.records.bucket_store import open_store
 from sweeper.records.inventory import Inventory, StoredStage
@@ -17,45 +19,84 @@ from sweeper.records.sweep_folder import SweepFolder, sweeping_up
 from sweeper.storage.claims import PATIENCE_SECONDS
 from sweeper.storage.folder import storage_errors
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import counted, in_bytes, text_table
+from sweeper.text import text_table
+from trainers.costs.units import BYTE
+from trainers.readable import counted
 from trainers.recipe.errors import InvalidInput
 
-GOOD = 0
+GOOD, INTERRUPTED = 0, 130
 SECONDS_A_DAY = 86_400.0
 
 
 def gc(options: argparse.Namespace) -> int:
-    """`sweeper gc [--delete] [--older-than DAYS]`"""
+    """`sweeper gc [--delete] [--older-than DAYS] [--earlier-versions] [--yes]`"""
     storage = storage_that_answers(options.storage)
     if not _is_there(storage):
         print(f"Nothing is stored in {storage}.")
         return GOOD
-    inventory = Inventory(storage)
+    agreed: set[str] | None = None  # to what was asked about; None: to all
+    if options.delete and may_ask(options):
+        unwanted = _Unwanted(storage, options)  # without the lock: launches do not wait for an answer
+        print(*unwanted.lines(), sep="\n")
+        if unwanted.old and not answered_yes(f"Remove {_amount(unwanted.old)} for good?"):
+            print("Nothing was removed (--yes never asks).")
+            return INTERRUPTED
+        agreed = {stage.key for stage in unwanted.old}
     with sweeping_up(storage) if options.delete else nullcontext():
-        stored = list(inventory.stages())
-        wanted = _Wanted(storage)
+        unwanted = _Unwanted(storage, options)
+        if agreed is None:
+            print(*unwanted.lines(), sep="\n")
+        if options.delete:
+            _remove(unwanted, agreed)
+        elif unwanted.old:
+            print(f"Nothing was removed; to remove them: sweeper gc{_flags(storage, options)} --delete")
+    return GOOD
+
+
+def _remove(unwanted: _Unwanted, agreed: set[str] | None) -> None:
+    chosen = [stage for stage in unwanted.old if agreed is None or stage.key in agreed]
+    for stage in chosen:
+        unwanted.inventory.remove(stage)
+    print(f"Removed: {_amount(chosen)}.")
+    if left := unwanted.inventory.remove_leftovers():
+        print(f"Removed: {counted(left, 'state')} that crashed writers left.")
+
+
+def _flags(storage: Place, options: argparse.Namespace) -> str:
+    older = f" --older-than {options.older_than:g}" if options.older_than else ""
+    return f"{storage_flag(storage)}{older}{' --earlier-versions' if options.earlier_versions else ''}"
+
+
+class _Unwanted:
+    """What is stored in vain. Raises InvalidInput where it is to be removed and that cannot be told for sure."""
+
+    def __init__(self, storage: Place, options: argparse.Namespace) -> None:
+        self.storage, self.options, self.inventory = storage, options, Inventory(storage)
+        self.stored = list(self.inventory.stages())
+        self.wanted = wanted = _Wanted(storage, not options.earlier_versions)
         if options.delete and wanted.searching:
             raise InvalidInput(
                 f"gc: nothing is removed while {wanted.searching[0]!r} searches: what it will ask for is not known"
             )
-        unwanted = [stage for stage in stored if not wanted.has(stage)]
-        old = [stage for stage in unwanted if _days(stage) >= options.older_than]
-        print(f"In {storage}: {_amount(stored)}; {counted(len(wanted.sweeps), 'sweep')}.")
-        younger = f"; {_amount(old)} of them are older than {options.older_than:g} days" if options.older_than else ""
-        print(f"No sweep refers to {_amount(unwanted)}{younger}." if unwanted else "A sweep refers to each of them.")
-        if old:
-            print(_table(open_store(storage), old))
-        if options.delete:
-            for stage in old:
-                inventory.remove(stage)
-            print(f"Removed: {_amount(old)}.")
-            if left := inventory.remove_leftovers():
-                print(f"Removed: {counted(left, 'state')} that crashed writers left.")
-        elif old:
-            more = f" --older-than {options.older_than:g}" if options.older_than else ""
-            flag = storage_flag(storage)
-            print(f"Nothing was removed; to remove them: sweeper gc{flag}{more} --delete")
-    return GOOD
+        beyond = [stage for stage in self.stored if not wanted.has(stage)]
+        self.earlier = [stage for stage in beyond if stage.key in wanted.earlier]
+        self.unwanted = [stage for stage in beyond if stage.key not in wanted.earlier]
+        self.old = [stage for stage in self.unwanted if _days(stage) >= options.older_than]
+
+    def lines(self) -> list[str]:
+        """What there is, and what of it no sweep refers to."""
+        days, unwanted = self.options.older_than, self.unwanted
+        younger = f"; {_amount(self.old)} of them are older than {days:g} days" if days else ""
+        sweep = "The present version of no sweep" if self.options.earlier_versions else "No sweep"
+        lines = [f"In {self.storage}: {_amount(self.stored)}; {counted(len(self.wanted.sweeps), 'sweep')}."]
+        if self.earlier:
+            lines.append(
+                f"Only earlier versions of sweeps refer to {_amount(self.earlier)}: kept "
+                "(--earlier-versions counts them among what may go)."
+            )
+        lines.append(f"{sweep} refers to {_amount(unwanted)}{younger}." if unwanted
+                     else f"A sweep refers to each of {'the others' if self.earlier else 'them'}.")  # fmt: skip
+        return [*lines, *([_table(open_store(self.storage), self.old)] if self.old else [])]
 
 
 def _is_there(storage: Place) -> bool:
@@ -66,18 +107,24 @@ def _is_there(storage: Place) -> bool:
 class _Wanted:
     """What the sweeps of a storage refer to. Raises InvalidInput if that cannot be told of one of them."""
 
-    def __init__(self, storage: Place) -> None:
+    def __init__(self, storage: Place, earlier_too: bool) -> None:
         self.sweeps = SweepFolder.names(storage)
         self.searching: list[str] = []  # of these, those that run and are not planned to their end
+        self.earlier: set[str] = set()  # the stages of earlier versions, where these are wanted too
         self._keys: set[str] = set()
         self._lineages: set[str] = set()
         for name in self.sweeps:
             try:
                 view = SweepView(SweepFolder(storage, name), PATIENCE_SECONDS)
+                if earlier_too:
+                    self.earlier |= stages_of_other_versions(view)
             except InvalidInput as error:
                 raise InvalidInput(f"gc: nothing is removed, as {name!r} cannot be read: {error}") from None
-            stages = view.look.forest.stages
+            stages = view.launch.forest.stages
             self._keys |= stages.keys()
+            for earlier in view.file.all_sources_apart() - {view.launch.forest.sources}:
+                planted = PlantedSweep(view.spec, view.folder, view.file.digests, earlier, read_only=True)
+                self._keys |= planted.forest.stages.keys()
             if view.running and view.spec.search:
                 self.searching.append(name)
             if view.running:
@@ -88,6 +135,17 @@ class _Wanted:
         return stage.key in self._keys or stage.lineage in self._lineages
 
 
+def stages_of_other_versions(view: SweepView) -> set[str]:
+    """All that the versions of a sweep refer to, but for the present one. Raises InvalidInput."""
+    stages: set[str] = set()
+    for number in view.versions.numbers:
+        if number != view.version:
+            spec, digests = view.versions.spec(number), view.versions[number].digests
+            for apart in view.file.all_sources_apart():
+                stages |= PlantedSweep(spec, view.folder, digests, apart, read_only=True).forest.stages.keys()
+    return stages
+
+
 def _table(store: Store, stages: Sequence[StoredStage]) -> str:
     """By the sweep that they were trained for."""
     by_sweep: dict[str, list[StoredStage]] = defaultdict(list)
@@ -95,14 +153,19 @@ def _table(store: Store, stages: Sequence[StoredStage]) -> str:
         record = store.read(stage.key)
         by_sweep[str(record.environment.get("sweep", "?")) if record else "?"].append(stage)
     rows = [
-        [sweep, f"{len(members):,}", in_bytes(sum(stage.size for stage in members)), f"{min(map(_days, members)):.0f}"]
+        [
+            sweep,
+            f"{len(members):,}",
+            BYTE.print(sum(stage.size for stage in members)),
+            f"{min(map(_days, members)):.0f}",
+        ]
         for sweep, members in by_sweep.items()
     ]
     return text_table(["trained for", "stages", "size", "days ago"], rows)
 
 
 def _amount(stages: Sequence[StoredStage]) -> str:
-    return f"{counted(len(stages), 'stage')} ({in_bytes(sum(stage.size for stage in stages))})"
+    return f"{counted(len(stages), 'stage')} ({BYTE.print(sum(stage.size for stage in stages))})"
 
 
 def _days(stage: StoredStage) -> float:

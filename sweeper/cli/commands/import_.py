@@ -12,7 +12,8 @@ from sweeper.records.imported import ImportedSweep
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.stages.status import Status
 from sweeper.storage.place import storage_that_answers
-from sweeper.tracking.address import artifacts_of, check_reachable, check_scheme, default_address, without_password
+from sweeper.storage.tracking_address import check_open, default_address, understood, without_password
+from sweeper.storage.tracking_file import artifacts_of
 from sweeper.tracking.mlflow_client import TrackingDown
 from sweeper.tracking.projection import Projection, is_launched
 from sweeper.tracking.run_state import SweepFacts
@@ -29,18 +30,16 @@ def import_records(options: argparse.Namespace) -> int:
     if not NAME.fullmatch(options.sweep):
         raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {options.sweep!r}")
     open_store(storage).prepare()
-    address = options.tracking or default_address(storage, make=True)
-    check_scheme(address)
-    check_reachable(address)
+    address = understood(options.tracking or default_address(storage, make=True))
+    check_open(address, storage)
     if options.sweep in SweepFolder.names(storage) or is_launched(address, options.sweep):
         raise InvalidInput(f"sweep: {options.sweep!r} was launched; imported trials need a sweep of their own")
     sweep = ImportedSweep(storage, options.sweep)
     new = sweep.add([Path(name) for name in options.files])
     results = sweep.results()
-    local = address.startswith("sqlite:")
     hashes = sorted(result.trial.recipe.content_hash() for result in results)
     facts = SweepFacts(options.sweep, options.description, "", content_hash(hashes), {"imported": "yes"})
-    projection = Projection(address, artifacts_of(storage, address, options.sweep) if local else None, facts)
+    projection = Projection(address, artifacts_of(address, options.sweep), facts)
     completed = sum(result.status is Status.COMPLETED for result in results)
     totals = {
         "trials": len(results),

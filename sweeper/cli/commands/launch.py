@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -13,7 +12,9 @@ from typing import Any
 
 from search_spaces.loading import check_limits_only, load_spec
 from search_spaces.spec import Spec
+from sweeper.cli.asking import answered_yes, may_ask
 from sweeper.cli.running import INTERRUPTED, Driver, RunningLaunch
+from sweeper.cli.versioning import agreed_to, change_of
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep, reachable
 from sweeper.launch.view import SweepView
@@ -22,11 +23,14 @@ from sweeper.planning.plan import Plan
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
+from sweeper.search.spec_versions import Versions, wall_seconds_of
 from sweeper.stages.schedule import RetryRule
 from sweeper.storage.place import Place, storage_that_answers
+from sweeper.storage.tracking_address import check_open, default_address, understood
+from sweeper.storage.tracking_file import is_file
 from sweeper.text import Estimating, in_words
-from sweeper.tracking.address import check_reachable, check_scheme, default_address
 from sweeper.tracking.projection import projection_of
+from trainers.numerics import unpinned_sources
 from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
@@ -64,7 +68,7 @@ def retry(options: argparse.Namespace, estimate: Estimating) -> int:
     """`sweeper retry SWEEP`: forgets its failures and launches it as it was launched last."""
     folder, spec = _at_rest(options)
     store = open_store(folder.storage)
-    stages = SweepView(folder).look.forest.stages
+    stages = SweepView(folder).launch.forest.stages
     failed = [key for key in store.failures() if key in stages]
     for key in failed:
         store.clear_failure(key)
@@ -110,8 +114,8 @@ def _launch(
         wanted = replace(wanted, max_parallel=1, start_seconds=0.0)
     recipes = reachable(spec)
     open_store(storage).prepare()
-    tracking = options.tracking or default_address(storage, make=True)
-    _check_tracking(tracking, manner["tracking_optional"])
+    tracking = understood(options.tracking or default_address(storage, make=True))
+    _check_tracking(tracking, storage, manner["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
     digests = _check_data(recipes, data_dir, manner["download"])
     wanted.given()
@@ -119,12 +123,15 @@ def _launch(
     with folder.lock():
         folder.forget_stop()
         with planting(storage):  # also while it asks: what the plan counts on is not to be removed meanwhile
-            planted = PlantedSweep(spec, folder, digests)
+            planted = PlantedSweep(spec, folder, digests, unpinned_sources())
             foresight = foresee(spec, planted.at_most(), planted.store, wanted)
             packing = foresight.packing
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
             print(*foresight.plan.brief(), sep="\n", flush=True)
-            if not _agreed(foresight.plan, options):
+            before = Versions.of(folder)
+            versions = before.launched(spec, utc_now(), digests)
+            if not (agreed_to(change_of(before, versions, planted), options) and _agreed(foresight.plan, options)):
+                print("Nothing was started (--yes never asks, --ask-above HOURS asks later).")
                 return INTERRUPTED
             file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
             file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
@@ -135,16 +142,19 @@ def _launch(
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended
                     earlier["seconds"] = planted.seconds_since(earlier["started_at"])
-            before = file.wall_seconds
-            submitted = {"cluster": options.submitted_to} if options.submitted_to else {}
-            file.launches.append({"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", **submitted})
+            more = {"cluster": options.submitted_to} if options.submitted_to else {}
+            more |= {"sources_apart": planted.forest.sources} if planted.forest.sources else {}
+            begun = {"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", "version": versions.present}
+            file.launches.append({**begun, **more})
+            versions.write()
             folder.write(file, spec.to_yaml())
         driver = _driver(manner)
         run = planted.launch(
             resources, data_dir=data_dir, save_seconds=manner["save_seconds"],
-            rule=RetryRule(max_retries=manner["max_retries"]), estimates=foresight.estimates, wall_seconds=before,
+            rule=RetryRule(max_retries=manner["max_retries"]), estimates=foresight.estimates,
+            wall_seconds=wall_seconds_of(file, versions.present),
         )  # fmt: skip
-        projection = projection_of(spec, file, storage)
+        projection = projection_of(spec, file, versions)
         forecast = foresight.plan.estimate
         return RunningLaunch(run, folder, file, projection, estimate, forecast).carry_out(driver)
 
@@ -152,24 +162,15 @@ def _launch(
 def _agreed(plan: Plan, options: argparse.Namespace) -> bool:
     """Asks before a long launch, where there is somebody to ask."""
     seconds = plan.estimate.device_seconds if plan.estimate else 0.0
-    if options.yes or seconds <= 3600 * options.ask_above or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return True
-    try:
-        answer = input(f"Train for about {in_words(seconds)}? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() in ("y", "yes"):
-        return True
-    print("Nothing was started (--yes never asks, --ask-above HOURS asks later).")
-    return False
+    is_long = seconds > 3600 * options.ask_above
+    return not (is_long and may_ask(options)) or answered_yes(f"Train for about {in_words(seconds)}?")
 
 
-def _check_tracking(tracking: str, optional: bool) -> None:
-    check_scheme(tracking)
+def _check_tracking(tracking: str, storage: Place, optional: bool) -> None:
     try:
-        check_reachable(tracking)
+        check_open(tracking, storage)
     except InvalidInput as error:
-        if tracking.startswith("sqlite:"):
+        if is_file(tracking):
             raise  # no server that may come back
         if not optional:
             raise InvalidInput(f"{error}; --tracking-optional starts all the same and catches up later") from None

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -20,15 +19,18 @@ from sweeper.cli.commands.status import SOME_FAILED, _storage
 from sweeper.cli.hints import storage_flag
 from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
+from sweeper.search.spec_versions import wall_seconds_of
+from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.tracking.address import (
+from sweeper.storage.tracking_address import (
     SERVERS,
-    artifacts_of,
-    check_reachable,
-    check_scheme,
+    artifacts_root,
+    check_open,
     default_address,
+    understood,
     without_password,
 )
+from sweeper.storage.tracking_file import address_for_mlflow, artifacts_beside, file_of, is_file
 from sweeper.tracking.projection import projection_of, sweep_page
 from sweeper.tracking.tracker import Tracker
 from trainers.recipe.errors import InvalidInput
@@ -43,9 +45,9 @@ def tracking_of(options: argparse.Namespace, sweeps: Sequence[str] = ()) -> str:
     """Where the sweeps are tracked: as said now, else as they were launched, else in the storage."""
     storage = storage_that_answers(options.storage)
     if options.tracking:
-        return str(options.tracking)
+        return understood(options.tracking)
     known = [sweep for sweep in sweeps if sweep in SweepFolder.names(storage)]
-    addresses = {SweepFolder(storage, sweep).read().tracking for sweep in known}
+    addresses = {understood(SweepFolder(storage, sweep).read().tracking) for sweep in known}
     if len(addresses) > 1:
         raise InvalidInput(f"tracking: the sweeps are tracked in different places ({', '.join(sorted(addresses))})")
     return addresses.pop() if addresses else default_address(storage)
@@ -57,10 +59,9 @@ def ui(options: argparse.Namespace) -> int:
     if options.sweep and not options.tracking:
         SweepFolder.find(storage, options.sweep)
     address = tracking_of(options, [options.sweep] if options.sweep else [])
-    check_scheme(address)
-    if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).is_file():
-        raise InvalidInput(f"storage: nothing is tracked in {storage} yet; launch a sweep first")
-    check_reachable(address)
+    if is_file(address) and not file_of(address).is_file():
+        raise InvalidInput(_nothing_tracked(address, storage))
+    check_open(address, storage)
     if address.startswith(SERVERS):
         print(_link(without_password(address).rstrip("/"), address, options.sweep, storage))
         return GOOD
@@ -79,6 +80,15 @@ def ui(options: argparse.Namespace) -> int:
         finally:
             _end(server)
     return GOOD
+
+
+def _nothing_tracked(address: str, storage: Place) -> str:
+    if address != default_address(storage):
+        return f"tracking: there is no database at {file_of(address)}; sweeper track makes one of what is stored"
+    if isinstance(storage, ObjectPath):
+        where = f"{file_of(address)}, below the folder that you stand in: a bucket holds no database"
+        return f"storage: nothing of {storage} is tracked in {where}; name another with --tracking"
+    return f"storage: nothing is tracked in {storage} yet; launch a sweep first"
 
 
 def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
@@ -103,9 +113,13 @@ def _free_port(first: int) -> int:
 
 
 def _start(address: str, storage: Place, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    if is_file(address):
+        files = ["--artifacts-destination", artifacts_beside(address).as_uri()]
+    else:
+        files = ["--default-artifact-root", artifacts_root(storage).as_uri()]
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", address, "--default-artifact-root", artifacts_of(storage, address),
+        "--backend-store-uri", address_for_mlflow(address), *files,
     ]  # fmt: skip
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     print(f"Starting MLflow on port {port}, which takes some seconds.", flush=True)
@@ -149,8 +163,11 @@ def track(options: argparse.Namespace) -> int:
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")
     view = SweepView(folder)
-    view.file.tracking = options.tracking or view.file.tracking
-    tracker = Tracker(projection_of(view.spec, view.file, folder.storage), view.look, lambda: view.file.wall_seconds)
+    view.file.tracking = understood(options.tracking or view.file.tracking)
+    if is_file(view.file.tracking):  # MLflow would make the folders of a file that was moved away
+        check_open(view.file.tracking, folder.storage)
+    wall_seconds = wall_seconds_of(view.file, view.version)
+    tracker = Tracker(projection_of(view.spec, view.file, view.versions), view.launch, lambda: wall_seconds)
     tracker.start()
     tracker.close(patience_seconds=60.0)
     behind = tracker.behind()

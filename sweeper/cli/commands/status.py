@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from sweeper.cli.summary import standing
 from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Estimating, percent, text_table
+from sweeper.text import Estimating, text_table
+from trainers.readable import percent
+from trainers.recipe.errors import InvalidInput
 
 GOOD, SOME_FAILED = 0, 1
 
@@ -24,10 +27,12 @@ def status(options: argparse.Namespace, estimate: Estimating) -> int:
     storage = _storage(options)
     if options.sweep:
         SweepFolder.find(storage, options.sweep)
+    elif options.version:
+        raise InvalidInput("--version: of which sweep? Name one")
 
     def look() -> tuple[str, bool]:
         names = [options.sweep] if options.sweep else SweepFolder.names(storage)
-        views = [SweepView(SweepFolder.find(storage, name)) for name in names]
+        views = [SweepView(SweepFolder.find(storage, name), version=options.version) for name in names]
         return _status_text(options, storage, views, estimate), any(view.running for view in views)
 
     if options.watch:
@@ -42,10 +47,10 @@ def _status_text(options: argparse.Namespace, storage: Place, views: Sequence[Sw
         # A watcher's output is read line by line.
         return json.dumps([view.as_dict() for view in views], indent=None if options.watch else 1)
     if options.sweep:
-        return views[0].text(estimate)
+        return standing(views[0], estimate)
     if not views:
         return f"No sweep was launched in {storage}."
-    rows = [[view.folder.name, view.state, *view.counts()] for view in views]
+    rows = [[view.name, view.state, *view.counts()] for view in views]
     return text_table(["sweep", "state", "completed", "failed", "trials", "epochs left"], rows)
 
 
@@ -62,7 +67,7 @@ SORTS: Mapping[str, Callable[[TrialResult], Any]] = {
 
 def runs(options: argparse.Namespace) -> int:
     """`sweeper runs SWEEP [--arm ARM] [--status STATUS] [--sort FIELD]`"""
-    view = SweepView(SweepFolder.find(_storage(options), options.sweep))
+    view = SweepView(SweepFolder.find(_storage(options), options.sweep), version=options.version)
     results = [result for result in view.results if not options.status or result.status in options.status]
     if options.arm:
         arms = arms_like(options.arm, [result.label for result in view.results])
@@ -73,20 +78,22 @@ def runs(options: argparse.Namespace) -> int:
         print(json.dumps([_as_dict(result) for result in results], indent=1))
         return GOOD
     if not results:
-        print(f"{view.folder.name} has no such trial.")
+        print(f"{view.folder.name} has no such trial.", *view.rest(), sep="\n")
         return GOOD
     rows = [
         [
             result.name,
             result.status,
             f"{len(result.epochs)}/{result.trial.recipe.budget_epochs}",
-            percent(result.validation_accuracy),
-            percent(result.test_accuracy),
+            percent(result.validation_accuracy, unit=" %"),
+            percent(result.test_accuracy, unit=" %"),
             f"{result.seconds:.1f}",
         ]
         for result in results
     ]
     print(text_table(["trial", "status", "epochs", "validation accuracy", "test accuracy", "seconds"], rows))
+    if rest := view.rest():
+        print("", *rest, sep="\n")
     return GOOD
 
 

@@ -38,7 +38,7 @@ def chromium(folder, *arguments):
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", f"--user-data-dir={folder}", "--enable-logging=stderr",
          *arguments],
-        capture_output=True, text=True, timeout=200,
+        capture_output=True, text=True,
     )  # fmt: skip
 
 

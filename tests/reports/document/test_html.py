@@ -153,7 +153,7 @@ def in_browser(page, folder):
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", f"--user-data-dir={folder}", "--enable-logging=stderr",
          "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True,
     )  # fmt: skip
     assert "</html>" in done.stdout, done.stderr
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from sweeper.cli.main import build_parser, main
-from tests.sweeper.conftest import environment, start_sweeper, table_of, trained_storage, wait_until
+from tests.sweeper.conftest import environment, start_sweeper, table_of, trained_storage
+from tests.waiting import ending_of, wait_until
 
 COMMANDS = [
     "plan", "launch", "stop", "resume", "retry", "status", "logs", "runs", "compare", "track", "ui", "report",
@@ -219,7 +220,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_nobody_else_may_launch_m
     arguments = ["launch", tiny, "--storage", storage, "--local"]
     process = start_sweeper(*arguments, "--set", "seeds=100", out=tmp_path / "out")
     try:
-        wait_until(lambda: (storage / "stages").is_dir() and any((storage / "stages").glob("*/*/*/record.json")))
+        wait_until(lambda: any((storage / "stages").glob("*/*/*/record.json")), process)
         message = wrong(capsys, *arguments)
         assert f"'tiny' is being run already (process {process.pid} on " in message
         assert "that launch tracks it" in wrong(capsys, "track", "tiny", "--storage", storage)
@@ -227,7 +228,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_nobody_else_may_launch_m
         assert listed["state"] == "running"
     finally:
         process.send_signal(signal.SIGINT)
-        code = process.wait(60)
+        code = ending_of(process)
     text = (tmp_path / "out").read_text()
     assert code == 130, text
     assert "stopping after the running epochs (once more: at once)" in text

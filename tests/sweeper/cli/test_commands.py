@@ -22,7 +22,9 @@ from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.stages.status import Status
 from tests.sweeper.cli.test_cli import said, wrong
 from tests.sweeper.conftest import TINY, Terminal, a_launch, environment, trained_storage
+from tests.waiting import ending_of
 
+UNDER_WAY_SECONDS = 5.0  # by then a command is, and would be done if it did not wait
 # Alike in part: a K more, the authors' recipe, and as many seeds less.
 OTHER = (
     TINY.replace("name: tiny", "name: other").replace("icml", "authors_code").replace("seeds: 2", "seeds: 3")
@@ -150,7 +152,7 @@ def stored(storage):
 
 def test_gc_removes_what_no_sweep_refers_to_and_only_when_told(capsys, own, trained):
     assert said(capsys, "gc", "--storage", own)[1].endswith("A sweep refers to each of them.\n")
-    everything, tiny = stored(own), set(a_launch(*trained, looking=True).forest.stages)
+    everything, tiny = stored(own), set(a_launch(*trained, read_only=True).forest.stages)
     (own / "partials" / "ab").mkdir(parents=True)
     (own / "partials" / "ab" / ("ab" * 32)).write_bytes(b"on its way")
     (own / "damaged").mkdir()
@@ -216,9 +218,9 @@ def test_gc_waits_for_a_launch_that_looks_what_is_stored(own, tmp_path):
     with planting(own):
         process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(5)  # it is well under way by then, and would be done without the lock
+            process.wait(UNDER_WAY_SECONDS)
         assert process.poll() is None
-    assert process.wait(60) == 0
+    assert ending_of(process) == 0
     process.stdout.close()
 
 

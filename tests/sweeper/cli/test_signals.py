@@ -7,13 +7,14 @@ import threading
 import pytest
 
 from sweeper.cli.signals import told_of_signals
-from tests.sweeper.conftest import start_sweeper, wait_until
+from tests.sweeper.conftest import start_sweeper
+from tests.waiting import ending_of, wait_until
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 # Neither a signal nor Python's lock gets the main thread out of `stuck`.
 STUCK = """
 import ctypes, threading, time
-from sweeper import local_driver
+from sweeper.launch import local as local_driver
 from sweeper.cli.main import main
 
 libc = ctypes.CDLL(None)
@@ -22,8 +23,7 @@ mutex = ctypes.create_string_buffer(256)
 def stuck(launch, refresh, give_up):
     def wait_for_the_end():
         open("waits", "w").close()
-        end = time.monotonic() + 15
-        while not launch.stop_requested and time.monotonic() < end:
+        while not launch.stop_requested:
             time.sleep(0.1)
         give_up("Ray's servers are gone (killed, or out of memory?)")
 
@@ -41,9 +41,9 @@ def test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so(tiny, 
     out = tmp_path / "out"
     launch = start_sweeper("launch", tiny, "--storage", storage, "--local", out=out, program=STUCK)
     try:
-        wait_until((tmp_path / "waits").exists)
+        wait_until((tmp_path / "waits").exists, launch)
         launch.send_signal(signal.SIGTERM)
-        assert launch.wait(60) == 130, out.read_text()
+        assert ending_of(launch) == 130, out.read_text()
     finally:
         launch.kill()
         launch.wait()
@@ -60,9 +60,9 @@ def test_a_signal_is_told_in_another_thread_and_the_second_ends_the_main_one_at_
 
     with pytest.raises(KeyboardInterrupt), told_of_signals(BOTH, tell):
         os.kill(os.getpid(), signal.SIGTERM)
-        wait_until(lambda: told == [signal.SIGTERM], 10)
+        wait_until(lambda: told == [signal.SIGTERM])
         os.kill(os.getpid(), signal.SIGINT)
-        wait_until(lambda: False, 10)
+        wait_until(lambda: False)
     assert threads[0] is not threading.main_thread()
     assert not threads[0].is_alive()
 
@@ -83,7 +83,7 @@ def test_other_signals_are_nobodys_business():
     try:
         with told_of_signals(BOTH, told.append):
             os.kill(os.getpid(), signal.SIGUSR1)
-            wait_until(lambda: others, 10)
+            wait_until(lambda: others)
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert (told, others) == ([], [signal.SIGUSR1])

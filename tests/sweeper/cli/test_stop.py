@@ -10,7 +10,8 @@ from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
 from tests.sweeper.cli.test_cli import said, wrong
-from tests.sweeper.conftest import a_launch, claimed, start_sweeper, table_of, trained_storage, wait_until
+from tests.sweeper.conftest import a_launch, claimed, start_sweeper, table_of, trained_storage
+from tests.waiting import ending_of, wait_until
 
 
 def trained_stages(storage):
@@ -23,12 +24,12 @@ def test_stop_ends_a_launch_and_resume_goes_on_as_it_was_launched(capsys, tiny, 
         out=tmp_path / "out",
     )  # fmt: skip
     try:
-        wait_until(lambda: trained_stages(storage) > 0)
+        wait_until(lambda: trained_stages(storage) > 0, process)
         assert f"is being run already (process {process.pid} on " in wrong(
             capsys, "resume", "tiny", "--storage", storage
         )
         code, out, _ = said(capsys, "stop", "tiny", "--storage", storage)
-        assert process.wait(60) == 130, (tmp_path / "out").read_text()
+        assert ending_of(process) == 130, (tmp_path / "out").read_text()
     finally:
         process.kill()
         process.wait()
@@ -98,7 +99,6 @@ def test_resume_starts_what_was_launched_and_nothing_else(capsys, tiny, storage,
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(900)
 def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     spec = tmp_path / "slow.yaml"
     spec.write_text(
@@ -108,9 +108,9 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     )
     process = start_sweeper("launch", spec, "--storage", storage, "--max-parallel", 1, out=tmp_path / "out")
     try:
-        wait_until(lambda: (trained_stages(storage) > 0 and claimed(storage)) or process.poll() is not None, 200)
+        wait_until(lambda: trained_stages(storage) > 0 and claimed(storage), process)
         code, out, _ = said(capsys, "stop", "slow", "--storage", storage)
-        assert process.wait(100) == 130, (tmp_path / "out").read_text()
+        assert ending_of(process) == 130, (tmp_path / "out").read_text()
     finally:
         process.kill()
         process.wait()
@@ -121,7 +121,7 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     store = Store(storage)
     (saved,) = [store.partial_record(path.name) for path in storage.glob("partials/*/*")]  # of the stage that ran
     process = start_sweeper("resume", "slow", "--storage", storage, out=tmp_path / "again")
-    code = process.wait(300)
+    code = ending_of(process)
     text = (tmp_path / "again").read_text()
     assert code == 0, text
     assert f"{before} stages are stored already" in text

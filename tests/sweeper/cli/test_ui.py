@@ -4,26 +4,30 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from urllib.request import urlopen
 
 import pytest
 
 from sweeper.cli.commands.mlflow import _free_port, tracking_of
 from sweeper.records.sweep_folder import SweepFolder
-from tests.sweeper.conftest import a_launch, command, environment, project, trained_storage, wait_until
+from tests.sweeper.conftest import a_launch, command, environment, project, trained_storage
+from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
 from trainers.recipe.errors import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 
 
-def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, tmp_path):
-    launch = a_launch(*trained, looking=True)
+def test_the_link_opens_a_sweep_of_a_moved_storage_and_ctrl_c_ends_the_server(trained, storage, tmp_path):
+    launch = a_launch(*trained, read_only=True)
     launch.forest.trials[1:] = []
-    where = trained_storage(trained, tmp_path)
-    (storage / "mlflow.db").rename(where / "mlflow.db")
-    address = f"sqlite:///{where}/mlflow.db"
-    project(address, where, launch)
+    first = trained_storage(trained, tmp_path)
+    (storage / "mlflow.db").rename(first / "mlflow.db")
+    project(f"sqlite:///{first}/mlflow.db", first, launch)
+    where = tmp_path / "moved 50%25#?"
+    first.rename(where)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -37,14 +41,14 @@ def test_the_link_opens_the_sweep_and_ctrl_c_ends_the_server(trained, storage, t
         )
         try:
             lines = [process.stdout.readline() for _ in range(3)]
-            _check(lines, port)
+            _check(lines, port, where)
         finally:
             process.send_signal(signal.SIGINT)
-            code = process.wait(30)
+            code = ending_of(process)
             process.stdout.close()
     assert code == 0
     mark = f"--port\0{lines[0].split()[4].rstrip(',')}\0".encode()
-    wait_until(lambda: not any(mark in line for line in _command_lines()), 20)
+    wait_until(lambda: not any(mark in line for line in _command_lines()))
 
 
 def _hear_interruptions():
@@ -52,13 +56,19 @@ def _hear_interruptions():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _check(lines, port):
+def _check(lines, port, where):
     page = r"#/experiments/(\d+)/runs\?workflowType=machine_learning&viewStateShareKey=trials"
     link = re.fullmatch(rf"Open (http://127\.0\.0\.1:(\d+))/{page}\n", lines[1])
     assert link, lines
     assert int(link[2]) > port
-    with urlopen(f"{link[1]}/ajax-api/2.0/mlflow/experiments/get?experiment_id={link[3]}", timeout=30) as answer:
+    page = f"{link[1]}/ajax-api/2.0/mlflow/experiments/get?experiment_id={link[3]}"
+    with urlopen(page, timeout=PATIENCE_SECONDS) as answer:
         assert b'"tiny"' in answer.read()
+    with closing(sqlite3.connect(where / "mlflow.db")) as connection:
+        query = "SELECT run_uuid FROM tags WHERE key = 'sweeper.kind' AND value = 'sweep'"
+        ((run,),) = connection.execute(query).fetchall()
+    with urlopen(f"{link[1]}/get-artifact?run_uuid={run}&path=spec.yaml", timeout=30) as answer:
+        assert answer.read() == b"name: tiny\n"
 
 
 def test_a_port_that_is_taken_is_passed_over(monkeypatch):

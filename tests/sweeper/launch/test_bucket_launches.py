@@ -18,9 +18,10 @@ import pytest
 from sweeper.cli.main import main
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.place import storage_at
-from tests.sweeper.conftest import TINY, environment, start_sweeper, table_of, trained_storage, wait_until
+from tests.sweeper.conftest import TINY, environment, start_sweeper, table_of, trained_storage
 from tests.sweeper.storage.object_server import CREDENTIALS, a_forwarder
 from tests.sweeper.storage.test_claims import Recorded, epochs_of
+from tests.waiting import ending_of, wait_until
 
 pytestmark = [pytest.mark.cluster]
 SECRETS = [value for name, value in CREDENTIALS.items() if name != "AWS_REGION"]
@@ -73,7 +74,6 @@ def processes_that_show(secret):
     return found
 
 
-@pytest.mark.timeout(600)  # Ray is started twice
 def test_a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_cost_nothing_that_was_finished(
     tiny, tmp_path, bucket, object_service, monkeypatch, trained, tracking, start
 ):
@@ -81,18 +81,18 @@ def test_a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_c
         monkeypatch.setenv("AWS_ENDPOINT_URL", forwarder.endpoint)
         flags = ["--storage", bucket, "--max-parallel", "2", "--save-seconds", "0", *tracking()]
         first = start("launch", tiny, *flags, out=tmp_path / "first")
-        wait_until(lambda: len(stages_of(bucket)) >= 3, 240)
+        wait_until(lambda: len(stages_of(bucket)) >= 3, first)
         assert not any(map(processes_that_show, SECRETS))
         assert "running" in say("status", "--storage", bucket)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         done = {entry.path.key: entry.modified for entry in stages_of(bucket)}
         second = start("resume", "tiny", "--storage", bucket, "--max-parallel", "1", out=tmp_path / "second")
-        wait_until(lambda: len(stages_of(bucket)) > len(done), 240)
+        wait_until(lambda: len(stages_of(bucket)) > len(done), second)
         forwarder.kill()
         time.sleep(4)
         forwarder.start()
-        assert second.wait(300) == 0, (tmp_path / "second").read_text()
+        assert ending_of(second) == 0, (tmp_path / "second").read_text()
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_service.endpoint)
     said = (tmp_path / "second").read_text()
     assert "10 of 10 trials completed" in said
@@ -116,9 +116,9 @@ def test_two_sweeps_that_share_stages_train_each_once_and_one_sweep_is_launched_
         Recorded(tmp_path, tmp_path / f"{name}.yaml", "--storage", bucket, *tracking(f"{name}{number}"))
         for number, name in enumerate(("left", "right", "left"))
     ]
-    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 3)
+    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 3, *(launch.process for launch in launches))
     (tmp_path / "go").touch()
-    codes = [launch.process.wait(300) for launch in launches]
+    codes = [ending_of(launch.process) for launch in launches]
     texts = [launch.out.read_text() for launch in launches]
     assert sorted(codes) == [0, 0, 2] and codes[1] == 0, texts
     assert "sweep: 'left' is being run already (process " in texts[codes.index(2)]
@@ -155,11 +155,11 @@ seeds: 1
     )
     flags = ["--storage", bucket, "--local", *tracking()]
     first = start("launch", tmp_path / "searched.yaml", *flags, out=tmp_path / "first")
-    wait_until(lambda: len(stages_of(bucket)) >= 2)
+    wait_until(lambda: len(stages_of(bucket)) >= 2, first)
     first.kill()
     first.wait()
     second = start("launch", tmp_path / "searched.yaml", *flags, out=tmp_path / "second")
-    assert second.wait(300) == 0, (tmp_path / "second").read_text()
+    assert ending_of(second) == 0, (tmp_path / "second").read_text()
     rows = json.loads(say("runs", "searched", "--storage", bucket, "--json"))
     assert sorted(row["recipe"]["options"] for row in rows) == [2, 4, 8, 16], "each point once, although it was killed"
 
@@ -168,7 +168,7 @@ seeds: 1
 def test_nothing_starts_on_a_storage_that_is_none(tiny, tmp_path, bucket, url):
     done = subprocess.run(
         [sys.executable, "-m", "sweeper", "launch", str(tiny), "--storage", url],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, env=environment(), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2 and done.stderr.startswith("sweeper: error: storage: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.yaml"]

@@ -118,7 +118,7 @@ def test_launching_again_tries_what_may_pass_and_leaves_what_would_fail_again(la
         pass
     launch.fail(failing[Fault.INFRASTRUCTURE], FLAKY)  # for the second time, and no retry is left
     assert set(launch.store.failures()) == set(failing.values())
-    looking = a_launch(tiny, launch.store.root, looking=True)
+    looking = a_launch(tiny, launch.store.root, read_only=True)
     assert set(looking.schedule.failures) >= set(failing.values())
     again = a_launch(tiny, launch.store.root)
     assert again.schedule.failure(failing[Fault.INFRASTRUCTURE]) is None
@@ -148,13 +148,13 @@ def test_a_launch_that_is_told_to_stop_hands_out_nothing_more(launch):
 
 
 def test_what_another_sweep_trained_is_not_spent_by_this_one(trained, tmp_path):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     assert spent(launch.forest, launch.records, "tiny")[0] == launch.forest.epochs_shared
     assert spent(launch.forest, launch.records, "another") == (0, 0)
 
 
 def test_arms_average_their_completed_trials_only(trained):
-    results = a_launch(*trained, looking=True).results()
+    results = a_launch(*trained, read_only=True).results()
     whole = arm_results(results)
     assert [arm.completed for arm in whole] == [2] * 5
     cut = [*results[:1], *[result.as_pending() for result in results[1:]]]
@@ -191,7 +191,7 @@ def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, cloc
 
 
 def test_the_best_arms_are_those_with_the_highest_mean_of_what_is_completed(trained):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     best = Progress(launch, estimate).standing.best
     arms = {arm.label: estimate(arm.validation_accuracies) for arm in arm_results(launch.results())}
     assert [arm.label for arm in best] == sorted(arms, key=lambda label: -arms[label].mean)
@@ -201,7 +201,7 @@ def test_the_best_arms_are_those_with_the_highest_mean_of_what_is_completed(trai
 
 def test_trials_that_come_while_it_runs_are_seen(trained, tmp_path):
     spec, storage = trained
-    launch = a_launch(spec, storage, looking=True)
+    launch = a_launch(spec, storage, read_only=True)
     progress = Progress(launch, estimate)
     more = expand(load_spec(str(spec), ["seeds=[0, 1, 2]"]))
     launch.add(more)

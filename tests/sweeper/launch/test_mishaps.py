@@ -13,14 +13,15 @@ import pytest
 from sweeper.records.store import Store
 from sweeper.tracking.mlflow_client import client
 from tests.sweeper.conftest import TINY, environment, table_of, trained_storage
+from tests.waiting import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 
 # Runs commands one after the other in one process, in which things happen when so many epochs have been trained.
 EVENTFUL = """
 import json, os, resource, sys
 from pathlib import Path
-from sweeper import execution
+from sweeper.launch import worker as execution
 from sweeper.cli.main import main
 events, *commands = map(json.loads, sys.argv[1:])
 train, count = execution.TrainingRun.train_epoch, 0
@@ -40,7 +41,7 @@ def run(*commands, events=None, **variables):
     arguments = [json.dumps(events or {}), *(json.dumps([str(word) for word in command]) for command in commands)]
     done = subprocess.run(
         [sys.executable, "-c", EVENTFUL, *arguments],
-        capture_output=True, text=True, env=environment() | variables, timeout=500,
+        capture_output=True, text=True, env=environment() | variables, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     found = re.search(r"^exit codes: (.*)$", done.stdout, re.MULTILINE)
     assert found, done.stdout + done.stderr

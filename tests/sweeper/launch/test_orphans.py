@@ -8,9 +8,10 @@ import time
 import pytest
 
 from sweeper.launch import orphans
+from tests.waiting import ending_of, wait_until
 
 pytestmark = pytest.mark.skipif(not orphans.possible(), reason="needs /proc to look at processes")
-SLEEPS = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEPS = [sys.executable, "-c", "import time; time.sleep(10_000)"]
 
 
 def start_reaper(mark, folder):
@@ -33,7 +34,7 @@ def test_it_ends_those_it_was_told_of_and_those_that_carry_the_mark_and_nobody_e
         time.sleep(0.2)
         assert [process.poll() for process in (marked, other, told, reused)] == [None] * 4  # the launch still runs
         reaper.stdin.close()
-        assert (marked.wait(30), told.wait(30), reaper.wait(30)) == (-9, -9, 0)
+        assert (ending_of(marked), ending_of(told), ending_of(reaper)) == (-9, -9, 0)
         assert (other.poll(), reused.poll()) == (None, None)
         assert not folder.exists()
     finally:
@@ -46,9 +47,7 @@ def test_descendants_are_found_however_deep_and_no_one_else():
     program = f"import subprocess; subprocess.run({SLEEPS!r})"
     child = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
     try:
-        end = time.monotonic() + 30
-        while len(list(orphans.descendants(child.pid))) < 1 and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: list(orphans.descendants(child.pid)), child)
         (grandchild, _) = next(orphans.descendants(child.pid))
         mine = {pid for pid, _ in orphans.descendants(os.getpid())}
         assert {child.pid, grandchild} <= mine

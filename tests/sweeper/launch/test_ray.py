@@ -23,21 +23,12 @@ from sweeper.launch.ray_session import PREFIX, quiet
 from sweeper.records.store import Store
 from sweeper.stages.faults import Fault
 from sweeper.tracking.mlflow_client import client
-from tests.sweeper.conftest import (
-    a_launch,
-    claimed,
-    environment,
-    facts,
-    start_sweeper,
-    table_of,
-    trained_storage,
-    wait_until,
-)
+from tests.sweeper.conftest import a_launch, claimed, environment, facts, start_sweeper, table_of, trained_storage
+from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
 from trainers.recipe.errors import InvalidInput
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(900),  # seconds on a machine that is idle; others may share it
     pytest.mark.skipif(not orphans.possible(), reason="needs /proc to look at processes"),
 ]
 
@@ -70,10 +61,6 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-PATIENCE_SECONDS = float(os.environ.get("SWEEPER_TEST_PATIENCE", "300"))  # tests.mutations has less
-GONE_SECONDS = 30  # what a launch leaves behind is to be gone in one; left alone, Ray's servers stay for sixty
-
-
 @pytest.fixture(autouse=True)
 def _nothing_outlives_its_test():
     """A test that fails leaves no launch behind, nor what that started."""
@@ -91,10 +78,10 @@ class Started:
 
     all: ClassVar[list["Started"]] = []
 
-    def __init__(self, *arguments, folder: Path, parallel: int | None = 1, program: str = ""):
+    def __init__(self, *arguments, folder: Path, parallel: int | None = 1, program: str = "", **more):
         self.out = folder / f"out-{time.time_ns()}"
         arguments = ("launch", *arguments, *([] if parallel is None else ["--max-parallel", parallel]))
-        self.process = start_sweeper(*arguments, out=self.out, program=program)
+        self.process = start_sweeper(*arguments, out=self.out, program=program, **more)
         self.temporary = f"{PREFIX}{self.process.pid}-"
         self.all.append(self)
 
@@ -102,7 +89,7 @@ class Started:
         return self.out.read_text()
 
     def ends_with(self, code: int) -> str:
-        assert self.process.wait(PATIENCE_SECONDS) == code, self.text()
+        assert ending_of(self.process) == code, self.text()
         return self.text()
 
     def workers(self) -> list[int]:
@@ -124,7 +111,13 @@ class Started:
     def has_trained_more_than(self, before: set[Path], storage: Path) -> bool:
         return (bool(self.workers()) and records(storage) > before) or self.process.poll() is not None
 
+    def reaper(self) -> list[int]:
+        """The process that ends what the launch leaves behind (`sweeper.launch.orphans`)."""
+        return [pid for pid in self.processes() if orphans.__file__.encode() in command_line(pid)]
+
     def left_nothing(self) -> bool:
+        """Once it has ended, and its reaper too. Left alone, Ray's servers stay for a minute."""
+        wait_until(lambda: self.process.poll() is not None and not self.reaper())
         return not self.processes() and not list(Path(tempfile.gettempdir()).glob(f"{self.temporary}*"))
 
 
@@ -179,8 +172,8 @@ def test_a_launch_on_ray_equals_one_without_and_leaves_nothing_behind(tiny, stor
     assert "10 of 10 trials completed; 26 epochs trained" in text
     chatter = [line for line in text.splitlines() if re.search(r"\b(ray|raylet|mlflow|WARNING|INFO|Traceback)\b", line)]
     assert [line for line in chatter if str(storage) not in line] == []
-    expected = a_launch(*trained, looking=True)
-    found = a_launch(tiny, storage, looking=True)
+    expected = a_launch(*trained, read_only=True)
+    found = a_launch(tiny, storage, read_only=True)
     assert found.records.keys() == expected.records.keys()
     processes = [record.environment["process"] for record in found.records.values()]
     assert len(set(processes)) <= 6 < len(processes)  # actors are used again, and it makes no difference:
@@ -202,7 +195,7 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow,
             (partial for partial in found if partial and partial.environment["process"] in launch.workers()), None
         )
 
-    wait_until(on_its_way, 200)
+    wait_until(on_its_way, launch.process)
     saved = on_its_way()
     os.kill(saved.environment["process"], signal.SIGKILL)
     text = launch.ends_with(0)
@@ -245,7 +238,7 @@ def two_nodes(tmp_path):
     try:
         address, raylet = process.stdout.readline().split()
         yield process, address, int(raylet)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -270,7 +263,7 @@ def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(s
         found = {parent_of(partial.environment["process"]): partial for partial in saved if partial}
         return found if len(found) == 2 or launch.process.poll() is not None else {}
 
-    wait_until(on_their_way, 200)
+    wait_until(on_their_way)
     saved = on_their_way()
     lost = saved.pop(raylet)
     (hung,) = saved.values()
@@ -295,11 +288,11 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
     for _ in range(2):
         launch = Started(slow, "--storage", storage, folder=tmp_path)
         before = records(storage)
-        wait_until(partial(launch.has_trained_more_than, before, storage), 200)
+        wait_until(partial(launch.has_trained_more_than, before, storage))
         time.sleep(chance.uniform(0, 1.5))
         launch.process.kill()
         launch.process.wait()
-        wait_until(launch.left_nothing, GONE_SECONDS)  # nobody trains on behind our back
+        assert launch.left_nothing()  # nobody trains on behind our back
         assert all(path.read_bytes() == content for path, content in finished.items())  # nor trains it again
         finished = {path: path.read_bytes() for path in records(storage)}
     last = Started(slow, "--storage", storage, folder=tmp_path)
@@ -317,7 +310,7 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
 
 def test_a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind(slow, storage, tmp_path):
     launch = Started(slow, "--storage", storage, folder=tmp_path)
-    wait_until(lambda: records(storage) and claimed(storage), 200)
+    wait_until(lambda: records(storage) and claimed(storage), launch.process)
     for pid in [launch.process.pid, *launch.processes()]:  # as when a machine shuts down
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
@@ -325,7 +318,7 @@ def test_a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind(
     assert "to go on: sweeper resume slow" in text
     assert claimed(storage) == set()
     assert "RUNNING" not in statuses(storage, "slow").values()
-    wait_until(launch.left_nothing, GONE_SECONDS)
+    assert launch.left_nothing()
 
 
 def short(folder: Path) -> Path:
@@ -341,7 +334,7 @@ def short(folder: Path) -> Path:
 # process after 60, as it happens; here it never comes back.
 DIES_LAST = """
 import os, signal, sys, time
-from sweeper import ray_session
+from sweeper.launch import ray_session
 from sweeper.cli.main import main
 ray_session.SHUTDOWN_SECONDS = 2.0
 ray_session.quiet()
@@ -364,7 +357,7 @@ def test_a_launch_whose_ray_dies_at_the_very_end_says_what_it_has_done_and_ends(
     text = launch.ends_with(0)
     assert "1 of 1 trials completed; 1 epochs trained" in text
     assert "Broken off" not in text and "Failed to connect to GCS" not in text
-    wait_until(launch.left_nothing, GONE_SECONDS)
+    assert launch.left_nothing()
 
 
 def test_a_worker_that_is_killed_because_its_machine_runs_low_on_memory_is_tried_once_more_alone(

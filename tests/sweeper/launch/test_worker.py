@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ assert step.failure is None, step.failure
 
 def test_trials_read_from_shared_stages_equal_the_same_trials_run_alone_bit_for_bit(trained):
     spec, storage = trained
-    launch = a_launch(spec, storage, looking=True)
+    launch = a_launch(spec, storage, read_only=True)
     splits = load_splits(launch.forest.trials[0].recipe, None, "cpu", download=False)
     shared = [trial for trial in launch.forest.trials if len(trial.stages) > 1]
     assert {trial.recipe.selection for trial in shared} == {"greedy", "probabilistic"}
@@ -42,10 +42,10 @@ def test_trials_read_from_shared_stages_equal_the_same_trials_run_alone_bit_for_
         alone = TrainingRun(trial.recipe, splits)
         epochs, peaks, snapshots = [], [], []
         for epoch in alone.epochs():
-            fields = asdict(epoch)
+            fields = epoch.as_dict()
             snapshots = with_epoch(snapshots, fields["epoch"], fields.pop("layers"))
             epochs.append(fields)
-            peaks.append(alone.costs().peak_memory_bytes)
+            peaks.append(alone.costs()["peak_memory_bytes"])
         stored = trial_epochs(trial, launch.records)
         assert [_timeless(epoch) for epoch in stored] == [_timeless(epoch) for epoch in epochs]
         stages = [launch.records[key] for key in trial.stages]
@@ -55,7 +55,7 @@ def test_trials_read_from_shared_stages_equal_the_same_trials_run_alone_bit_for_
         test, costs = alone.test(), alone.costs()
         assert (finals["test_accuracy"], finals["test_loss"]) == (test.accuracy, test.loss)
         assert finals["peak_memory_bytes"] == max(peaks)
-        assert finals["flops"] == costs.flops_per_epoch * len(epochs)
+        assert finals["flops"] == costs["flops_per_epoch"] * len(epochs)
         assert finals["train_cpu_seconds"] == pytest.approx(sum(epoch["train_cpu_seconds"] for epoch in stored))
         assert "energy_joules" not in finals, "which no CPU knows"
         state = launch.store.read_state(trial.stages[-1])
@@ -65,7 +65,7 @@ def test_trials_read_from_shared_stages_equal_the_same_trials_run_alone_bit_for_
 
 def test_a_stage_in_a_used_process_equals_the_stage_in_a_fresh_process(trained, tmp_path):
     spec, storage = trained
-    used = a_launch(spec, storage, looking=True)  # all of its stages ran one after the other in one process
+    used = a_launch(spec, storage, read_only=True)  # all of its stages ran one after the other in one process
     processes = {record.environment["process"] for record in used.records.values()}
     assert len(processes) == 1
     launch = a_launch(spec, tmp_path / "fresh")
@@ -81,7 +81,7 @@ def test_a_stage_in_a_used_process_equals_the_stage_in_a_fresh_process(trained, 
 def test_a_stage_goes_on_from_its_last_saved_epoch_and_ends_as_if_never_interrupted(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("sweeper.launch.worker.SAVING_SHARE", math.inf)
     spec, storage = trained
-    whole = a_launch(spec, storage, looking=True)
+    whole = a_launch(spec, storage, read_only=True)
     launch = a_launch(spec, tmp_path / "storage", save_seconds=0.0)
     stage = max(launch.forest.stages.values(), key=lambda stage: stage.epochs)
     assert stage.epochs == 3
@@ -115,7 +115,7 @@ def test_a_worker_that_is_told_to_stop_saves_what_it_has(trained, tmp_path):
 
 
 def test_orders_and_steps_survive_the_journey_as_json(trained):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     for stage in launch.forest.stages.values():
         order = launch.order(stage)
         arrived = Order(**json.loads(json.dumps(order.as_dict())))
@@ -185,7 +185,7 @@ def test_launching_again_trains_nothing_again(trained, tmp_path):
     assert launch.next_order() is None
     grown = tmp_path / "grown.yaml"
     grown.write_text(spec.read_text().replace("seeds: 2", "seeds: 3"))
-    launch = a_launch(grown, storage, looking=True)
+    launch = a_launch(grown, storage, read_only=True)
     assert {stage.recipe.seed for key, stage in launch.forest.stages.items() if key not in launch.records} == {2}
 
 

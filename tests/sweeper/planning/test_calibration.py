@@ -30,7 +30,7 @@ class SlowRun:
         return SimpleNamespace(train_seconds=training, evaluation_seconds=evaluation)
 
     def costs(self):
-        return SimpleNamespace(flops_per_epoch=1000, peak_memory_bytes=10**9)
+        return {"flops_per_epoch": 1000, "peak_memory_bytes": 10**9}
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_flops_are_those_of_all_epochs_and_counted_once_for_recipes_that_cannot_
 
 def test_the_store_tells_of_this_sweep_and_of_others(trained, tmp_path):
     spec, storage = trained
-    launch = a_launch(spec, storage, looking=True)
+    launch = a_launch(spec, storage, read_only=True)
     samples = list(measured(launch.store, launch.forest))
     assert len({*samples}) == len(samples) > 0
     other = Spec.parse({**SPLITS, "recipe": {**SPLITS["recipe"], "width": 0.2, "options": 2}, "seeds": [9]})
@@ -155,5 +155,5 @@ def test_records_that_are_damaged_or_gone_tell_nothing(trained, tmp_path):
         record.write_text("{}")
     (copy / "stages" / "00").mkdir(exist_ok=True)
     (copy / "stages" / "00" / "what is this").touch()
-    launch = a_launch(spec, copy, looking=True)
+    launch = a_launch(spec, copy, read_only=True)
     assert list(measured(launch.store, launch.forest)) == []

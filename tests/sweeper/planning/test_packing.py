@@ -16,7 +16,7 @@ def test_as_many_trials_share_a_gpu_as_fit_into_its_memory():
     assert (packing.gpus_per_trial, packing.cpus_per_trial, packing.at_once) == (0.25, 4.0, 4)
     assert packing.why == (
         "4 trials at once, each with 0.25 GPUs and 4 threads: "
-        "4 on a GPU, 4 would fit (16 GiB a trial with margin, of 80 GiB); 16 cores for 4 at once"
+        "4 on a GPU, 4 would fit (16.7 GB a trial with margin, of 85.9 GB); 16 cores for 4 at once"
     )
 
 

@@ -232,7 +232,7 @@ def test_states_that_crashed_writers_left_go_once_they_are_old(in_bucket, monkey
     orphan = in_bucket / "stages" / "cd" / ("cd" * 32) / f"{'0' * 64}.safetensors"
     orphan.put(b"half")
     assert Inventory(in_bucket).remove_leftovers() == 0 and orphan.is_file()
-    monkeypatch.setattr("sweeper.records.store.DRAFTS_ARE_OLD_AFTER_SECONDS", -1.0)
+    monkeypatch.setattr("sweeper.records.inventory.DRAFTS_ARE_OLD_AFTER_SECONDS", -1.0)
     assert Inventory(in_bucket).remove_leftovers() == 1 and not orphan.is_file()
     assert again(store).has_state(KEY)
 

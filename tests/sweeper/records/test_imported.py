@@ -68,7 +68,8 @@ def test_records_become_a_sweep_that_is_reported_with_its_hardware(records, stor
         assert "train_cpu_seconds" not in metrics
         curve = mlflow.get_metric_history(run.info.run_id, "validation_accuracy")
         assert [point.value for point in curve] == [epoch["validation_accuracy"] for epoch in record["epochs"]]
-        assert [file.path for file in mlflow.list_artifacts(run.info.run_id)] == ["selection.json"]
+        kept = storage / "artifacts" / "elsewhere" / run.info.run_id / "artifacts"
+        assert [file.name for file in kept.iterdir()] == ["selection.json"]
     assert said(capsys, "report", "elsewhere", "--storage", storage, "-o", tmp_path / "report")[0] == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Imported: 2 trials of these were trained elsewhere, on NVIDIA &lt;b&gt;H200&lt;/b&gt;." in page

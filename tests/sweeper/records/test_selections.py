@@ -1,7 +1,5 @@
 """Which epochs of what gets selected are kept, and that cutting a trial into stages does not matter."""
 
-from dataclasses import asdict
-
 import pytest
 
 from sweeper.records.stage_record import Damaged, StageRecord, is_kept, selection_text, with_epoch
@@ -41,10 +39,10 @@ def test_a_trial_has_the_same_text_however_it_was_cut(cuts):
 
 
 def test_a_record_from_before_selections_were_kept_is_read_and_others_are_not(trained):
-    records = a_launch(*trained, looking=True).records.values()
+    records = a_launch(*trained, read_only=True).records.values()
     record = next(record for record in records if record.phase == "slot")
     assert record.selection and "layers" not in record.epochs[0]
-    before = {name: value for name, value in asdict(record).items() if name != "selection"}
+    before = {name: value for name, value in record.as_dict().items() if name != "selection"}
     assert StageRecord.from_dict(before).selection == []
     with pytest.raises(Damaged, match="numerics_version"):
         StageRecord.from_dict({name: value for name, value in before.items() if name != "numerics_version"})

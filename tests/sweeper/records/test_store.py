@@ -27,19 +27,25 @@ from sweeper.records.stage_record import (
     encode,
     encode_partial,
     joined,
-    measured_costs,
     sha256,
 )
 from sweeper.records.store import RECORD, STATE, Store
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import plant, point_key
 from sweeper.storage.folder import StoreError
+from tests.waiting import PATIENCE_SECONDS
+from trainers.costs import totals
 from trainers.recipe.recipe import Recipe
 
 LINEAGE = "ab" * 32
 # Fresh processes, forked from one that has imported torch and has no threads.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["safetensors.torch", "sweeper.records.store", "pytest"])
+
+
+COSTS_OF_RECORD = {
+    "flops": 10**12, "train_seconds": 0.1, "peak_memory_bytes": 5, "state_bytes": 6, "stored_bits_per_weight": 3.0,
+}  # fmt: skip
 
 
 def a_record(start=0, end=2, lineage=LINEAGE, **changes):
@@ -56,12 +62,8 @@ def a_record(start=0, end=2, lineage=LINEAGE, **changes):
         "epochs": [{"epoch": epoch, "train_loss": 0.1 * epoch} for epoch in range(start + 1, end + 1)],
         "test_accuracy": 0.5,
         "test_loss": 1.25,
-        "flops": 10**12,
-        "train_seconds": 0.1,
+        "costs": COSTS_OF_RECORD,
         "evaluation_seconds": 0.2,
-        "peak_memory_bytes": 5,
-        "state_bytes": 6,
-        "stored_bits_per_weight": 3.0,
         "environment": {"host": "here", "threads": 1},
         "started_at": "2026-01-01T00:00:00+00:00",
         "ended_at": "2026-01-01T00:00:01+00:00",
@@ -107,17 +109,17 @@ def metered(*amounts, start=0):
     """A record of epochs with so much CPU time and energy; None: of none that is known."""
     known = [{} if each is None else {"train_cpu_seconds": each, "train_joules": 9 * each} for each in amounts]
     epochs = [{**epoch, "train_seconds": 1.0, "evaluation_seconds": 0.0} for epoch in known]
-    return a_record(start, start + len(amounts), epochs=epochs, **measured_costs(epochs))
+    return a_record(start, start + len(amounts), epochs=epochs, costs=totals.of_epochs(epochs, {}))
 
 
 def test_cpu_time_and_energy_are_summed_where_every_epoch_has_them():
     both = joined(metered(1.0, 2.0), metered(4.0, start=2))
-    assert (both.train_cpu_seconds, both.energy_joules) == (7.0, 63.0)
+    assert both.costs == {"train_seconds": 3.0, "train_cpu_seconds": 7.0, "energy_joules": 63.0}
     later = cut(both, 1, "point")
-    assert (later.train_cpu_seconds, later.energy_joules) == (6.0, 54.0)
+    assert later.costs == {"train_seconds": 2.0, "train_cpu_seconds": 6.0, "energy_joules": 54.0}
     partly = joined(metered(1.0, None), metered(4.0, start=2))
-    assert (partly.train_cpu_seconds, partly.energy_joules) == (None, None)
-    assert cut(partly, 2, "point").energy_joules == 36.0
+    assert partly.costs == {"train_seconds": 3.0}
+    assert cut(partly, 2, "point").costs["energy_joules"] == 36.0
 
 
 def hashed_anew(record):
@@ -343,13 +345,13 @@ def damage(store, what):
         store.write_partial(a_record().key, a_record(), a_state())
         path = store.root / "partials" / a_record().key[:2] / a_record().key
         path.write_bytes(path.read_bytes()[:-1])
-        return "sweeper.records.stage_record.decode_partial", lambda reader: reader.read_partial(a_record().key)[0]
+        return "sweeper.records.unfinished.decode_partial", lambda reader: reader.read_partial(a_record().key)[0]
     path = folder_of(store, a_record().key) / {"record": RECORD, "state": STATE}[what]
     content = path.read_bytes()
     path.write_bytes(content[:-2] + b"x" + content[-1:])
     if what == "record":
-        return "sweeper.records.stage_record.decode", lambda reader: reader.read(a_record().key)
-    return "sweeper.records.stage_record.sha256", lambda reader: reader.read_state(a_record().key) and a_record()
+        return "sweeper.records.store.decode", lambda reader: reader.read(a_record().key)
+    return "sweeper.records.store.sha256", lambda reader: reader.read_state(a_record().key) and a_record()
 
 
 @pytest.mark.parametrize("moment", ["before it is moved", "while it is moved"])
@@ -415,7 +417,7 @@ def in_processes(calls):
     ]
     for process in started:
         process.start()
-    answers = [queue.get(timeout=120) for queue in queues]
+    answers = [queue.get(timeout=PATIENCE_SECONDS) for queue in queues]
     for process in started:
         process.join()
     return answers

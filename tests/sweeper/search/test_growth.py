@@ -117,8 +117,8 @@ def test_held_stages_wait_and_stopped_ones_take_those_below_them_along():
     cuts = Cuts(total=frozenset({2}))
     forest = plant([recipe(slot_epochs=4, finetune_epochs=3), recipe(slot_epochs=2)], DIGESTS, cuts=cuts)
     root, after, leaf = forest.stages
-    schedule = Schedule(forest)
-    schedule.hold([after])
+    schedule = Schedule(plant([], DIGESTS))
+    schedule.grow(forest, held=[after])
     schedule.finish(schedule.next_stage(0.0).key)
     assert schedule.next_stage(0.0) is None
     assert schedule.is_over
@@ -127,9 +127,8 @@ def test_held_stages_wait_and_stopped_ones_take_those_below_them_along():
     assert [schedule.status(key) for key in (root, after, leaf)] == ["done", "stopped", "stopped"]
     assert [schedule.trial_status(trial) for trial in forest.trials] == [Status.STOPPED_EARLY, Status.COMPLETED]
     assert schedule.epochs_left() == 0
-    schedule = Schedule(forest, done=[root])
-    schedule.hold([after])  # twice held, twice released
-    schedule.hold([after])
+    schedule = Schedule(plant([], DIGESTS))
+    schedule.grow(forest, done=[root], held=[after, after])  # twice held, twice released
     schedule.release([after])
     assert schedule.next_stage(0.0) is None
     schedule.release([after])

@@ -139,7 +139,7 @@ def test_a_small_space_is_searched_through_and_then_the_search_is_over(tmp_path)
     launch.run()
     assert len(trials_of(tmp_path)) == 6
     assert launch.sweep_status() is Status.COMPLETED
-    assert StudySearch(spec(small, sampler="tpe", trials=50), tmp_path, looking=True).exhausted
+    assert StudySearch(spec(small, sampler="tpe", trials=50), tmp_path, read_only=True).exhausted
 
 
 def test_every_cell_of_the_grid_has_a_study_of_its_own(tmp_path):
@@ -176,7 +176,7 @@ def test_failed_and_stopped_points_are_told_as_such_and_a_mended_one_stands_besi
     again.run()
     mended = [trial for trial in trials_of(tmp_path) if "after_failure_of" in trial.user_attrs]
     assert [(trial.user_attrs["after_failure_of"], trial.state.name) for trial in mended] == [(0, "COMPLETE")]
-    assert len(StudySearch(one_field, tmp_path, looking=True).recipes()) == 6
+    assert len(StudySearch(one_field, tmp_path, read_only=True).recipes()) == 6
 
 
 def test_half_a_line_and_a_lock_that_a_killed_driver_left_are_cleared_away(tmp_path):
@@ -199,12 +199,12 @@ def test_a_journal_that_cannot_be_read_is_told_and_nothing_is_made_of_it(tmp_pat
 
 
 def test_to_look_at_a_search_writes_nothing(tmp_path):
-    look = StudySearch(spec(), tmp_path, looking=True)
+    look = StudySearch(spec(), tmp_path, read_only=True)
     assert look.recipes() == [] and look.left() == [12] and not look.exhausted
     assert list(tmp_path.iterdir()) == []
     searching(spec(trials=3), tmp_path).run()
     before = (tmp_path / JOURNAL).read_bytes()
-    assert len(StudySearch(spec(trials=5), tmp_path, looking=True).recipes()) == 3
+    assert len(StudySearch(spec(trials=5), tmp_path, read_only=True).recipes()) == 3
     assert (tmp_path / JOURNAL).read_bytes() == before
 
 

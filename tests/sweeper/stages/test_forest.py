@@ -195,7 +195,7 @@ def test_what_changes_a_result_changes_the_key(change):
 def test_data_and_numerics_are_part_of_the_key(monkeypatch):
     before = points(recipe(), "d1")[0].key
     assert points(recipe(), "d2")[0].key != before
-    monkeypatch.setattr("trainers.numerics.NUMERICS_VERSION", -1)
+    monkeypatch.setattr("sweeper.stages.forest.NUMERICS_VERSION", -1)
     assert points(recipe(), "d1")[0].key != before
 
 

@@ -1,4 +1,4 @@
-"""What trials and sweeps share, in epochs: the numbers that the README states, and the rules behind them."""
+"""What trials and sweeps share, in epochs: the numbers that the documentation states, and the rules behind them."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from search_spaces.spec import Spec
 from sweeper.cli.main import main
 from sweeper.stages.forest import plant
 
-README = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "sweep.md").read_text(encoding="utf-8")
 BASE = {"network": "lenet", "dataset": "mnist", "preset": "icml", "method": "slot_machine", "options": 8}
 
 
@@ -86,8 +86,8 @@ def test_bundled_studies_share_what_can_be_counted_by_hand(name, alone, shared):
     assert shared == by_hand[name]
 
 
-def test_the_readme_says_of_sharing_what_plan_prints(capsys, tmp_path):
-    rows = re.findall(r"^\| `?([\w` +]+?)`? \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) × \|", README, re.MULTILINE)
+def test_the_documentation_says_of_sharing_what_plan_prints(capsys, tmp_path):
+    rows = re.findall(r"^\| `?([\w` +]+?)`? \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) × \|", PAGE, re.MULTILINE)
     assert len(rows) >= 4
     for names, *numbers in rows:
         specs = re.findall(r"\w+", names)

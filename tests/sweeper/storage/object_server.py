@@ -4,10 +4,11 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIATHISISNOREALKEY0",
@@ -73,14 +74,14 @@ class Service:
             self.process = subprocess.Popen(
                 self.command, stdout=file, stderr=file, env={**os.environ, **CREDENTIALS, **self.environment}
             )
-        end = time.monotonic() + 120
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
-                time.sleep(0.05)
+        wait_until(self._listens, self.process)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         self.process.kill()
@@ -97,7 +98,7 @@ def a_service(folder: Path, host: str = "127.0.0.1", **environment: str):
     )  # fmt: skip
     try:
         request = urllib.request.Request(f"{service.endpoint}/bucket", method="PUT")
-        urllib.request.urlopen(request, timeout=30).close()
+        urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()
         yield service
     finally:
         service.kill()

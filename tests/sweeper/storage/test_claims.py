@@ -23,7 +23,8 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import point_key
 from sweeper.storage import claims
 from sweeper.storage.claims import Claims
-from tests.sweeper.conftest import TINY, a_launch, environment, facts, table_of, train, trained_storage, wait_until
+from tests.sweeper.conftest import TINY, a_launch, environment, facts, table_of, train, trained_storage
+from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
 
 KEYS = [point_key("ab" * 32, epoch) for epoch in range(1, 41)]
 
@@ -66,7 +67,7 @@ def test_a_stage_is_claimed_by_one_until_it_lets_go_and_then_nothing_is_left(tmp
     second.release_all()
     first.release(KEYS[0])  # which is not its own any more
     assert files(tmp_path) == []
-    wait_until(lambda: set(threading.enumerate()) <= threads, 10)
+    wait_until(lambda: set(threading.enumerate()) <= threads)
 
 
 def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(tmp_path):
@@ -165,19 +166,19 @@ def test_a_stage_that_another_launch_trains_is_waited_for_and_then_used(tiny, tm
 
 
 def test_a_lineage_that_another_launch_cut_elsewhere_is_read_as_if_it_were_cut_here(trained, tmp_path):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     whole = max(launch.records.values(), key=lambda record: len(record.epochs))
     store = launch.store
     later = store.read_span(whole.key, 1)
     assert (later.start, later.parent, later.epochs) == (1, point_key(whole.lineage, 1), whole.epochs[1:])
-    assert later.flops == whole.flops // 3 * 2
+    assert later.costs["flops"] == whole.costs["flops"] // 3 * 2
     assert later.test_accuracy == whole.test_accuracy
     assert store.read_span(whole.key, 0) == whole
     pieces = Store(tmp_path / "pieces")
     state = store.read_state(whole.key)
     middle = replace(later, key=point_key(whole.lineage, 2), start=0, end=2, parent=None, epochs=whole.epochs[:2])
     last = replace(store.read_span(whole.key, 2))
-    pieces.write(replace(middle, flops=whole.flops // 3 * 2), state)
+    pieces.write(replace(middle, costs={**middle.costs, "flops": whole.costs["flops"] // 3 * 2}), state)
     pieces.write(last, state)
     assert facts(pieces.read_span(whole.key, 0)) == facts(whole)
     assert pieces.read_span(whole.key, 2) == last
@@ -191,7 +192,7 @@ def test_a_lineage_that_another_launch_cut_elsewhere_is_read_as_if_it_were_cut_h
 RECORDED = """
 import os, sys, time
 from pathlib import Path
-from sweeper import execution
+from sweeper.launch import worker as execution
 from sweeper.cli.main import main
 folder, hang, *arguments = sys.argv[1:]
 train = execution.TrainingRun.train_epoch
@@ -226,7 +227,7 @@ class Recorded:
             )
 
     def ends_with(self, code):
-        assert self.process.wait(300) == code, self.out.read_text()
+        assert ending_of(self.process) == code, self.out.read_text()
         return self.out.read_text()
 
 
@@ -249,9 +250,9 @@ def test_two_sweeps_that_share_stages_train_each_once_at_the_same_time_and_one_s
     launches = [
         Recorded(tmp_path, specs[name], "--storage", storage, *tracking[name]) for name in ("left", "right", "left")
     ]
-    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 3)
+    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 3, *(launch.process for launch in launches))
     (tmp_path / "go").touch()
-    codes = [launch.process.wait(300) for launch in launches]
+    codes = [ending_of(launch.process) for launch in launches]
     texts = [launch.out.read_text() for launch in launches]
     assert sorted(codes) == [0, 0, 2], texts
     assert codes[1] == 0
@@ -275,7 +276,7 @@ def test_what_a_killed_launch_was_training_another_one_takes_over_from_its_last_
     spec.write_text(TINY.replace("seeds: 2", "seeds: 1").replace("budget_epochs: 3", "budget_epochs: 4"))
     (tmp_path / "go").touch()
     dying = Recorded(tmp_path, spec, "--storage", storage, "--save-seconds", "0", hang="3")
-    wait_until((tmp_path / "hanging").exists)
+    wait_until((tmp_path / "hanging").exists, dying.process)
     other = a_launch(spec, storage)
     heir = threading.Thread(target=run_local, args=(other,), daemon=True)
     heir.start()
@@ -284,7 +285,7 @@ def test_what_a_killed_launch_was_training_another_one_takes_over_from_its_last_
     saved = other.store.partial_record(*other.elsewhere)
     dying.process.send_signal(signal.SIGKILL)
     dying.process.wait()
-    heir.join(120)
+    heir.join(PATIENCE_SECONDS)
     assert {result.status for result in other.results()} == {"COMPLETED"}
     (learned,) = [record for record in other.records.values() if record.recipe["method"] == "learned"]
     assert [epoch["epoch"] for epoch in learned.epochs] == [1, 2, 3, 4]

@@ -11,7 +11,10 @@ from sweeper.storage import locks as leases
 from sweeper.storage.claims import Claims
 from sweeper.storage.locks import Lease
 from tests.sweeper.storage.test_claims import KEYS, Clock
+from tests.waiting import PATIENCE_SECONDS
 from trainers.recipe.errors import InvalidInput
+
+WITHOUT_LOCK_SECONDS = 1.5  # by then it would be done if it did not wait
 
 
 def test_a_stage_is_claimed_by_one_until_it_lets_go(place):
@@ -88,7 +91,7 @@ def test_an_owner_writes_its_card_anew_and_stops_when_it_lets_go(in_bucket, monk
         seen.add(card.read_text())
     owner.release_all()
     assert not card.is_file()
-    touching.join(10)
+    touching.join(PATIENCE_SECONDS)
     assert not touching.is_alive()
     assert not card.is_file(), "a last touch does not bring it back"
 
@@ -142,8 +145,8 @@ def test_nothing_is_swept_up_while_a_launch_plants(place):
     with planting(place), planting(place):
         thread = threading.Thread(target=sweep)
         thread.start()
-        assert not swept.wait(1.5)
-    assert swept.wait(60)
+        assert not swept.wait(WITHOUT_LOCK_SECONDS)
+    assert swept.wait(PATIENCE_SECONDS)
     thread.join()
     with planting(place):
         pass

@@ -14,7 +14,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.cluster.docker_engine import free_port
-from tests.sweeper.conftest import environment, wait_until
+from tests.sweeper.conftest import environment
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 BASIC_AUTH = Path(__file__).resolve().parents[3] / "docker" / "basic_auth.ini"
 
@@ -38,11 +39,11 @@ class Server:
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         self.process = subprocess.Popen(command, env=environment() | settings, start_new_session=True, **quiet)
-        wait_until(self.answers, 120)
+        wait_until(self.answers, self.process)
 
     def answers(self):
         try:
-            return urlopen(f"{self.address}/health", timeout=5).read() == b"OK"
+            return urlopen(f"{self.address}/health", timeout=PATIENCE_SECONDS).read() == b"OK"
         except (URLError, OSError):
             return False
 

@@ -14,14 +14,14 @@ from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.sweeper.conftest import FACTS, a_launch
 from tests.sweeper.tracking.mlflow_server import server_with_login
+from tests.waiting import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.browser]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PATIENCE = 120_000  # ms, for a machine that does other work too
 HOSTILE = "<img src=x onerror=\"document.title='stolen'\"><script>document.title='stolen'</script>"
 
 
@@ -36,11 +36,11 @@ def tracked(server, trained, tmp_path_factory):
     """The tiny sweep in it, with its report; and another that calls itself names."""
     varied = ("selection", "slot_epochs")
     facts = replace(FACTS, tags={**FACTS.tags, "owner": "ada"}, varied=varied)
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     _project(server, facts, launch)
     page = build_report(["tiny"], server.address, tmp_path_factory.mktemp("report"))
     assert log_report(server.address, ["tiny"], page) == ""
-    hostile = a_launch(*trained, looking=True)
+    hostile = a_launch(*trained, read_only=True)
     hostile.labels = [HOSTILE] * len(hostile.labels)
     _project(server, SweepFacts("hostile", HOSTILE, "name: hostile\n", "s" * 64, {"owner": HOSTILE}, varied), hostile)
     return launch
@@ -49,7 +49,7 @@ def tracked(server, trained, tmp_path_factory):
 def _project(server, facts, launch):
     tracker = Tracker(Projection(server.address, None, facts), launch, lambda: 1.5)
     tracker.start()
-    tracker.close(120)
+    tracker.close(PATIENCE_SECONDS)
     assert tracker.behind() == 0, tracker.problem
 
 
@@ -66,7 +66,7 @@ def browser(tracked, server, tmp_path):
             tmp_path / "profile", executable_path=CHROMIUM, headless=True, args=FLAGS,
             viewport={"width": 1600, "height": 1000}, http_credentials=login,
         )  # fmt: skip
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(1000 * PATIENCE_SECONDS)
         # MLflow's assistant opens by itself the first time, over what one came for.
         context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
         yield context

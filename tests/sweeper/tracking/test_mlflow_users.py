@@ -14,8 +14,9 @@ from sweeper.tracking.projection import Projection
 from sweeper.tracking.tracker import Tracker
 from tests.sweeper.conftest import FACTS, a_launch
 from tests.sweeper.tracking.mlflow_server import server_with_login
+from tests.waiting import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 PASSWORD = "a-long-enough-password"
 
 
@@ -36,7 +37,7 @@ def call(server, path, data=None, user="", password=PASSWORD, base="/api/2.0/mlf
     body = None if data is None else json.dumps(data).encode()
     request = urllib.request.Request(f"{server.address}{base}{path}", body, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -48,12 +49,12 @@ def project_as(server, monkeypatch, user, sweep, launch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     tracker = Tracker(Projection(server.address, None, replace(FACTS, name=sweep)), launch, lambda: 1.5)
     tracker.start()
-    tracker.close(120)
+    tracker.close(PATIENCE_SECONDS)
     return tracker.problem
 
 
 def test_a_user_reads_the_sweep_of_another_and_writes_nothing_of_it_until_allowed(server, trained, monkeypatch):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     assert project_as(server, monkeypatch, "ada", "adas", launch) == ""
     mlflow = client(server.address)
     experiment = mlflow.get_experiment_by_name("adas")
@@ -94,7 +95,7 @@ def test_a_user_reads_the_sweep_of_another_and_writes_nothing_of_it_until_allowe
 
 
 def test_no_artifact_is_read_or_written_outside_of_its_run(server, trained, monkeypatch, tmp_path):
-    launch = a_launch(*trained, looking=True)
+    launch = a_launch(*trained, read_only=True)
     assert project_as(server, monkeypatch, "ada", "artifacts", launch) == ""
     mlflow = client(server.address)
     (parent,) = mlflow.search_runs(

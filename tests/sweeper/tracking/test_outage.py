@@ -4,17 +4,18 @@ import pytest
 
 from sweeper.launch.local import run_local
 from sweeper.records.trial_result import CURVES
-from sweeper.tracking.address import check_reachable
+from sweeper.storage.tracking_address import check_reachable
 from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.cluster.docker_engine import free_port
-from tests.sweeper.conftest import a_launch, wait_until
+from tests.sweeper.conftest import a_launch
 from tests.sweeper.tracking.mlflow_server import Server
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from trainers.recipe.errors import InvalidInput
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
@@ -49,12 +50,12 @@ def test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_
                       lambda: 1.0)  # fmt: skip
 
     def comes_back():
-        wait_until(lambda: tracker.problem == "" and tracker.behind() == 0, 120)
+        wait_until(lambda: tracker.problem == "" and tracker.behind() == 0)
 
     try:
         tracker.start()  # nobody listens yet
         train_until(launch, stages // 4)
-        wait_until(lambda: tracker.problem != "", 120)
+        wait_until(lambda: tracker.problem != "")
         server.start()
         check_reachable(server.address)
         comes_back()
@@ -62,7 +63,7 @@ def test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_
         if postgres:
             postgres.stop("immediate")
             train_until(launch, stages // 2)
-            wait_until(lambda: tracker.problem != "", 120)
+            wait_until(lambda: tracker.problem != "")
             assert server.answers(), "the server runs, and has no database"
             postgres.start()
             comes_back()
@@ -75,11 +76,11 @@ def test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_
         train_until(launch, stages)
         assert launch.is_over
         assert {result.status for result in launch.results()} == {"COMPLETED"}
-        wait_until(lambda: tracker.problem != "", 120)
+        wait_until(lambda: tracker.problem != "")
         assert tracker.is_alive() and tracker.behind() > 0  # it still waits, and nobody waited for it
 
         server.start()
-        tracker.close(60)
+        tracker.close(PATIENCE_SECONDS)
         assert (tracker.problem, tracker.behind()) == ("", 0)
         assert not tracker.is_alive()
         assert_shown(client(server.address), launch)

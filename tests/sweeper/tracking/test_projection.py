@@ -20,6 +20,7 @@ from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.sweeper.conftest import a_launch, project, projection, train
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def address(storage) -> str:
 @pytest.fixture
 def whole_launch(trained):
     """All trained, nothing projected."""
-    return a_launch(*trained, looking=True)
+    return a_launch(*trained, read_only=True)
 
 
 @pytest.fixture
@@ -117,10 +118,10 @@ def test_a_trial_that_selects_has_what_it_selected_as_an_artifact(whole_launch, 
 
 
 def test_an_artifact_store_that_fails_keeps_no_numbers_away(launch, address, storage, monkeypatch):
-    def fails(self, run_id, text, name):
+    def fails(self, run_id, path):
         raise OSError("no room for artifacts")
 
-    monkeypatch.setattr("mlflow.MlflowClient.log_text", fails)
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", fails)
     tracker = project(address, storage, launch)
     assert tracker.problem == "" and tracker.behind() == 0
     assert {run.info.status for run in all_runs(address)[1]} == {"FINISHED"}
@@ -216,6 +217,9 @@ class Seen:
     def project_sweep(self, status, totals, left_out=None):
         pass
 
+    def settle(self, trials):
+        pass
+
     def is_current(self, result):
         self.names.append(result.name)
         return True
@@ -262,7 +266,7 @@ def test_a_trial_is_settled_only_once_its_run_shows_it(whole_launch):
 class SideBySide(Projection):
     """A server that answers only once four wait for it; it will not have one of them."""
 
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=PATIENCE_SECONDS)
     seen: list[str]
 
     def connect(self):
@@ -419,7 +423,7 @@ def test_what_mlflow_refuses_for_good_keeps_no_other_trial_away(launch, address,
 def test_growing_a_sweep_renames_the_arms_it_has(trained, address, storage, whole_launch, tmp_path):
     small = tmp_path / "small.yaml"
     small.write_text(trained[0].read_text().replace("slot_epochs: [1, 2]", "slot_epochs: [1]"))
-    project(address, storage, a_launch(small, trained[1], looking=True))
+    project(address, storage, a_launch(small, trained[1], read_only=True))
     before = {run.info.run_name for run in kind(all_runs(address)[1], "trial")}
     assert "K=2 GS seed 0" in before
     project(address, storage, whole_launch)

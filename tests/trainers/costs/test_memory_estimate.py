@@ -44,7 +44,7 @@ def test_the_estimate_is_near_what_training_measures(changes):
     run.train_epoch()
     splits = (data.train, data.validation, data.test)
     its_data = sum(split.images.nbytes + split.labels.nbytes for split in splits)
-    measured = run.costs().peak_memory_bytes - its_data
+    measured = run.costs()["peak_memory_bytes"] - its_data
     estimated = estimated_peak_bytes(stated) - data_bytes(stated)
     assert 0.6 < estimated / measured < 1.7
 

@@ -133,3 +133,39 @@ def test_linear_layers_of_other_types_are_selected_too():
     machine = SlotWeight(LayerOptions(4, 12, 0.5, 0.5, 1, 1, False, dtype=torch.bfloat16), layer.weight)
     found = machine.selected(torch.zeros(3, 4, dtype=torch.bfloat16))
     assert found.dtype == torch.bfloat16
+
+
+def test_intervals_are_kept_only_where_selection_on_cpu_wants_them():
+    options, names = LayerOptions(4, 12, 0.5, 0.5, 1, 1, False), ["in_use", "lower", "upper"]
+    for weight in (torch.zeros(3, 4, device="meta"), torch.zeros(3, 4, dtype=torch.bfloat16)):
+        machine = SlotWeight(options, weight)
+        machine.selected(weight)
+        assert [name for name, _ in machine.named_buffers()] == ["in_use"]
+    machine = SlotWeight(options, torch.zeros(3, 4))
+    assert [name for name, _ in machine.named_buffers()] == names
+    machine.to("meta")
+    assert [name for name, _ in machine.named_buffers()] == ["in_use"]
+    machine.to_empty(device="cpu").eval()
+    with torch.inference_mode():
+        machine(torch.zeros(3, 4))
+    assert [name for name, _ in machine.named_buffers()] == names
+    assert machine.lower is not None and not machine.lower.is_inference()
+
+
+@pytest.mark.parametrize("how", ["compiled", "numpy", "torch"])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("count", [1, 8])
+def test_scores_that_are_no_numbers_select_and_sample_no_number(how, shared, count, monkeypatch):
+    options = LayerOptions(count, 700, 0.07, 0.05, 3, 4 if shared else 3, shared)
+    machine = slot(options, how == "compiled", monkeypatch)
+    b = torch.randn(700, generator=torch.Generator().manual_seed(0))
+    b[::7], b[1::7] = torch.nan, -torch.nan
+    if how == "torch":
+        monkeypatch.setattr(SlotWeight, "_selects_again", staticmethod(lambda tensor: False))
+    for c in (1.0, -1.0):
+        machine.scale.data.fill_(c)
+        for found in (machine.selected(b), machine._sample(b)):
+            assert torch.equal(found.isnan(), b.isnan())
+            assert (found != 0).all()
+    machine.scale.data.fill_(torch.nan)
+    assert machine.selected(b).isnan().all() and machine._sample(b).isnan().all()

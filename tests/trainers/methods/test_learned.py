@@ -82,4 +82,4 @@ def test_weights_are_learned_from_the_first_epoch_on(fields):
     ]
     assert records[-1]["train_loss"] < 0.8 * records[0]["train_loss"]
     assert {record["changed_fraction"] for record in records} == {0.0}
-    assert run.costs().stored_bits_per_weight >= 32
+    assert run.costs()["stored_bits_per_weight"] >= 32

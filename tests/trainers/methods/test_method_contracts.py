@@ -128,7 +128,7 @@ def test_state_is_no_larger_than_two_and_a_half_times_that_of_learned_weights(va
         run = TrainingRun(recipe, data_for(recipe))
         run.train_epoch()
         saved = sum(tensor.nbytes for tensor in run.state_dict().values())
-        return run.costs().state_bytes, saved
+        return run.costs()["state_bytes"], saved
 
     more = {"options": 64} if VARIANTS[variant]["method"] == "slot_machine" else {}
     (kept, saved), (learned, learned_saved) = (
@@ -259,6 +259,22 @@ def test_a_loss_that_is_no_number_fails_the_epoch_and_says_so(variant, phase):
     assert (failure.value.reason, failure.value.phase, failure.value.epoch) == ("not a number", phase, 2)
     again = pickle.loads(pickle.dumps(failure.value))
     assert (str(again), again.phase, again.epoch) == (str(failure.value), phase, 2)
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith("slot_machine")])
+@pytest.mark.parametrize("step", [0, 2])
+def test_scores_that_are_no_numbers_fail_their_epoch_even_after_its_last_loss(variant, step):
+    run = TrainingRun(tiny_recipe(**VARIANTS[variant], dataset="mnist", batch_size=20), tiny_splits())
+    steps = iter(range(3))
+
+    def broken(_optimizer, _args, _kwargs):
+        if next(steps) == step:  # of three
+            run.network.get_parameter("fc1.parametrizations.weight.original").data[0, 0] = math.nan
+
+    run._optimizer.register_step_post_hook(broken)
+    with pytest.raises(TrainingFailed, match="not a number in epoch 1 of the slot phase"):
+        run.train_epoch()
+    assert next(steps, None) is None, "all of the epoch's batches were trained on"
 
 
 @variants

@@ -175,7 +175,7 @@ def test_a_trained_network_tests_the_same_from_its_ticket_and_costs_its_size(nam
     run = TrainingRun(recipe, load_splits(recipe, None, "cpu"))
     list(run.epochs())
     size = save_ticket(run.network, recipe, tmp_path / "t")
-    assert run.costs().stored_bits_per_weight == 8 * size / connections(run.network)
+    assert run.costs()["stored_bits_per_weight"] == 8 * size / connections(run.network)
     trained_test = run.test()
     run.network, _ = load_ticket(tmp_path / "t")
     assert run.test() == trained_test

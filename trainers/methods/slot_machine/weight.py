@@ -70,14 +70,15 @@ class SlotWeight(SelectedWeight):
         self.sample_at_evaluation = sample_at_evaluation
         self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
         self.register_buffer("in_use", torch.empty_like(weight, requires_grad=False), persistent=False)
-        for name, key in zip(("lower", "upper"), NOWHERE, strict=True):
-            keys = torch.full((weight.numel(),), int(key), dtype=torch.int16, device=weight.device)
-            self.register_buffer(name, keys, persistent=False)
+        for name in ("lower", "upper"):
+            self.register_buffer(name, None, persistent=False)
+        if self._selects_again(weight):
+            self._intervals(weight.numel())
         self._options_struct: tuple[Any, Any, Any] | None = None
 
     in_use: Tensor
-    lower: Tensor
-    upper: Tensor
+    lower: Tensor | None  # the interval in which it stays in use, as keys; None where all K are evaluated anyway
+    upper: Tensor | None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_options_struct": None}  # it holds addresses: a copy makes its own
@@ -120,7 +121,7 @@ class SlotWeight(SelectedWeight):
 
     def _greedy(self, accumulated: Tensor) -> Tensor:
         # Looked at on every call: optimizers may update B without raising its version counter (fused SGD does).
-        if accumulated.is_cpu and accumulated.dtype in NUMPY_TYPES:
+        if self._selects_again(accumulated):
             self._select_again(accumulated)
         else:
             kernels.select(accumulated, self.scale, self.options, out=self.in_use)
@@ -131,14 +132,15 @@ class SlotWeight(SelectedWeight):
         if not accumulated.is_contiguous() or not self.in_use.is_contiguous():
             raise ValueError("B: must be contiguous, as connections are numbered in that order (not channels_last)")
         scale = self.scale.item()
+        kept = self._intervals(accumulated.numel())
         library, options = self._native()
         if library is not None:
-            buffers = (tensor.data_ptr() for tensor in (self.in_use, self.lower, self.upper))
+            buffers = (tensor.data_ptr() for tensor in (self.in_use, *kept))
             if library.slot_select(options, 0, accumulated.numel(), accumulated.data_ptr(), scale, *buffers) < 0:
                 raise MemoryError(f"selection among {self.options.count} options")
             return
         flat, in_use = accumulated.detach().view(-1), self.in_use.view(-1).numpy()
-        lower, upper = self.lower.numpy(), self.upper.numpy()
+        lower, upper = (tensor.numpy() for tensor in kept)
         if scale > 0:
             x = flat if scale == 1.0 else flat * (1.0 / scale)
             stale = outside(x.float().numpy(), lower, upper)
@@ -149,6 +151,24 @@ class SlotWeight(SelectedWeight):
             found = winners(b[piece], scale, *self.options.lines(piece))
             in_use[piece] = found.value
             lower[piece], upper[piece] = (found.lower, found.upper) if scale > 0 else NOWHERE
+
+    @staticmethod
+    def _selects_again(tensor: Tensor) -> bool:
+        """Whether the layer with such a B keeps intervals, and evaluates all K only outside of them."""
+        return tensor.is_cpu and tensor.dtype in NUMPY_TYPES
+
+    def _apply(self, fn: Any, recurse: bool = True) -> SlotWeight:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if not self._selects_again(self.in_use):
+            self.lower = self.upper = None
+        return self
+
+    def _intervals(self, connections: int) -> tuple[Tensor, Tensor]:
+        """Lower and upper ends of the intervals as they are kept; at first no x is in any."""
+        if self.lower is None or self.upper is None:
+            with torch.inference_mode(False):  # evaluation may be the first to want them, back on the CPU
+                self.lower, self.upper = (torch.full((connections,), int(key), dtype=torch.int16) for key in NOWHERE)
+        return self.lower, self.upper
 
     def _sample(self, accumulated: Tensor) -> Tensor:
         """A sampled value for every connection. One number of torch's generator is the key of all of them."""

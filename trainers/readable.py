@@ -6,14 +6,18 @@ from math import floor, isnan, log10
 
 MISSING = "–"
 MINUS = "−"
+PREFIXES = "kMGTPE"  # of the SI: each a thousand times the one before
 
 
-def percent(fraction: float, half_width: float = float("nan")) -> str:
-    """'97.31 ± 0.24' of fractions in 0..1; without an interval just the mean. The unit is in the column's head."""
-    if isnan(fraction):
+def percent(fraction: float | None, half_width: float = float("nan"), unit: str = "") -> str:
+    """'97.31 ± 0.24' of fractions in 0..1; without an interval just the mean.
+
+    `unit` is added where it does not stand in the head of a column.
+    """
+    if fraction is None or isnan(fraction):
         return MISSING
     text = f"{100 * fraction:.2f}"
-    return text if isnan(half_width) else f"{text} ± {100 * half_width:.2f}"
+    return (text if isnan(half_width) else f"{text} ± {100 * half_width:.2f}") + unit
 
 
 def points(difference: float) -> str:
@@ -48,24 +52,13 @@ def engineering(value: float, unit: str) -> str:
         return MISSING
     if value == 0:
         return f"0 {unit}"
-    step = max(0, min(6, floor(log10(abs(value)) / 3)))
+    step = max(0, min(len(PREFIXES), floor(log10(abs(value)) / 3)))
     scaled = value / 1000**step
-    if abs(scaled) >= 999.5 and step < 6:
+    if abs(scaled) >= 999.5 and step < len(PREFIXES):
         step, scaled = step + 1, scaled / 1000
     digits = max(0, 2 - floor(log10(abs(scaled)))) if abs(scaled) >= 1 else 2
-    return f"{scaled:.{0 if step == 0 and value == int(value) else digits}f} {'kMGTPE'[step - 1] if step else ''}{unit}"
-
-
-def flops(value: float) -> str:
-    return engineering(value, "FLOP")
-
-
-def size(value: float) -> str:
-    return engineering(value, "B")
-
-
-def energy(value: float) -> str:
-    return engineering(value, "J")
+    whole = step == 0 and value == int(value)
+    return f"{scaled:.{0 if whole else digits}f} {PREFIXES[step - 1] if step else ''}{unit}"
 
 
 def seconds(value: float) -> str:

@@ -1,10 +1,11 @@
-"""Numbers as a report prints them."""
+"""Numbers as people read them."""
 
 import math
 
 import pytest
 
-from reports import numbers as formats
+from trainers import readable as formats
+from trainers.costs.units import BYTE, FLOP
 
 nan = math.nan
 
@@ -23,13 +24,13 @@ nan = math.nan
         (formats.interval(nan, nan), "–"),
         (formats.p_value(0.0004), "< 0.001"),
         (formats.p_value(0.0312), "0.031"),
-        (formats.flops(76e9), "76.0 GFLOP"),
-        (formats.flops(1.234e15), "1.23 PFLOP"),
-        (formats.size(999_999), "1.00 MB"),
-        (formats.size(2_100_000), "2.10 MB"),
-        (formats.size(812), "812 B"),
-        (formats.size(0), "0 B"),
-        (formats.size(nan), "–"),
+        (FLOP.print(76e9), "76.0 GFLOP"),
+        (FLOP.print(1.234e15), "1.23 PFLOP"),
+        (BYTE.print(999_999), "1.00 MB"),
+        (BYTE.print(2_100_000), "2.10 MB"),
+        (BYTE.print(812), "812 B"),
+        (BYTE.print(0), "0 B"),
+        (BYTE.print(nan), "–"),
         (formats.seconds(0.516), "0.52 s"),
         (formats.seconds(119.94), "119.9 s"),
         (formats.seconds(2112), "35.2 min"),

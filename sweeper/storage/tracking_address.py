@@ -1,4 +1,4 @@
-"""Where runs are tracked: which addresses are understood, and whether something answers there. Needs no MLflow."""
+"""Where runs are tracked: which addresses are understood and kept, and whether something answers. Needs no MLflow."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from urllib.request import urlopen
 
 from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.place import Place
+from sweeper.storage.tracking_file import ADDRESS, artifacts_recorded, file_of, is_file, make_movable
 from trainers.recipe.errors import InvalidInput, nearest
 
 SERVERS = ("http", "https")
 DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # with the port that each listens on by default
 SCHEMES = ("sqlite", *SERVERS, *DATABASES)
 SECONDS = 5.0
+FILE = "mlflow.db"  # in a storage
+IN_THE_STORAGE = "storage"  # kept instead of the address of that file: it is true wherever the storage is moved
 
 
 def default_address(storage: Place, make: bool = False) -> str:
@@ -27,14 +30,40 @@ def default_address(storage: Place, make: bool = False) -> str:
     """
     if make and isinstance(storage, ObjectPath):
         _folder_of(storage).mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{_folder_of(storage).resolve() / 'mlflow.db'}"
+    return f"{ADDRESS}{_folder_of(storage).resolve() / FILE}"
 
 
-def artifacts_of(storage: Place, address: str, sweep: str = "") -> str:
-    """The folder for what MLflow keeps in files, where it has no server: in the storage, or beside its SQLite file."""
-    in_a_bucket = isinstance(storage, ObjectPath)
-    folder = Path(address.partition(":///")[2]).parent if in_a_bucket else _folder_of(storage)
-    return str(folder / "artifacts" / sweep)
+def is_own(address: str, storage: Place) -> bool:
+    """Whether this is the database of the storage itself."""
+    if isinstance(storage, ObjectPath) or not is_file(address):
+        return False
+    path = file_of(address)
+    return path.name == FILE and path.parent.resolve() == storage.resolve()
+
+
+def address_of_kept(kept: str, storage: Place, sweep: str) -> str:
+    """The address that a sweep's file means.
+
+    Earlier versions wrote the storage's own database as a path from the root, which is another's after a copy and
+    nobody's after a move. It is the storage's own if the folder that it names has, or had, the same sweep.
+    """
+    if kept == IN_THE_STORAGE:
+        return default_address(storage)
+    there = file_of(kept)
+    if isinstance(storage, ObjectPath) or not is_file(kept) or there.name != FILE:
+        return kept
+    here = artifacts_recorded(storage / FILE, sweep)
+    lay_in_it = (
+        (there.parent / "sweeps" / sweep / "sweep.json").is_file()
+        or here == str(there.parent / "artifacts" / sweep)
+        or (here is not None and artifacts_recorded(there, sweep) is None)
+    )
+    return default_address(storage) if lay_in_it else kept
+
+
+def artifacts_root(storage: Place) -> Path:
+    """The folder for what MLflow keeps in files, where a database of many machines says nothing of them."""
+    return _folder_of(storage) / "artifacts"
 
 
 def _folder_of(storage: Place) -> Path:
@@ -44,8 +73,24 @@ def _folder_of(storage: Place) -> Path:
     return Path("sweeper-tracking").absolute() / f"{name}-{sha256(str(storage).encode()).hexdigest()[:8]}"
 
 
-def check_scheme(address: str) -> None:
-    """Raises InvalidInput for what MLflow could not track to."""
+def understood(address: str) -> str:
+    """The address as it is kept and shown: one place, wherever one stands.
+
+    Raises InvalidInput for what MLflow could not track to.
+    """
+    scheme = _checked_scheme(address)
+    if scheme.partition("+")[0] != "sqlite":
+        return address
+    name = address.partition(":///")[2]
+    if scheme not in ("sqlite", "sqlite+pysqlite") or not name or name == ":memory:":
+        raise InvalidInput(f"tracking: {address!r} names no file (sqlite:///FILE does, or sqlite:////FOLDER/FILE)")
+    try:
+        return f"{ADDRESS}{Path(name).expanduser().absolute()}"
+    except RuntimeError:
+        raise InvalidInput(f"tracking: {address!r}: nobody's home folder is known by that name") from None
+
+
+def _checked_scheme(address: str) -> str:
     parts = urlsplit(address)
     scheme = parts.scheme.partition("+")[0]
     known = "sqlite:///FILE, http://HOST:PORT, https://HOST or postgresql://USER@HOST/DATABASE"
@@ -57,6 +102,15 @@ def check_scheme(address: str) -> None:
         )
     if scheme in SERVERS and not parts.hostname:
         raise InvalidInput(f"tracking: {address!r} names no host")
+    return parts.scheme
+
+
+def check_open(address: str, storage: Place) -> None:
+    """The same as `check_reachable`; a storage's own database is made one that can be moved."""
+    check_reachable(address)
+    own = is_own(address, storage) or address == default_address(storage)
+    if own and file_of(address).is_file():
+        make_movable(file_of(address))
 
 
 def check_reachable(address: str) -> None:
@@ -65,7 +119,7 @@ def check_reachable(address: str) -> None:
     scheme = parts.scheme.partition("+")[0]
     shown = without_password(address)
     if scheme == "sqlite":
-        _check_file(Path(address.partition(":///")[2]))
+        _check_file(file_of(address))
     elif scheme in SERVERS:
         _check_server(address)
     elif parts.hostname:

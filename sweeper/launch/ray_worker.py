@@ -1,0 +1,153 @@
+"""What runs in Ray's worker processes: with the driver's packages, or not at all.
+
+Workers get this module and `trainers.sources` by value, so nothing on their import path can stand in for it: what it
+needs of the project's packages it imports where it uses them, once `settle` has said which these are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import cloudpickle, tune
+
+from sweeper.launch.ray_jobs import PACKAGES
+from trainers import sources
+from trainers.sources import sources_digest
+
+if TYPE_CHECKING:
+    from sweeper.launch.worker import DataShelf, StageWorker
+
+for module in (sys.modules[__name__], sources):
+    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+
+DECIDING = ("trainers", "sweeper")  # what a stage's result and its record hang on
+SHOWN = 8  # digits of a digest
+
+
+@dataclass(frozen=True)
+class Code:
+    """The packages that a process runs."""
+
+    host: str
+    process: int
+    working_folder: str
+    folders: dict[str, str]  # where each package lies; "nowhere" for one that cannot be imported
+    digests: dict[str, str]  # of those that decide results
+
+    @classmethod
+    def here(cls) -> Code:
+        """What this process has imported or would import."""
+        folders = {name: _folder_of(name) for name in PACKAGES}
+        digests = {name: sources_digest(Path(folders[name])) for name in DECIDING}
+        return cls(platform.node(), os.getpid(), os.path.abspath(os.curdir), folders, digests)
+
+    def difference(self, driver: Code) -> str:
+        """Why this process must not train for the driver, in one line; empty where it runs the same code."""
+        other = [name for name in DECIDING if self.digests[name] != driver.digests[name]]
+        if not other:
+            return ""
+        return (
+            f"process {self.process} on {self.host} has other code, {self._say(other)}, than the driver on "
+            f"{driver.host}, {driver._say(other)}: refused before it trained anything"
+        )
+
+    def _say(self, names: Sequence[str]) -> str:
+        return " and ".join(f"{self.folders[name]} (sources {self.digests[name][:SHOWN]}…)" for name in names)
+
+
+def _folder_of(package: str) -> str:
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        return "nowhere"
+    return next(iter(spec.submodule_search_locations or ()), None) or spec.origin or "nowhere"
+
+
+class DriversPackages(MetaPathFinder):
+    """Finds the project's packages where the driver has them, whatever the import path says; others not at all."""
+
+    def __init__(self, folders: Mapping[str, str]) -> None:
+        self.folders = folders
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """None on a machine without that folder: then what is installed or shipped there is found."""
+        folder = self.folders.get(fullname)
+        return PathFinder.find_spec(fullname, [str(Path(folder).parent)]) if folder else None
+
+
+def settle(driver: Code) -> str:
+    """Makes this process use the driver's packages; says why it must not train where they are not the same."""
+    if sys.path[:1] == [driver.working_folder]:
+        del sys.path[0]  # Ray puts it there, and any file in it would stand in for a library
+    sys.meta_path.insert(0, DriversPackages(driver.folders))
+    return Code.here().difference(driver)
+
+
+def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
+    """What is wrong with the machine that this runs on; see `sweeper.launch.ray_nodes`."""
+    difference = settle(Code(**driver))
+    if difference:
+        return [difference]
+    from sweeper.launch.worker import lacks
+
+    return lacks(*what)
+
+
+class StageTrainable(tune.Trainable):
+    """A worker process, one stage after the other. One epoch a step."""
+
+    _worker: StageWorker | None = None
+    _shelf: DataShelf | None = None
+    _refused: str | None = None  # None until it has settled
+
+    def setup(self, config: dict[str, Any]) -> None:
+        if self._refused is None:
+            self._refused = settle(Code(**json.loads(config["driver"])))
+        if self._refused:
+            return
+        # Imports torch, which may take long on a busy machine: before the worker has started, not in its first epoch.
+        from sweeper.launch.orders import Order
+        from sweeper.launch.worker import DataShelf
+
+        self._shelf = self._shelf or DataShelf()
+        self._order = Order(**json.loads(config["order"]))
+        self._worker = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if self._refused:
+            return {"refused": self._refused, "done": True}
+        from sweeper.launch.worker import StageWorker
+
+        assert self._shelf is not None
+        if self._worker is None:
+            self._worker = StageWorker(self._order, self._shelf)
+        step = self._worker.step()
+        return {"step": json.dumps(step.as_dict()), "done": step.done}
+
+    def cleanup(self) -> None:
+        """The launch stops: keep what is trained. A disk that fails here costs epochs, no more."""
+        if self._worker is not None:
+            with suppress(OSError):
+                self._worker.save()
+
+
+def as_text(code: Code) -> str:
+    """The code as a text that Tune hands to workers."""
+    return json.dumps(asdict(code))
