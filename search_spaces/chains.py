@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from search_spaces.loading import is_path, load_spec, read_spec_text
 from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
-from trainers.recipe.errors import InvalidInput, explain
+from trainers.errors import InvalidInput, explain
 
 
 class Chain(BaseModel):

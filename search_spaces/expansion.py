@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.inheritance import given_fields, with_defaults
 from search_spaces.labels import arm_labels
 from search_spaces.ranges import Point
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -9,21 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from trainers.recipe.choices import ALL_METHOD_FIELDS, METHOD_FIELDS, PHASES
-from trainers.recipe.errors import InvalidInput
+from trainers.data.registry import IMAGE_FOLDER
+from trainers.errors import InvalidInput
+from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
+from trainers.recipe.choices import PHASES
+from trainers.recipe.method_fields import HYPERPARAMETERS, choices
 from trainers.recipe.presets import preset_fields
 from trainers.recipe.recipe import Recipe
 
-# Tuples, because what is looked for in them is whatever a spec says, lists and mappings too.
-WITHOUT_SLOT_PHASE = ("learned",)
+# A tuple, because what is looked for in it is whatever a spec says, lists and mappings too.
 SCHEDULES_WITH_FIELDS = ("warm_restarts", "steps")
-# Values that a field of several methods has for one of them only.
-METHOD_VALUES: dict[tuple[str, str], frozenset[str]] = {
-    ("slot_machine", "evaluation"): frozenset({"argmax", "sampled"}),
-    ("supermask", "evaluation"): frozenset({"mean_of_samples", "threshold"}),
-    ("edge_popup", "weight_init"): frozenset({"kaiming_normal", "signed_constant"}),
-    ("supermask", "weight_init"): frozenset({"glorot_normal", "signed_constant"}),
-}
 
 
 def given_fields(
@@ -44,19 +39,26 @@ def given_fields(
 def _applies(name: str, value: Any, merged: Mapping[str, Any]) -> bool:
     """Whether an inherited field has a meaning for the method."""
     method = merged.get("method")
-    if not isinstance(method, str) or method not in METHOD_FIELDS:
+    if not isinstance(method, str) or method not in METHODS:
         return True  # an unknown method is a fault that Recipe.complete explains
-    if name in ALL_METHOD_FIELDS and name not in METHOD_FIELDS[method]:
-        return False
-    if name in ("evaluation", "weight_init"):
-        other = {choice for (_, field_), choices in METHOD_VALUES.items() if field_ == name for choice in choices}
-        return not isinstance(value, str) or value not in other - METHOD_VALUES[method, name]
+    card = METHODS[method]
+    if name in ALL_METHOD_FIELDS:
+        return (
+            name in METHOD_FIELDS[method] and name not in card.without(merged) and not _of_others(method, name, value)
+        )
     if name == "image_size":
-        return merged.get("dataset") == "image_folder"
-    if method in WITHOUT_SLOT_PHASE and name.startswith("slot_"):
-        return False
-    from_glorot = method == "learned" and merged.get("start", "glorot") == "glorot"
-    return not (from_glorot and name in ("options", "value_bound"))
+        return merged.get("dataset") == IMAGE_FOLDER
+    return card.slot_phase or not name.startswith("slot_")
+
+
+def _of_others(method: str, name: str, value: Any) -> bool:
+    """Whether the value is one that only other methods know for their field of this name."""
+    known = {other: choices(kinds.get(name)) for other, kinds in HYPERPARAMETERS.items()}
+    return isinstance(value, str) and value not in known[method] and any(value in others for others in known.values())
+
+
+def _without_slot_phase(method: Any) -> bool:
+    return isinstance(method, str) and method in METHODS and not METHODS[method].slot_phase
 
 
 def _drop_schedule_fields(
@@ -82,7 +84,7 @@ def _with_budget(budget_epochs: int | None, given: dict[str, Any], method: Any) 
     for name, value in (("slot_epochs", slot), ("finetune_epochs", finetune)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= budget):
             raise InvalidInput(f"{name}: a part of the budget is from 0 to {budget} epochs, not {value!r}")
-    if method in WITHOUT_SLOT_PHASE and slot is None:
+    if slot is None and _without_slot_phase(method):
         slot = 0
     if slot is None:
         slot = budget - (finetune or 0)

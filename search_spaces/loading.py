@@ -11,7 +11,7 @@ from search_spaces.overrides import apply_override, rescale
 from search_spaces.ranges import Search
 from search_spaces.spec import Limits, Rungs, Spec
 from search_spaces.yaml_reader import read_yaml
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 
 
 def bundled_specs() -> list[str]:

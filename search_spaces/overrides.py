@@ -7,7 +7,7 @@ from typing import Any
 
 from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
 from search_spaces.yaml_reader import read_yaml
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 
 
 def apply_override(

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 MAX_CHARACTERS = 256 * 1024
 MAX_NODES = 100_000  # counted with every alias written out

@@ -26,10 +26,10 @@ from safetensors.numpy import load
 from search_spaces.loading import bundled_specs, load_spec
 from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
+from trainers.errors import InvalidInput
 from trainers.methods.base import attach
 from trainers.methods.registry import build_method
 from trainers.networks.registry import build_network
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 from trainers.tickets.file_format import read_fields, seal
 from trainers.tickets.tickets import encode_ticket, load_ticket

@@ -24,8 +24,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "training", "step", "costs", "tickets", "optimization", "methods", "kernels", "networks", "data", "recipe",
-        "streams", "numerics", "sources", "readable",
+        "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks", "data",
+        "streams", "numerics", "sources", "readable", "hashing", "errors",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.
@@ -259,6 +259,12 @@ def test_any_exception_at_all_is_caught_in_one_place_the_boundary_of_a_trial():
 def test_every_module_says_what_it_is_and_is_named_for_it(name):
     assert ast.get_docstring(ast.parse(SOURCES[name].read_text()))
     assert Path(name).stem not in VAGUE_NAMES
+
+
+def test_recipes_and_all_that_they_are_put_together_from_are_read_without_torch():
+    program = "import sys; sys.modules['torch'] = None; import trainers.recipe.recipe, search_spaces.json_schema"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_trainers_need_nothing_but_torch_numpy_pydantic_and_safetensors():

@@ -33,11 +33,16 @@ def methods() -> str:
 
 def networks() -> str:
     """Every network: what it is, and the fields of a recipe that shape it."""
-    rows = []
-    for name, build in NETWORKS.items():
-        taken = inspect.signature(build).parameters
-        rows.append((f"`{name}`", said(build), codes(field for field in Recipe.model_fields if field in taken)))
-    return table(("network", "is", "shaped by"), rows)
+    rows = [
+        (
+            f"`{name}`",
+            said(network.build),
+            codes(network.fields),
+            ", ".join(f"{side} (padding {padding})" for padding, side in network.smallest_sides.items()),
+        )
+        for name, network in NETWORKS.items()
+    ]
+    return table(("network", "is", "shaped by", "fewest pixels a side"), rows)
 
 
 def data_sets() -> str:
@@ -49,7 +54,7 @@ def data_sets() -> str:
             str(data.classes),
             f"{data.train_examples:,}",
             f"{data.test_examples:,}",
-            "comes with scikit-learn" if data.download is None else "by torchvision, every file verified",
+            "comes with scikit-learn" if data.installed is not None else "by torchvision, every file verified",
         )
         for name, data in DATA_SETS.items()
     ]

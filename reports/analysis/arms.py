@@ -11,17 +11,10 @@ import pandas as pd
 from reports.analysis.statistics import interval_half_width, pareto_front
 from reports.tracked.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES
 from trainers.costs.registry import COSTS, cost_named
+from trainers.methods.registry import ALL_METHOD_FIELDS, families, method_card
 
 # Every arm belongs to one family; a family has one name, one colour and one place in every table and figure.
-FAMILIES = {
-    "gs": "slot machine, GS",
-    "ps": "slot machine, PS",
-    "gs_finetuned": "slot machine GS, finetuned",
-    "ps_finetuned": "slot machine PS, finetuned",
-    "edge_popup": "edge-popup",
-    "supermask": "supermask",
-    "learned": "learned weights",
-}
+FAMILIES = {family.name: family.label for family in families()}
 APART = "@"  # in the hash of an arm: what follows tells it from others of the same recipe
 ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
 
@@ -117,8 +110,8 @@ def rows(frame: pd.DataFrame) -> list[Any]:
     return list(frame.itertuples(index=False))
 
 
-def _families(arms: pd.DataFrame) -> Any:
-    slot = np.where(arms["selection"] == "probabilistic", "ps", "gs")
-    finetuned = (arms["finetune_epochs"].fillna(0) > 0) & (arms["slot_epochs"].fillna(0) > 0)
-    slot = np.where(finetuned, np.char.add(slot.astype(str), "_finetuned"), slot)
-    return np.where(arms["method"] == "slot_machine", slot, arms["method"])
+def _families(arms: pd.DataFrame) -> list[str]:
+    """The name of every arm's family, by its method's card. Raises InvalidInput for a method that has none."""
+    both = (arms["finetune_epochs"].fillna(0) > 0) & (arms["slot_epochs"].fillna(0) > 0)
+    own: list[Any] = arms[["method", *ALL_METHOD_FIELDS]].to_dict("records")
+    return [method_card(row["method"]).of(row).family(finetuned).name for row, finetuned in zip(own, both, strict=True)]

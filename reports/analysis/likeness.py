@@ -14,13 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.analysis.arms import ARM_FIELDS
-from trainers.recipe.choices import ALL_METHOD_FIELDS
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
+from trainers.methods.registry import ALL_METHOD_FIELDS, METHODS
 from trainers.recipe.presets import preset_fields
 
 Positions = NDArray[np.intp]
 # What a preset looks at, and therefore never fills because of another field.
-STATED = ("network", "dataset", "method", "selection", "options", "start")
+STATED = ("network", "dataset", "method", *dict.fromkeys(field for card in METHODS.values() for field in card.decisive))
 FIELDS = tuple(field for field in ARM_FIELDS if field != "preset")
 # What describes the problem rather than the way to solve it.
 PROBLEM = (

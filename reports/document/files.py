@@ -11,7 +11,7 @@ from reports.document.html import html
 from reports.document.latex import latex
 from reports.document.markdown import markdown
 from reports.document.svg import standalone
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 def write(document: Document, main_table: pd.DataFrame, out: Path) -> Path:

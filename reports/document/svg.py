@@ -6,19 +6,16 @@ import re
 from collections.abc import Mapping
 from xml.sax.saxutils import escape, quoteattr
 
-# Name: (on light, on dark). Drawn in the light colour, shown as a CSS variable of that name. Told apart by any eye
-# (after Okabe and Ito) and, being used for words too, at least 4.5:1 against the page.
+from trainers.methods.registry import families
+
+# Name: (on light, on dark). Drawn in the light colour, shown as a CSS variable of that name. The families have theirs
+# from the cards of their methods: told apart by any eye (after Okabe and Ito) and, being used for words too, at least
+# 4.5:1 against the page.
 COLOURS = {
     "ink": ("#1b2127", "#e6eaee"),
     "faint": ("#5b6670", "#a3adb7"),
     "rule": ("#d9dee3", "#39424b"),
-    "gs": ("#0068a8", "#5fb4ea"),
-    "ps": ("#b04a00", "#f2935a"),
-    "gs_finetuned": ("#6546b0", "#b09cf0"),
-    "ps_finetuned": ("#856300", "#dcb643"),
-    "edge_popup": ("#00745a", "#45c79f"),
-    "supermask": ("#a03a78", "#e694c6"),
-    "learned": ("#48525c", "#b3bcc5"),
+    **{family.name: (family.light, family.dark) for family in families()},
 }
 
 

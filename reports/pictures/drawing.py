@@ -11,15 +11,14 @@ import pandas as pd
 from reports.analysis.arms import FAMILIES
 from reports.document.svg import COLOURS
 from reports.pictures.placement import along, clusters, is_free, is_inside, pushed_apart, side_by_side
+from trainers.methods.registry import families
 from trainers.readable import percent
 
 INK, FAINT, RULE = (COLOURS[name][0] for name in ("ink", "faint", "rule"))
 LONGEST_NAME = 44  # letters
 CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
 # A family is told by its shape as well as by its colour.
-SHAPES = {
-    "gs": "o", "ps": "s", "gs_finetuned": "D", "ps_finetuned": "d", "edge_popup": "^", "supermask": "v", "learned": "X",
-}  # fmt: skip
+SHAPES = {family.name: family.marker for family in families()}
 LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1, 2)))
 PUBLISHED: dict[str, Any] = {"markerfacecolor": "none", "markersize": 5, "linewidth": 0.9}
 

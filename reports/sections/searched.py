@@ -14,8 +14,8 @@ from search_spaces.ranges import ACCURACY, Search, is_better_higher
 from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
 from trainers.costs.registry import EPOCHS, cost_named
+from trainers.errors import InvalidInput
 from trainers.readable import counted, number, percent
-from trainers.recipe.errors import InvalidInput
 
 BEST = 10  # points of a search for one objective
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.analysis.arms import FAMILIES, best_by
+from reports.analysis.arms import ARM_FIELDS, FAMILIES, best_by
 from reports.analysis.likeness import Likeness
 from reports.analysis.published import COLUMNS, best_published
 from reports.document.blocks import Cell, Column, Table
@@ -19,6 +19,7 @@ from reports.tracked.links import Links
 from reports.tracked.runs import COMPLETED
 from trainers import readable as formats
 from trainers.costs.registry import COSTS, EPOCHS, cost_named
+from trainers.methods.registry import ALL_METHOD_FIELDS
 
 FRONT = "◆"
 MOST_TRIALS = 1000  # in a page; the CSV has them all
@@ -287,7 +288,7 @@ def _number(value: Any, text: Any) -> Cell:
 
 
 def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
-    """The numbers behind a table of arms, unrounded; accuracies as fractions."""
+    """The numbers behind a table of arms, unrounded; accuracies as fractions. Last the hyperparameters that differ."""
     metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *costs]
     known = [metric for metric in metrics if arms[metric].notna().any()]
     identity = ["sweep", "arm", "family", "network", "dataset", "preset", "method", "options", "selection", "sharing"]
@@ -296,4 +297,5 @@ def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataF
     reference = list(COLUMNS) if arms["published"].notna().any() else []
     data = arms[[*identity, "n", "trials", *numbers, *fronts, *reference, "device", "arm_hash"]].copy()
     data["seeds"] = arms["seeds"].map(lambda seeds: " ".join(map(str, seeds)))
-    return data
+    others = [field for field in ARM_FIELDS if field in ALL_METHOD_FIELDS and field not in identity]
+    return data.assign(**{field: arms[field] for field in others if arms[field].nunique() > 1})

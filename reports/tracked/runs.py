@@ -23,7 +23,7 @@ from mlflow.utils.rest_utils import http_request_safe
 
 from reports.tracked.versions import ALL, OF_THE_PRESENT, Shown, belonging, shown_version, told_by_version
 from trainers.costs.registry import COSTS, EPOCHS
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 from trainers.recipe.recipe import Recipe
 
 PAGE = 1000  # runs a request

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 PRESENT, SIZES = "sweeper.spec_version", "sweeper.spec_versions"  # tags of the sweep's own run
 OF_THE_PRESENT = ("sweeper.limits_reached", "sweeper.not_run", "sweeper.spec_hash")  # and of no other version

@@ -10,7 +10,7 @@ from search_spaces.spec import Spec
 from sweeper.cli.command import ExitCode
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.place import Place
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 def launch_chain(linked: Linked, launch: Callable[[Spec], int]) -> int:

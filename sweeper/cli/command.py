@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from trainers.recipe.errors import nearest, one_of
+from trainers.errors import nearest, one_of
 
 
 class ExitCode(IntEnum):

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sweeper.cli.command import ExitCode, Group, fault
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 # A command: the file in `sweeper/cli/commands/`, and what it does. In the order of --help.
 COMMANDS: Mapping[str, tuple[str, str]] = {

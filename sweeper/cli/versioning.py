@@ -8,8 +8,8 @@ from search_spaces.labels import arm_labels
 from sweeper.cli.command import answered_yes, may_ask
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.search.spec_versions import Versions, counted_arms
+from trainers.errors import InvalidInput
 from trainers.readable import counted
-from trainers.recipe.errors import InvalidInput
 
 
 @dataclass(frozen=True)

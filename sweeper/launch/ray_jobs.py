@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sweeper.records.environment import SUBMISSION, sources
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

@@ -17,7 +17,7 @@ from sweeper.launch.launch import Resources
 from sweeper.launch.ray_worker import Code, faults_of_node
 from sweeper.storage.folder import replace_file
 from sweeper.storage.place import Place
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 PATIENCE_SECONDS = 180.0  # a node that is new unpacks the program and imports torch first
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.launch import orphans
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 MEBIBYTE = 2**20
 OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray takes 30 % of the memory otherwise

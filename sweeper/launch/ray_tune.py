@@ -31,7 +31,7 @@ from sweeper.launch.ray_session import ray_session, servers_are_gone
 from sweeper.launch.ray_worker import Code, StageTrainable, as_text
 from sweeper.stages.faults import Failure, Fault, failure_of
 from sweeper.text import in_words
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 WATCH_SECONDS = 1.0
 LAST_CHANCE_SECONDS = 1.0

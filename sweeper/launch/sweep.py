@@ -18,6 +18,7 @@ from sweeper.search.limits import Account
 from sweeper.search.policy import Steering
 from sweeper.search.rungs import RungBook
 from sweeper.stages.forest import Cuts, Forest, grow, plant
+from trainers.methods.registry import build_method
 from trainers.recipe.choices import PHASES, Phase
 from trainers.recipe.recipe import Recipe
 
@@ -94,7 +95,8 @@ def reachable(spec: Spec) -> list[Recipe]:
 
 def _dearness(recipe: Recipe) -> tuple[float, bool, int]:
     flops = (training_flops(recipe) or 0) * recipe.budget_epochs
-    return flops or recipe.budget_epochs, recipe.selection == "probabilistic", recipe.options or 0
+    method = build_method(recipe)
+    return flops or recipe.budget_epochs, method.options_weighed > 0, recipe.method_fields().get("options") or 0
 
 
 def cuts_of(spec: Spec) -> Cuts:

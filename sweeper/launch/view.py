@@ -13,7 +13,7 @@ from sweeper.records.trial_result import TrialResult
 from sweeper.search.spec_versions import Versions, rest_of
 from sweeper.stages.status import Status
 from sweeper.storage.locks import GLIMPSE_SECONDS
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 
 
 def arms_like(wanted: str, labels: Sequence[str]) -> set[str]:

@@ -27,8 +27,8 @@ from sweeper.storage.folder import replace_file
 from sweeper.storage.place import storage_at
 from trainers.costs import totals
 from trainers.data.splits import DataSplits, check_data, load_splits
+from trainers.errors import InvalidInput
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 

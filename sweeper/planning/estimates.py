@@ -19,8 +19,9 @@ from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.stages.forest import Forest, Stage
 from sweeper.storage.place import Place
+from trainers.errors import InvalidInput
+from trainers.methods.registry import build_method
 from trainers.recipe.choices import Phase
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 # What of a recipe decides how long an epoch takes, in any phase, and in the slot phase beside that.
@@ -280,7 +281,7 @@ def training_flops(recipe: Recipe) -> int | None:
 
 def options_weighed(recipe: Recipe, phase: Phase) -> int:
     """How often an option is weighed in an epoch; 0 where only looking at the images would tell."""
-    if phase != "slot" or recipe.selection != "probabilistic":
+    if phase != "slot" or not build_method(recipe).options_weighed:
         return 0  # without torch, which takes a second to load
     from trainers.costs.flops import options_weighed_per_epoch
 

@@ -16,7 +16,7 @@ from sweeper.planning.plan import Plan, make_plan
 from sweeper.records.store import Store
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 AUTO = "auto"

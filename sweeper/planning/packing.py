@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from trainers.costs.units import BYTE
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 MARGIN = 1.25  # over the estimated peak of tensors: the allocator's rounding and gaps
 CONTEXT_BYTES = 600 * 2**20  # what CUDA and its libraries take for every process

@@ -24,7 +24,7 @@ from sweeper.storage.folder import replace_file, storage_errors
 from sweeper.storage.place import Place
 from trainers.costs import totals
 from trainers.costs.registry import COSTS, EPOCHS, Cost
-from trainers.recipe.errors import InvalidInput, explain
+from trainers.errors import InvalidInput, explain
 from trainers.recipe.recipe import Recipe
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -23,7 +23,7 @@ from sweeper.storage.folder import replace_file, storage_errors
 from sweeper.storage.locks import GLIMPSE_SECONDS, Lease, alone, shared
 from sweeper.storage.place import Place
 from sweeper.storage.tracking_address import IN_THE_STORAGE, address_of_kept, is_own
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 
 # Said in sweep.json of an address that is meant as it stands; earlier versions wrote every address so.
 ELSEWHERE = "tracked_elsewhere"

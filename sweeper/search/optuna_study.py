@@ -41,8 +41,8 @@ from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.folder import storage_errors
 from sweeper.storage.journal import ObjectLog
 from sweeper.storage.place import Place
+from trainers.errors import InvalidInput
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe, content_hash
 
 JOURNAL = "search.log"

@@ -20,7 +20,7 @@ from search_spaces.yaml_reader import read_yaml
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.storage.folder import replace_file, storage_errors
 from sweeper.storage.place import Place
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe, content_hash
 
 LIST = "versions.json"

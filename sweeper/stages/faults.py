@@ -7,7 +7,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 class Retry(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.storage.bucket import ObjectPath
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 class StoreError(InvalidInput, OSError):

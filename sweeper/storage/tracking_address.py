@@ -13,7 +13,7 @@ from urllib.request import urlopen
 from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.place import Place
 from sweeper.storage.tracking_file import ADDRESS, artifacts_recorded, file_of, is_file, make_movable
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 
 SERVERS = ("http", "https")
 DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # with the port that each listens on by default

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 ADDRESS = "sqlite:///"
 # MLflow's own scheme for "in the folder that the database's server hands out": relative, so both can be moved together.

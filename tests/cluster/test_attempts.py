@@ -11,7 +11,7 @@ from search_spaces.loading import load_spec
 from sweeper.cli.commands.cluster import _handed_on
 from sweeper.cli.main import main
 from sweeper.launch.ray_jobs import words
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.tickets.file_format import TicketError
 from trainers.tickets.tickets import load_ticket
 

@@ -9,7 +9,7 @@ from reports.tracked.links import Links
 from reports.tracked.runs import read_curves, read_sweeps
 from tests.reports.conftest import track, trial
 from tests.sweeper.tracking.mlflow_server import Server
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 pytestmark = [pytest.mark.cluster]
 

@@ -5,7 +5,7 @@ import pytest
 from search_spaces.chains import load_chain, read_chain
 from search_spaces.expansion import expand
 from search_spaces.loading import bundled_chains, bundled_specs, load_spec
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 SPLITS = """\
 name: splits

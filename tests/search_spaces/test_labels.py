@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES
+from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES, arm_text
 from search_spaces.expansion import expand
 from search_spaces.labels import ArmLabels, arm_label, arm_labels
 from search_spaces.spec import Spec
-from trainers.recipe.choices import METHOD_FIELDS
+from trainers.errors import InvalidInput
+from trainers.methods.registry import METHOD_FIELDS
 from trainers.recipe.recipe import Recipe
 
 BASE = {"network": "lenet", "dataset": "mnist", "method": "slot_machine"}
@@ -65,6 +66,12 @@ def test_what_a_preset_makes_of_other_fields_is_not_shown():
     assert labels(axes={"options": [8, 16]}) == ["K=8 GS", "K=16 GS"]  # their learning rates differ
 
 
+def test_an_unknown_method_is_an_error_and_no_learned_weights():
+    recipe = Recipe.complete(BASE).model_copy(update={"method": "slot_machines"})
+    with pytest.raises(InvalidInput, match="method: 'slot_machines' is not one of"):
+        arm_text(recipe, {}, set())
+
+
 def test_the_seeds_of_an_arm_share_its_label():
     assert labels(seeds=5) == ["K=8 GS"]
 
@@ -74,10 +81,11 @@ def test_one_label_may_be_asked_for_by_itself():
     assert [arm_label(recipe, recipes) for recipe in recipes] == arm_labels(recipes)
 
 
-def test_every_network_and_data_set_has_a_name():
+def test_every_network_and_data_set_has_a_name_of_its_own():
     schema = Recipe.model_json_schema()["properties"]
-    assert set(NETWORK_NAMES) == set(schema["network"]["enum"])
-    assert set(DATASET_NAMES) == set(schema["dataset"]["enum"])
+    for field, names in (("network", NETWORK_NAMES), ("dataset", DATASET_NAMES)):
+        assert set(names) == set(schema[field]["enum"])
+        assert len(set(names.values())) == len(names) and all(names.values())
 
 
 CHOICES = {

@@ -5,16 +5,18 @@ from typing import get_args
 import pytest
 
 from search_spaces.published import Kind, all_published, published_for, read_published
-from trainers.recipe.choices import DataSet, Method, Network
+from trainers.data.registry import DATA_NAMES
+from trainers.methods.registry import METHODS
+from trainers.networks.registry import NETWORKS
 
 HEAD = "network,dataset,method,options,selection,sharing,setting,accuracy,spread,source,kind"
 
 
 def test_every_row_speaks_of_our_networks_data_sets_and_methods():
     for row in all_published():
-        assert row.network in get_args(Network)
-        assert row.dataset in get_args(DataSet)
-        assert row.method in get_args(Method)
+        assert row.network in NETWORKS
+        assert row.dataset in DATA_NAMES
+        assert row.method in METHODS
         assert row.kind in get_args(Kind)
         assert 0 < row.accuracy <= 1
         assert row.source

@@ -7,7 +7,7 @@ from search_spaces.json_schema import spec_schema
 from search_spaces.loading import load_spec
 from search_spaces.ranges import Search
 from search_spaces.spec import Spec
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 BASE = {"network": "lenet", "dataset": "digits", "method": "slot_machine", "preset": "icml"}
 

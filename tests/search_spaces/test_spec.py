@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from search_spaces.expansion import expand
 from search_spaces.fields import AXIS_FIELDS
 from search_spaces.spec import Spec
-from trainers.recipe.choices import METHOD_FIELDS
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
+from trainers.methods.registry import METHOD_FIELDS
 from trainers.recipe.recipe import Recipe
 
 BASE = {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 8, "selection": "greedy"}

@@ -4,7 +4,7 @@ import pytest
 
 from search_spaces.expansion import expand
 from search_spaces.loading import bundled_specs, load_spec
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 def shown(spec, *names):

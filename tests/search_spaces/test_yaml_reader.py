@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.yaml_reader import MAX_CHARACTERS, read_yaml
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 @pytest.mark.parametrize(

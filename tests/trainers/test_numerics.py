@@ -24,7 +24,7 @@ from torch import nn
 from tests.trainers.tiny import VARIANTS, reported, tiny_recipe
 from trainers.data.splits import split_rows
 from trainers.kernels.options import draw_options
-from trainers.methods.edge_popup import initial_scores
+from trainers.methods.edge_popup.weight import initial_scores
 from trainers.methods.masks import fixed_weights
 from trainers.numerics import NUMERICS_VERSION, PINNED_SOURCES, running_sources
 from trainers.streams import RandomStream, stream_key, torch_generator

@@ -18,9 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from trainers.data.registry import DATA_SETS
+from trainers.errors import InvalidInput
+from trainers.methods.registry import build_method
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import NETWORKS, network_arguments
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 BACKWARD_AND_FORWARD = 3
@@ -63,13 +64,14 @@ def options_weighed_per_epoch(recipe: Recipe, train_examples: int | None = None,
     Zero for everything else. These are no FLOPs of the network, and are not counted as such, but take time: at large K
     more than the network does.
     """
-    if recipe.method != "slot_machine" or recipe.selection != "probabilistic":
+    weighed = build_method(recipe).options_weighed
+    if not weighed:
         return 0
     input_shape, examples, classes = _data(recipe, train_examples, classes)
     arguments = tuple(network_arguments(recipe).items())
     connections = _connections(recipe.network, arguments, input_shape, classes)
     batches = ceil((examples - recipe.validation_examples) / recipe.batch_size)
-    return batches * connections * (recipe.options or 1)
+    return batches * connections * weighed
 
 
 def _data(recipe: Recipe, train_examples: int | None, classes: int | None) -> tuple[InputShape, int, int]:

@@ -16,9 +16,9 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers.data.registry import DATA_SETS
+from trainers.errors import InvalidInput
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import build_network
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 FLOAT_BYTES, LABEL_BYTES = 4, 8

@@ -10,7 +10,7 @@ from typing import Literal
 
 from trainers.costs import units
 from trainers.costs.units import Unit
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 class DataError(InvalidInput):

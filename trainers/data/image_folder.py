@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainers.data.files import DataError
-from trainers.recipe.errors import one_of
+from trainers.errors import one_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Of ImageNet's training images, as everybody uses them: to compute them for a folder would take an epoch.

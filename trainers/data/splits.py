@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,12 @@ import torch
 from torch import Tensor
 
 from trainers.data.augmentation import augment
+from trainers.data.data_set import Bytes
 from trainers.data.files import DataError, fetch, missing, missing_files, verify
 from trainers.data.image_folder import ImageList, StreamedSplit, folder_digest, list_images
-from trainers.data.registry import DATA_SETS, Bytes, data_folder
-from trainers.recipe.errors import one_of
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder, image_shape
+from trainers.errors import one_of
+from trainers.hashing import content_hash
 from trainers.streams import torch_generator
 
 __all__ = [
@@ -33,6 +35,21 @@ __all__ = [
 ]
 
 Indices = npt.NDArray[np.int64]
+
+
+class DataRecipe(Protocol):
+    """What of a recipe says which data it trains on."""
+
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def image_size(self) -> int | None: ...
+    @property
+    def normalisation(self) -> str: ...
+    @property
+    def validation_examples(self) -> int: ...
+    @property
+    def split_seed(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +91,7 @@ class DataSplits:
 
 
 def load_splits(
-    recipe: Recipe,
+    recipe: DataRecipe,
     data_dir: Path | None,
     device: torch.device | str = "cpu",
     download: bool = True,
@@ -86,7 +103,7 @@ def load_splits(
 
     Raises DataError for files that are missing, corrupt or not to be downloaded, and for too large a validation split.
     """
-    if recipe.dataset == "image_folder":
+    if recipe.dataset == IMAGE_FOLDER:
         return _stream(recipe, data_dir, torch.device(device), torch.get_num_threads() if workers is None else workers)
     name = _known(recipe.dataset)
     data_set = DATA_SETS[name]
@@ -115,7 +132,7 @@ def check_data(dataset: str, data_dir: Path | None, download: bool = True) -> No
 
     Raises DataError otherwise. Reads no image.
     """
-    if dataset == "image_folder":
+    if dataset == IMAGE_FOLDER:
         list_images(data_dir)
         return
     name = _known(dataset)
@@ -142,7 +159,7 @@ def data_digest(dataset: str, data_dir: Path | None) -> str:
 
     Of image_folder the names and sizes of the files are hashed.
     """
-    if dataset == "image_folder":
+    if dataset == IMAGE_FOLDER:
         return folder_digest(data_dir)
     check_data(dataset, data_dir, download=False)
     return published_digest(dataset)
@@ -161,11 +178,11 @@ def split_rows(examples: int, validation_examples: int, split_seed: int) -> tupl
 
 def _known(dataset: str) -> str:
     if dataset not in DATA_SETS:
-        raise DataError(one_of("dataset", dataset, [*DATA_SETS, "image_folder"]))
+        raise DataError(one_of("dataset", dataset, DATA_NAMES))
     return dataset
 
 
-def _stream(recipe: Recipe, data_dir: Path | None, device: torch.device, workers: int) -> DataSplits:
+def _stream(recipe: DataRecipe, data_dir: Path | None, device: torch.device, workers: int) -> DataSplits:
     train, test = list_images(data_dir)
     train_rows, validation_rows = split_rows(len(train.paths), recipe.validation_examples, recipe.split_seed)
     assert recipe.image_size is not None  # a rule of recipes
@@ -186,7 +203,7 @@ def _stream(recipe: Recipe, data_dir: Path | None, device: torch.device, workers
         test=split(test, np.arange(len(test.paths))),
         classes=len(train.classes),
         digest=folder_digest(data_dir),
-        input_shape=(3, recipe.image_size, recipe.image_size),
+        input_shape=image_shape(IMAGE_FOLDER, recipe.image_size),
     )
 
 

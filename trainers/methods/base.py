@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainers.methods.card import Method
 from trainers.methods.snapshots import mask_in_use
-from trainers.recipe.recipe import Recipe
 
 WEIGHTED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-class Method:
-    """A way to find a network's weights: a frozen dataclass whose fields are its hyperparameters."""
-
-    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
-        """Give the layer its initial state. `name` is the layer's path; it and the seed key its randomness.
-
-        A method that selects registers a SelectedWeight on `layer.weight`.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe) -> Self:
-        """The method with the recipe's hyperparameters."""
-        raise NotImplementedError
 
 
 class SelectedWeight(nn.Module):

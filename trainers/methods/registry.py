@@ -1,13 +1,16 @@
-"""The methods by name. To add a method: one file, one line here, and its fields in `trainers.recipe.recipe`."""
+"""The methods by name. To add one: its file, and its line in METHODS (docs/adding.md). No torch is imported here."""
 
 from __future__ import annotations
 
-from trainers.methods.base import Method
-from trainers.methods.edge_popup import EdgePopup
-from trainers.methods.learned import LearnedWeights
-from trainers.methods.slot_machine import SlotMachine
-from trainers.methods.supermask import Supermask
-from trainers.recipe.recipe import Recipe
+from dataclasses import fields
+from typing import Any, Protocol
+
+from trainers.errors import InvalidInput, one_of
+from trainers.methods.card import Family, Method
+from trainers.methods.edge_popup.card import EdgePopup
+from trainers.methods.learned.card import LearnedWeights
+from trainers.methods.slot_machine.card import SlotMachine
+from trainers.methods.supermask.card import Supermask
 
 METHODS: dict[str, type[Method]] = {
     "slot_machine": SlotMachine,
@@ -17,6 +20,36 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
-def build_method(recipe: Recipe) -> Method:
+class _Recipe(Protocol):
+    @property
+    def method(self) -> str: ...
+
+    def method_fields(self) -> dict[str, Any]: ...
+
+
+def method_card(name: object) -> type[Method]:
+    """The card of the method of this name. Raises InvalidInput for a name that is none."""
+    if not isinstance(name, str) or name not in METHODS:
+        raise InvalidInput(one_of("method", name, METHODS))
+    return METHODS[name]
+
+
+def build_method(recipe: _Recipe) -> Method:
     """The recipe's method, with its hyperparameters."""
-    return METHODS[recipe.method].from_recipe(recipe)
+    return method_card(recipe.method).of(recipe.method_fields())
+
+
+def own_fields(card: type[Method]) -> tuple[str, ...]:
+    """The names of the method's hyperparameters."""
+    return tuple(field.name for field in fields(card))  # type: ignore[arg-type]  # every method is a dataclass
+
+
+def families() -> list[Family]:
+    """The families of all methods, in the order of tables: those that select first, their baselines last."""
+    cards = sorted(METHODS.values(), key=lambda card: not card.slot_phase)
+    return [family for card in cards for family in card.families]
+
+
+# Which fields only some methods have. A field that a recipe's method does not have must be absent (None).
+METHOD_FIELDS: dict[str, frozenset[str]] = {name: frozenset(own_fields(card)) for name, card in METHODS.items()}
+ALL_METHOD_FIELDS: frozenset[str] = frozenset().union(*METHOD_FIELDS.values())

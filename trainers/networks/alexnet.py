@@ -7,10 +7,13 @@ poolings halve; no biases.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from torch import nn
+from trainers.networks.layers import InputShape, conv3x3, linear, scaled
+from trainers.networks.network import Network
 
-from trainers.networks.layers import InputShape, conv3x3, linear, require_pixels, scaled
+if TYPE_CHECKING:
+    from torch import nn
 
 CHANNELS = (64, 192, 384, 256, 256)
 POOLED = (1, 2, 5)  # the convolutions that are followed by max-pooling
@@ -19,7 +22,8 @@ HIDDEN = 4096
 
 def alexnet(input_shape: InputShape, classes: int, *, width: float = 1.0, dropout: float = 0.0) -> nn.Sequential:
     """AlexNet; 23,262,912 weights on CIFAR-10. `width` multiplies the channels of each of its seven hidden layers."""
-    require_pixels("alexnet", input_shape, 15)
+    from torch import nn
+
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, height, breadth = input_shape[0], (input_shape[1] + 1) // 2, (input_shape[2] + 1) // 2
     for number, outputs in enumerate(CHANNELS, start=1):
@@ -37,3 +41,6 @@ def alexnet(input_shape: InputShape, classes: int, *, width: float = 1.0, dropou
         layers[f"fc_relu{number}"] = nn.ReLU(inplace=True)
     layers["fc3"] = linear(hidden, classes)
     return nn.Sequential(layers)
+
+
+ALEXNET = Network("AlexNet", alexnet, smallest_sides={1: 15})

@@ -6,10 +6,13 @@ The two paddings: 1 everywhere, or 0 but 1 in the third pair, as in the code of 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from torch import nn
+from trainers.networks.layers import InputShape, conv3x3, linear, scaled
+from trainers.networks.network import Network
 
-from trainers.networks.layers import InputShape, conv3x3, linear, require_pixels, scaled
+if TYPE_CHECKING:
+    from torch import nn
 
 PAIR_CHANNELS = (64, 128, 256)
 HIDDEN = 256
@@ -39,7 +42,8 @@ def conv6(
 def _conv(
     pairs: int, input_shape: InputShape, classes: int, padding: int, width: float, dropout: float
 ) -> nn.Sequential:
-    require_pixels(f"conv{2 * pairs}", input_shape, smallest_side(pairs, padding))
+    from torch import nn
+
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, height, breadth = input_shape
     for pair in range(pairs):
@@ -76,3 +80,10 @@ def smallest_side(pairs: int, padding: int) -> int:
     for pair in reversed(range(pairs)):
         side = 2 * side + 4 * (1 - _padding_of(pair, padding))
     return side
+
+
+# Dropout as in the paper and its authors' code, where the padding is 0.
+_PRESETS = {"icml": {"dropout": 0.5}, "authors_code": {"dropout": 0.5, "padding": 0}}
+CONV2 = Network("CONV-2", conv2, {padding: smallest_side(1, padding) for padding in (0, 1)}, _PRESETS)
+CONV4 = Network("CONV-4", conv4, {padding: smallest_side(2, padding) for padding in (0, 1)}, _PRESETS)
+CONV6 = Network("CONV-6", conv6, {padding: smallest_side(3, padding) for padding in (0, 1)}, _PRESETS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
-from trainers.recipe.errors import InvalidInput
+if TYPE_CHECKING:
+    from torch import nn
 
 InputShape = tuple[int, int, int]  # channels, height, width
 
@@ -16,19 +17,13 @@ def scaled(channels: int, width: float) -> int:
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
     """A fully connected layer; no network here has biases."""
+    from torch import nn
+
     return nn.Linear(inputs, outputs, bias=False)
 
 
 def conv3x3(inputs: int, outputs: int, padding: int = 1, stride: int = 1) -> nn.Conv2d:
     """A 3 x 3 convolution; no network here has biases."""
+    from torch import nn
+
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=padding, bias=False)
-
-
-def require_pixels(network: str, input_shape: InputShape, side: int) -> None:
-    """Raises InvalidInput unless the images are at least `side` pixels high and wide."""
-    _, height, width = input_shape
-    if min(height, width) < side:
-        raise InvalidInput(
-            f"network: {network} needs images of at least {side} x {side} pixels, not {height} x {width} "
-            "(lenet takes any size)"
-        )

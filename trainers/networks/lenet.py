@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import prod
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from trainers.networks.layers import InputShape, linear, scaled
+from trainers.networks.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def lenet(input_shape: InputShape, classes: int, *, width: float = 1.0) -> nn.Sequential:
     """Lenet-300-100 for images of any shape; 266,200 weights on MNIST."""
+    from torch import nn
+
     first, second = scaled(300, width), scaled(100, width)
     return nn.Sequential(
         OrderedDict(
@@ -23,3 +28,6 @@ def lenet(input_shape: InputShape, classes: int, *, width: float = 1.0) -> nn.Se
             fc3=linear(second, classes),
         )
     )
+
+
+LENET = Network("Lenet", lenet, smallest_sides={1: 1})

@@ -1,58 +1,75 @@
-"""The networks: ordinary modules without biases that know no method. To add one: a builder, and its line in NETWORKS.
+"""The networks by name: ordinary modules without biases that know no method. No torch is imported before one is built.
 
-A builder takes the shape of the input, the number of classes, and, by name, the fields of a recipe that it has.
+To add one: its file, and its line in NETWORKS (docs/adding.md).
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
-
-from trainers.networks.alexnet import alexnet
-from trainers.networks.conv import conv2, conv4, conv6
+from trainers.errors import InvalidInput, one_of
+from trainers.networks.alexnet import ALEXNET
+from trainers.networks.conv import CONV2, CONV4, CONV6
 from trainers.networks.layers import InputShape
-from trainers.networks.lenet import lenet
-from trainers.networks.resnet import resnet18, resnet34, resnet50, resnet101, wide_resnet50
-from trainers.networks.vgg import vgg19
-from trainers.recipe.errors import InvalidInput, one_of
-from trainers.recipe.recipe import Recipe
+from trainers.networks.lenet import LENET
+from trainers.networks.network import NEUTRAL, Network
+from trainers.networks.resnet import RESNET18, RESNET34, RESNET50, RESNET101, WIDE_RESNET50
+from trainers.networks.vgg import VGG19
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["NETWORKS", "InputShape", "build_network", "network_arguments"]
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "lenet": lenet,
-    "conv2": conv2,
-    "conv4": conv4,
-    "conv6": conv6,
-    "vgg19": vgg19,
-    "alexnet": alexnet,
-    "resnet18": resnet18,
-    "resnet34": resnet34,
-    "resnet50": resnet50,
-    "resnet101": resnet101,
-    "wide_resnet50": wide_resnet50,
+NETWORKS: dict[str, Network] = {
+    "lenet": LENET,
+    "conv2": CONV2,
+    "conv4": CONV4,
+    "conv6": CONV6,
+    "vgg19": VGG19,
+    "alexnet": ALEXNET,
+    "resnet18": RESNET18,
+    "resnet34": RESNET34,
+    "resnet50": RESNET50,
+    "resnet101": RESNET101,
+    "wide_resnet50": WIDE_RESNET50,
 }
 
-# The fields of a recipe that shape a network, each with the value it has where a network does not have the field.
-NEUTRAL: dict[str, int | float] = {"padding": 1, "width": 1.0, "dropout": 0.0}
+
+class _Recipe(Protocol):
+    """What of a recipe says which network it trains."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def padding(self) -> int: ...
+    @property
+    def width(self) -> float: ...
+    @property
+    def dropout(self) -> float: ...
 
 
-def build_network(recipe: Recipe, input_shape: InputShape, classes: int) -> nn.Module:
+def build_network(recipe: _Recipe, input_shape: InputShape, classes: int) -> nn.Module:
     """The recipe's network for images of `input_shape` (channels, height, width), with torch's own initial weights.
 
     Raises InvalidInput where the recipe sets what the network does not have, or where the images are too small for it.
     """
-    return NETWORKS[recipe.network](input_shape, classes, **network_arguments(recipe))
+    arguments = network_arguments(recipe)
+    network = NETWORKS[recipe.network]
+    side, (_, height, width) = network.smallest_side(recipe.padding), input_shape
+    if min(height, width) < side:
+        raise InvalidInput(
+            f"network: {recipe.network} needs images of at least {side} x {side} pixels, not {height} x {width} "
+            "(lenet takes any size)"
+        )
+    return network(input_shape, classes, **arguments)
 
 
-def network_arguments(recipe: Recipe) -> dict[str, Any]:
+def network_arguments(recipe: _Recipe) -> dict[str, Any]:
     """The fields of the recipe that its network has. Raises InvalidInput for one that it lacks and the recipe sets."""
     if recipe.network not in NETWORKS:
         raise InvalidInput(one_of("network", recipe.network, NETWORKS))
-    taken = inspect.signature(NETWORKS[recipe.network]).parameters
+    taken = NETWORKS[recipe.network].fields
     faults = [
         f"{field}: {recipe.network} has no such field, so it must be {neutral!r}, not {getattr(recipe, field)!r}"
         for field, neutral in NEUTRAL.items()
@@ -60,4 +77,4 @@ def network_arguments(recipe: Recipe) -> dict[str, Any]:
     ]
     if faults:
         raise InvalidInput("\n".join(faults))
-    return {field: getattr(recipe, field) for field in NEUTRAL if field in taken}
+    return {field: getattr(recipe, field) for field in taken}

@@ -6,11 +6,13 @@ max-pooling, where ImageNet's stem would throw away fifteen sixteenths of their 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from torch import nn
+from trainers.networks.layers import InputShape, linear
+from trainers.networks.network import Network
 
-from trainers.networks.layers import InputShape, linear, require_pixels
+if TYPE_CHECKING:
+    from torch import nn
 
 SMALL = 64  # pixels a side
 
@@ -41,9 +43,9 @@ def wide_resnet50(input_shape: InputShape, classes: int) -> nn.Module:
 
 
 def _resnet(name: str, input_shape: InputShape, classes: int) -> nn.Module:
+    from torch import nn
     from torchvision.models import resnet  # takes seconds to import, and only these networks need it
 
-    require_pixels(name, input_shape, 8)
     builders = {
         "resnet18": resnet.resnet18,
         "resnet34": resnet.resnet34,
@@ -64,4 +66,11 @@ def _resnet(name: str, input_shape: InputShape, classes: int) -> nn.Module:
             module.affine = False
             module.register_parameter("weight", None)
             module.register_parameter("bias", None)
-    return cast(nn.Module, network)
+    return cast("nn.Module", network)
+
+
+RESNET18 = Network("ResNet-18", resnet18, smallest_sides={1: 8})
+RESNET34 = Network("ResNet-34", resnet34, smallest_sides={1: 8})
+RESNET50 = Network("ResNet-50", resnet50, smallest_sides={1: 8})
+RESNET101 = Network("ResNet-101", resnet101, smallest_sides={1: 8})
+WIDE_RESNET50 = Network("Wide ResNet-50", wide_resnet50, smallest_sides={1: 8})

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from torch import nn
+from trainers.networks.layers import InputShape, conv3x3, linear, scaled
+from trainers.networks.network import Network
 
-from trainers.networks.layers import InputShape, conv3x3, linear, require_pixels, scaled
+if TYPE_CHECKING:
+    from torch import nn
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions; 4 x 256 makes it VGG-19
 
 
 def vgg19(input_shape: InputShape, classes: int, *, width: float = 1.0) -> nn.Sequential:
     """VGG-19 with batch normalisation without affine parameters; 20,024,000 weights on CIFAR-10."""
-    require_pixels("vgg19", input_shape, 2 ** (len(BLOCKS) - 1))
+    from torch import nn
+
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, number = input_shape[0], 0
     for block, (outputs, convolutions) in enumerate(BLOCKS):
@@ -29,3 +33,6 @@ def vgg19(input_shape: InputShape, classes: int, *, width: float = 1.0) -> nn.Se
     layers["flatten"] = nn.Flatten()
     layers["fc"] = linear(channels, classes)
     return nn.Sequential(layers)
+
+
+VGG19 = Network("VGG-19", vgg19, smallest_sides={1: 2 ** (len(BLOCKS) - 1)})

@@ -1,42 +1,54 @@
 """A recipe: everything that can change the result of one training run, and nothing else.
 
 A recipe is flat, so that every field can be an axis of a sweep, a parameter in MLflow and a column of a table.
-`Recipe.complete` fills what is left out from a preset (`trainers.recipe.presets`); `Recipe.filled` names what was
-filled.
+It is put together from the registries: networks, data sets and methods with their hyperparameters. `Recipe.complete`
+fills what is left out from a preset (`trainers.recipe.presets`); `Recipe.filled` names what was filled.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from trainers.recipe.choices import (
-    ALL_METHOD_FIELDS,
-    LABELS,
-    LENGTH_DEPENDENT_SCHEDULES,
-    METHOD_FIELDS,
-    PHASES,
-    DataSet,
-    Method,
-    Network,
-    Phase,
-    Preset,
-    Schedule,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    create_model,
+    model_validator,
 )
-from trainers.recipe.errors import InvalidInput, explain
+
+from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
+from trainers.errors import InvalidInput, explain
+from trainers.hashing import content_hash as content_hash
+from trainers.methods.kinds import NotNegative
+from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
+from trainers.networks.registry import NETWORKS
+from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES, Phase, Preset, Schedule
+from trainers.recipe.method_fields import HYPERPARAMETERS, choices, method_fields
+from trainers.recipe.presets import preset_fields
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0.0 is 0.0, in hashes too
 BelowOne = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 Epochs = Annotated[int, Field(ge=0, le=100_000)]
 
 
-class Recipe(BaseModel):
-    """One training run, fully stated. Frozen, hashable, strict; build it with `Recipe.complete`."""
+@dataclass(frozen=True)
+class _Registered:
+    """The kind of a field whose values are the names of a registry."""
+
+    names: Collection[str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return handler.generate_schema(Literal[tuple(self.names)])
+
+
+class _Problem(BaseModel):
+    """What is trained, on what, and by which method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -48,11 +60,11 @@ class Recipe(BaseModel):
     filled: tuple[str, ...] = Field((), strict=False, description="the fields that the preset filled")
 
     # What is trained, on what
-    network: Network
+    network: Annotated[str, _Registered(NETWORKS)]
     padding: Literal[0, 1] = Field(description="CONV nets: 1 everywhere, or 0 (but 1 in conv5-6, the authors' code)")
     width: Positive = Field(1.0, description="multiplies the channels of every hidden layer")
     dropout: BelowOne = Field(description="before the first two linear layers of CONV nets")
-    dataset: DataSet
+    dataset: Annotated[str, _Registered(DATA_NAMES)]
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(None, description="image_folder: pixels a side")
     normalisation: Literal["standard", "unit"] = Field(
         "standard", description="pixels to zero mean and unit variance per channel, or just to 0..1"
@@ -63,25 +75,20 @@ class Recipe(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="random values, batches, dropout, sampling")
 
     # How its weights are found
-    method: Method
-    options: Annotated[int, Field(ge=1, le=65536)] | None = Field(None, description="fixed values a connection (K)")
-    selection: Literal["greedy", "probabilistic"] | None = Field(None, description="arg-max (GS) or sampled (PS)")
-    sharing: Literal["none", "layer", "network"] | None = Field(None, description="who shares the K values")
-    value_bound: Literal["glorot_uniform", "glorot_normal"] | None = Field(
-        None, description="values are U(-b, b): b = sqrt(6/(fan_in+fan_out)), or sqrt(2/(fan_in+fan_out))"
-    )
-    score_range_conv: NotNegative | None = Field(None, description="initial scores U(0, this x b), convolutions")
-    score_range_linear: NotNegative | None = Field(None, description="initial scores U(0, this x b), linear layers")
-    evaluation: Literal["argmax", "sampled", "mean_of_samples", "threshold"] | None = Field(
-        None, description="weights at evaluation: PS argmax or sampled; supermask mean_of_samples or threshold"
-    )
-    start: Literal["glorot", "random_option"] | None = Field(None, description="learned weights start from this")
-    keep_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="share of connections kept")
-    weight_init: Literal["kaiming_normal", "signed_constant", "glorot_normal"] | None = Field(
-        None, description="the fixed weights of edge-popup and supermask"
-    )
-    scale_by_keep_fraction: bool | None = Field(None, description="divide the fixed weights by sqrt(keep_fraction)")
-    rescale: bool | None = Field(None, description="dynamic weight rescaling (Zhou et al., 2019)")
+    method: Annotated[str, _Registered(METHODS)]
+
+
+if TYPE_CHECKING:
+
+    class _WithMethods(_Problem):
+        """The hyperparameters of all methods: only `method_fields` and the methods themselves look at them."""
+
+else:
+    _WithMethods = create_model("_WithMethods", __base__=_Problem, __module__=__name__, **method_fields(METHODS))
+
+
+class Recipe(_WithMethods):
+    """One training run, fully stated. Frozen, hashable, strict; build it with `Recipe.complete`."""
 
     # How long, and by which rule
     batch_size: Annotated[int, Field(ge=1)]
@@ -125,12 +132,14 @@ class Recipe(BaseModel):
 
         Raises InvalidInput, a line per fault, each naming the field, the rule, the value and the nearest choice.
         """
-        from trainers.recipe.presets import preset_fields
-
         missing = [field for field in ("network", "dataset", "method") if field not in given]
         if missing:
             raise InvalidInput("\n".join(f"{field}: missing, and it has no default" for field in missing))
         defaults = preset_fields(given)
+        known = {**defaults, **given}
+        silent = [name for name, info in cls.model_fields.items() if info.is_required() and name not in known]
+        if silent:
+            raise InvalidInput("\n".join(_unknown_to_preset(name, known) for name in silent))
         filled = tuple(sorted(field for field in defaults if field not in given))
         try:
             return cls.model_validate({**defaults, "filled": filled, **given})
@@ -141,6 +150,10 @@ class Recipe(BaseModel):
     def budget_epochs(self) -> int:
         """Epochs of all phases."""
         return self.slot_epochs + self.finetune_epochs
+
+    def method_fields(self) -> dict[str, Any]:
+        """The hyperparameters of the recipe's method, by name; None where the method leaves one out here."""
+        return {name: getattr(self, name) for name in HYPERPARAMETERS[self.method]}
 
     def phases(self) -> list[tuple[Phase, int]]:
         """The phases that this recipe goes through, with their epochs."""
@@ -176,53 +189,45 @@ class Recipe(BaseModel):
         return self.model_copy(update={"seed": 0}).content_hash()
 
 
-def content_hash(value: Any) -> str:
-    """SHA-256 (hex) of a JSON value in canonical form (sorted keys, shortest floats, no spaces)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _unknown_to_preset(field: str, known: Mapping[str, Any]) -> str:
+    where = f"{known['method']} in {known['network']} on {known['dataset']}"
+    instead = "; state it, or in a spec the budget_epochs" if field.endswith("_epochs") else "; state it"
+    return f"{field}: missing, and the preset {known['preset']} has none for {where}{instead}"
 
 
 def _method_faults(recipe: Recipe) -> list[str]:
-    own = METHOD_FIELDS[recipe.method]
+    card, own = METHODS[recipe.method], recipe.method_fields()
+    without = card.without(own)
     faults = [
         f"{field}: {recipe.method} has no such field, so it must be left out, not {getattr(recipe, field)!r}"
-        for field in sorted(ALL_METHOD_FIELDS - own)
+        for field in sorted(ALL_METHOD_FIELDS - METHOD_FIELDS[recipe.method])
         if getattr(recipe, field) is not None
     ]
-    optional = {"options", "value_bound"} if recipe.method == "learned" and recipe.start == "glorot" else set()
     faults += [
         f"{field}: missing, and {recipe.method} needs it"
-        for field in sorted(own - optional)
-        if getattr(recipe, field) is None
+        for field in sorted(own)
+        if own[field] is None and field not in without
     ]
     faults += [
-        f"{field}: weights that start from glorot have no options, so leave it out, not {getattr(recipe, field)!r}"
-        for field in sorted(optional)
-        if getattr(recipe, field) is not None
+        f"{field}: {without[field]}, so leave it out, not {own[field]!r}"
+        for field in sorted(without)
+        if own[field] is not None
     ]
-    allowed = {"slot_machine": ("argmax", "sampled"), "supermask": ("mean_of_samples", "threshold")}.get(
-        recipe.method, ()
-    )
-    if recipe.evaluation is not None and allowed and recipe.evaluation not in allowed:
-        faults.append(f"evaluation: {recipe.method} evaluates by {' or '.join(allowed)}, not {recipe.evaluation!r}")
-    if recipe.selection == "greedy" and recipe.evaluation == "sampled":
-        faults.append("evaluation: greedy selection evaluates by argmax, not 'sampled'")
-    allowed_init = {
-        "edge_popup": ("kaiming_normal", "signed_constant"),
-        "supermask": ("glorot_normal", "signed_constant"),
-    }.get(recipe.method)
-    if allowed_init and recipe.weight_init is not None and recipe.weight_init not in allowed_init:
-        faults.append(f"weight_init: {recipe.method} knows {' and '.join(allowed_init)}, not {recipe.weight_init!r}")
-    return faults
+    for field, kind in HYPERPARAMETERS[recipe.method].items():
+        allowed = choices(kind)
+        if allowed and own[field] is not None and own[field] not in allowed:
+            faults.append(f"{field}: {recipe.method} knows {' and '.join(map(str, allowed))}, not {own[field]!r}")
+    return faults + card.faults(own)
 
 
 def _phase_faults(recipe: Recipe) -> list[str]:
     faults = []
     if recipe.budget_epochs == 0:
         faults.append("slot_epochs, finetune_epochs: at least one must be above 0, but both are 0")
-    if recipe.method == "learned" and recipe.slot_epochs:
+    if recipe.slot_epochs and not METHODS[recipe.method].slot_phase:
         faults.append(
-            f"slot_epochs: learned has no slot phase, so it must be 0, not {recipe.slot_epochs} (use finetune_epochs)"
+            f"slot_epochs: {recipe.method} has no slot phase, so it must be 0, not {recipe.slot_epochs} "
+            "(use finetune_epochs)"
         )
     for phase in PHASES:
         schedule = getattr(recipe, f"{phase}_schedule")
@@ -242,13 +247,16 @@ def _phase_faults(recipe: Recipe) -> list[str]:
 
 
 def _data_faults(recipe: Recipe) -> list[str]:
-    faults = []
-    if (recipe.dataset == "image_folder") != (recipe.image_size is not None):
-        faults.append(
+    if (recipe.dataset == IMAGE_FOLDER) != (recipe.image_size is not None):
+        return [
             f"image_size: image_folder needs it, no other data set has it; {recipe.dataset} got {recipe.image_size!r}"
-        )
-    if recipe.network not in ("lenet",) and recipe.dataset in ("digits",):
-        faults.append(
-            f"network: {recipe.network} needs images of at least 28 x 28 pixels, and digits are 8 x 8 (use lenet)"
-        )
-    return faults
+        ]
+    _, height, width = image_shape(recipe.dataset, recipe.image_size)
+    needed = NETWORKS[recipe.network].smallest_side(recipe.padding)
+    if min(height, width) >= needed:
+        return []
+    fitting = [name for name, other in NETWORKS.items() if other.smallest_side(recipe.padding) <= min(height, width)]
+    return [
+        f"network: {recipe.network} needs images of at least {needed} x {needed} pixels, and {recipe.dataset} are "
+        f"{height} x {width} (use {', '.join(fitting)})"
+    ]

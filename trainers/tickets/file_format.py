@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 Arrays = dict[str, NDArray[Any]]
 FORMAT = "slot-sweeper ticket"

@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainers.methods.base import Method, attach, weighted_layers
-from trainers.methods.slot_machine import attach_given
-from trainers.recipe.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, nearest
+from trainers.methods.base import attach, weighted_layers
+from trainers.methods.card import Method
+from trainers.methods.slot_machine.weight import attach_given
 
 # What their networks call a module, by our name for it. Their batch norms are numbered with gaps: see `_their_name`.
 THEIR_NAMES = {

@@ -26,11 +26,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainers.errors import explain
 from trainers.methods.base import attach, selected_weights, weighted_layers
-from trainers.methods.registry import build_method
+from trainers.methods.registry import METHODS, build_method
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import build_network
-from trainers.recipe.errors import explain
 from trainers.recipe.recipe import Recipe
 from trainers.tickets.entropy_coding import (
     MOST_SYMBOLS,
@@ -255,8 +255,8 @@ def _names_to_draw(kept: Arrays, plan: _Plan) -> list[str]:
     if missing := set(plan.expected) - set(kept) - set(plan.weights):
         raise TicketError(f"it lacks {', '.join(sorted(missing))}")
     drawn = [name for name in plan.weights if name not in kept]
-    if drawn and plan.recipe.method == "learned":
-        raise TicketError(f"it lacks {', '.join(drawn)}, and learned weights cannot be drawn")
+    if drawn and not METHODS[plan.recipe.method].slot_phase:
+        raise TicketError(f"it lacks {', '.join(drawn)}, and {plan.recipe.method} weights cannot be drawn")
     return drawn
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from trainers.data.registry import DATA_SETS
+from trainers.data.registry import DATA_SETS, image_shape
 from trainers.methods.base import attach, bake, weighted_layers
 from trainers.methods.registry import build_method
 from trainers.networks.layers import InputShape
@@ -18,9 +18,7 @@ from trainers.recipe.recipe import Recipe
 
 def input_shape_of(recipe: Recipe) -> InputShape:
     """The shape of the images that the recipe's data set gives."""
-    if recipe.image_size is None:
-        return DATA_SETS[recipe.dataset].input_shape
-    return 3, recipe.image_size, recipe.image_size
+    return image_shape(recipe.dataset, recipe.image_size)
 
 
 def trained_network(recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:

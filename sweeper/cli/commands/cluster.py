@@ -21,7 +21,7 @@ from sweeper.cli.options import LaunchOptions, cluster_option
 from sweeper.launch.ray_jobs import SPEC, Cluster, Job, words, write_submission
 from sweeper.storage.bucket import bucket_at, is_url
 from sweeper.text import text_table
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 HERE_ONLY = ("local", "ray_address", "submitted_to")  # what makes no sense together with a cluster
 NOT_HANDED_ON = ("cluster", "spec", "sweep", "overrides", "detach", "owner")

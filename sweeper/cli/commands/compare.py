@@ -23,7 +23,7 @@ from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import Difference, Statistics, accuracy, points_with_interval, text_table
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 LINE = 100  # characters

@@ -10,7 +10,7 @@ import click
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.options import data_option
 from sweeper.text import text_table
-from trainers.recipe.errors import InvalidInput, one_of
+from trainers.errors import InvalidInput, one_of
 
 
 @command("sweeper data fetch mnist cifar10 --data-dir /data")

@@ -10,7 +10,7 @@ import click
 from search_spaces.json_schema import spec_schema
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.completion import SHELLS, files, script
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 @command("sweeper schema -o sweep.schema.json")

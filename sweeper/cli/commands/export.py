@@ -22,8 +22,8 @@ from sweeper.stages.status import Status
 from sweeper.storage.folder import storage_errors
 from sweeper.storage.place import storage_that_answers
 from sweeper.text import text_table
+from trainers.errors import InvalidInput, nearest
 from trainers.readable import percent
-from trainers.recipe.errors import InvalidInput, nearest
 from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def export(sweep: str, trials: Sequence[str], storage: str, out: str, phase: str
         size = save_ticket(network, result.trial.recipe, path)
         bits = 8 * size / connections(network)
         rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy, unit=" %"), str(path)])
-        sampled |= record.phase == "slot" and result.trial.recipe.evaluation in SAMPLED
+        sampled |= record.phase == "slot" and result.trial.recipe.method_fields().get("evaluation") in SAMPLED
     if not rows:
         raise InvalidInput(f"sweep: no completed trial of {sweep!r} has a {phase} phase")
     print(text_table(["trial", "bytes", "bits per weight", "test accuracy", "ticket"], rows))

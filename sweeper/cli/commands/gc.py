@@ -25,8 +25,8 @@ from sweeper.storage.folder import storage_errors
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
 from trainers.costs.units import BYTE
+from trainers.errors import InvalidInput
 from trainers.readable import counted
-from trainers.recipe.errors import InvalidInput
 
 SECONDS_A_DAY = 86_400.0
 

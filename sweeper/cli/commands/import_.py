@@ -22,7 +22,7 @@ from sweeper.storage.tracking_file import artifacts_of
 from sweeper.tracking.mlflow_client import TrackingDown
 from sweeper.tracking.projection import Projection, is_launched
 from sweeper.tracking.run_state import SweepFacts
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.recipe.recipe import content_hash
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")

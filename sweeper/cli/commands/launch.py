@@ -44,8 +44,8 @@ from sweeper.storage.tracking_address import check_open, default_address, unders
 from sweeper.storage.tracking_file import is_file
 from sweeper.text import in_words
 from sweeper.tracking.projection import projection_of
+from trainers.errors import InvalidInput
 from trainers.numerics import unpinned_sources
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 # How a launch is carried out, beside its resources and its addresses: kept, so that it can be launched again alike.

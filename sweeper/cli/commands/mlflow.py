@@ -36,7 +36,7 @@ from sweeper.storage.tracking_address import (
 from sweeper.storage.tracking_file import address_for_mlflow, artifacts_beside, file_of, is_file
 from sweeper.tracking.projection import projection_of, sweep_page
 from sweeper.tracking.tracker import Tracker
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 LOOPBACK = "127.0.0.1"
 PORTS_TRIED = 50

@@ -19,7 +19,7 @@ from sweeper.storage.place import storage_that_answers
 from sweeper.storage.tracking_address import check_open, without_password
 from sweeper.storage.tracking_file import address_for_mlflow, file_of, is_file
 from sweeper.tracking.projection import log_report
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 @command("sweeper report lenet_options -o report")

@@ -20,8 +20,8 @@ from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
+from trainers.errors import InvalidInput
 from trainers.readable import percent
-from trainers.recipe.errors import InvalidInput
 
 
 @command("sweeper status lenet_options")

@@ -9,6 +9,7 @@ from reports.analysis.arms import arms_of, best_by, mark_fronts, once_each
 from reports.analysis.statistics import estimate
 from reports.tracked.runs import trials_frame
 from tests.reports.conftest import digits_sweep, trial
+from trainers.errors import InvalidInput
 
 LEARNED = {"method": "learned", "finetune_epochs": 40}
 
@@ -51,6 +52,11 @@ def test_an_arm_of_which_nothing_completed_stays_in_the_table_without_numbers():
     (arm,) = arms_of(trials_frame([trial({**LEARNED}, status="FAILED")])).to_dict("records")
     assert (arm["n"], arm["run_ids"], arm["device"]) == (0, (), "")
     assert math.isnan(arm["test_accuracy"])
+
+
+def test_an_arm_of_an_unknown_method_is_refused_and_not_called_by_another_name():
+    with pytest.raises(InvalidInput, match=r"method: 'learnt' is not one of .* \(did you mean learned"):
+        arms_of(trials_frame([learned(0) | {"method": "learnt"}]))
 
 
 def test_arms_are_ordered_by_family_and_options():

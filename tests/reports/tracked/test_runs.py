@@ -7,7 +7,7 @@ import pytest
 
 from reports.tracked.runs import read_curves, read_sweeps, trials_frame
 from tests.reports.conftest import digits_sweep, track, trial
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 def test_the_frame_read_from_mlflow_equals_the_frame_of_the_records_written_to_it(tracked_digits):

@@ -8,7 +8,7 @@ from search_spaces.chains import load_chain
 from sweeper.cli.chains import launch_chain, sweeps_of
 from sweeper.cli.main import main
 from sweeper.tracking.mlflow_client import client
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 RECIPE = "recipe: {network: lenet, dataset: digits, preset: icml, method: slot_machine, options: 2, width: 0.2}\n"
 SPECS = {

@@ -15,7 +15,7 @@ from sweeper.cli.commands.mlflow import _free_port, tracking_of
 from sweeper.records.sweep_folder import SweepFolder
 from tests.sweeper.conftest import a_launch, command, environment, project, trained_storage
 from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 pytestmark = pytest.mark.cluster
 

@@ -66,7 +66,7 @@ LENET = "recipe: {network: lenet, dataset: digits, method: learned, width: 0.2}\
 # Memory enough for what is loaded and for small networks; a method with a mistake in it.
 POOR = """
 import mlflow, sweeper.tracking.projection
-from trainers.methods.slot_machine import SlotMachine
+from trainers.methods.slot_machine.card import SlotMachine
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + 800 * 2**20,) * 2)
 def attach(*_):

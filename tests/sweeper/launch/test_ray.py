@@ -25,7 +25,7 @@ from sweeper.stages.faults import Fault
 from sweeper.tracking.mlflow_client import client
 from tests.sweeper.conftest import a_launch, claimed, environment, facts, start_sweeper, table_of, trained_storage
 from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 pytestmark = [
     pytest.mark.cluster,

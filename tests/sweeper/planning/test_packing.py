@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.planning.packing import CONTEXT_BYTES, MARGIN, MOST_ON_A_GPU, Hardware, pack
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 GIB = 2**30
 BIG = Hardware(cpus=16, gpus=1, gpu_memory_bytes=80 * GIB)

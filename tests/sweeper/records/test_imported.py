@@ -11,7 +11,7 @@ from sweeper.cli.main import main
 from sweeper.records.imported import read_records
 from sweeper.tracking.mlflow_client import client
 from tests.sweeper.conftest import trained_storage
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 GIVEN = {"network": "lenet", "dataset": "digits", "width": 0.2, "method": "slot_machine", "options": 4}

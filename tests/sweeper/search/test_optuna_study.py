@@ -14,7 +14,7 @@ from sweeper.search.optuna_study import JOURNAL, StudySearch, _CellStudy
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
 from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 SPACE = {
     "selection": {"choice": ["greedy", "probabilistic"]},

@@ -12,7 +12,7 @@ from sweeper.storage.claims import Claims
 from sweeper.storage.locks import Lease
 from tests.sweeper.storage.test_claims import KEYS, Clock
 from tests.waiting import PATIENCE_SECONDS
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 WITHOUT_LOCK_SECONDS = 1.5  # by then it would be done if it did not wait
 

@@ -15,7 +15,7 @@ from sweeper.storage import tracking_file
 from sweeper.storage.place import storage_at
 from sweeper.storage.tracking_address import check_open, default_address, understood
 from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder, file_of, make_movable
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 NAMES = ["a b", "50%", "50%20x", "a#b", "a?b=c", "a+b", "a&b", "ü", "it's", '"q"', "a\\b", "a:b", "a@b:c", "[x]", "~"]
 

@@ -13,7 +13,7 @@ from tests.cluster.docker_engine import free_port
 from tests.sweeper.conftest import a_launch
 from tests.sweeper.tracking.mlflow_server import Server
 from tests.waiting import PATIENCE_SECONDS, wait_until
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 pytestmark = pytest.mark.cluster
 

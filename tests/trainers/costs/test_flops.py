@@ -12,8 +12,8 @@ from trainers.costs.flops import (
     training_flops_per_epoch,
     uncounted_operations,
 )
+from trainers.errors import InvalidInput
 from trainers.networks.registry import NETWORKS, build_network
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 LENET = 2 * (784 * 300 + 300 * 100 + 100 * 10)

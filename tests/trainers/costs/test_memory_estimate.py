@@ -6,8 +6,8 @@ import torch
 from trainers.costs.memory_estimate import data_bytes, estimated_peak_bytes
 from trainers.data.registry import DATA_SETS
 from trainers.data.splits import DataSplits, Split
+from trainers.errors import InvalidInput
 from trainers.networks.registry import NETWORKS
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 

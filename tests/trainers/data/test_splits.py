@@ -11,17 +11,17 @@ import itertools
 import socket
 import struct
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from trainers.data import registry as data_sets
 from trainers.data.files import DataError, DataFile
-from trainers.data.registry import DATA_SETS, DataSet, read_idx
+from trainers.data.registry import DATA_SETS
 from trainers.data.splits import Split, check_data, data_digest, load_splits, published_digest, split_rows
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 IDX_NAMES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
@@ -52,7 +52,8 @@ def tiny_mnist(tmp_path, monkeypatch) -> Path:
             path.write_bytes(content)
         forms = ((name, plain), (name + ".gz", packed))
         files.append(DataFile(tuple((f"MNIST/raw/{form}", hashlib.md5(text).hexdigest()) for form, text in forms)))
-    tiny = DataSet((1, 28, 28), 10, 50, 20, 255, tuple(files), read_idx, data_sets.download_mnist)
+    counts = {"train_examples": 50, "test_examples": 20, "validation_examples": {}}
+    tiny = replace(DATA_SETS["mnist"], **counts, files=tuple(files))
     monkeypatch.setitem(DATA_SETS, "mnist", tiny)
     return tmp_path
 

@@ -17,7 +17,7 @@ warnings.simplefilter("ignore")
 import torch
 from trainers.kernels import torch_kernels as kernels, triton_kernels
 from trainers.kernels.options import LayerOptions
-from trainers.methods.slot_machine import SlotWeight
+from trainers.methods.slot_machine.weight import SlotWeight
 
 def same_bits(a, b):
     return torch.equal(a.view(torch.int32), b.view(torch.int32))

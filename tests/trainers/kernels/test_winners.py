@@ -13,7 +13,7 @@ from trainers.kernels import native
 from trainers.kernels import torch_kernels as kernels
 from trainers.kernels.options import GivenOptions, LayerOptions
 from trainers.kernels.winners import order_keys
-from trainers.methods.slot_machine import SlotWeight
+from trainers.methods.slot_machine.weight import SlotWeight
 
 N = 60
 

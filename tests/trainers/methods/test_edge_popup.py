@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from trainers.kernels import native
 from trainers.methods.base import attach, bake, selected_weights
-from trainers.methods.edge_popup import EdgePopup, PopupWeight, kept_connections, top_fraction
+from trainers.methods.edge_popup.card import EdgePopup
+from trainers.methods.edge_popup.weight import PopupWeight, kept_connections, top_fraction
 
 STEPS = 150
 compiled = pytest.mark.skipif(native.library() is None, reason="no C compiler, so there is one implementation only")

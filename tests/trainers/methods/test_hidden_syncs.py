@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from trainers.data.splits import DataSplits, Split
 from trainers.kernels import torch_kernels as kernels
 from trainers.kernels.options import LayerOptions
-from trainers.methods.slot_machine import SlotWeight
+from trainers.methods.slot_machine.weight import SlotWeight
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 

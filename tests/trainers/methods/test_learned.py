@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests.trainers.tiny import data_for, timeless, tiny_recipe
 from trainers.methods.base import attach, selected_weights
-from trainers.methods.learned import LearnedWeights
-from trainers.methods.slot_machine import SlotMachine
+from trainers.methods.learned.card import LearnedWeights
+from trainers.methods.slot_machine.card import SlotMachine
 from trainers.training import TrainingRun
 
 GLOROT = LearnedWeights("glorot", None, None)

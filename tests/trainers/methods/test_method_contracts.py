@@ -13,20 +13,21 @@ from torch import Tensor, nn
 from tests.trainers.tiny import SLOT_METHODS, VARIANTS, copied, data_for, same_state, timeless, tiny_recipe, tiny_splits
 from trainers.data.splits import DataSplits, Split
 from trainers.methods.base import SelectedWeight, attach, selected_weights
-from trainers.methods.edge_popup import PopupWeight
+from trainers.methods.edge_popup.weight import PopupWeight
 from trainers.methods.registry import METHODS, build_method
-from trainers.methods.slot_machine import SlotWeight
-from trainers.methods.supermask import MaskedWeight
+from trainers.methods.slot_machine.weight import SlotWeight
+from trainers.methods.supermask.weight import MaskedWeight
 from trainers.networks import registry as networks
-from trainers.recipe.choices import METHOD_FIELDS, PHASES
+from trainers.networks.network import Network
+from trainers.recipe.choices import PHASES
 from trainers.training import EVALUATION_BATCH, TrainingFailed, TrainingRun
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def test_every_method_is_registered_and_tried():
-    assert set(METHODS) == set(METHOD_FIELDS) == {fields["method"] for fields in VARIANTS.values()}
-    assert set(SLOT_METHODS) == set(METHODS) - {"learned"}
+    assert set(METHODS) == {fields["method"] for fields in VARIANTS.values()}
+    assert set(SLOT_METHODS) == {name for name, card in METHODS.items() if card.slot_phase}
 
 
 def fixed_numbers(selection: SelectedWeight, like: Tensor) -> Tensor:
@@ -180,7 +181,8 @@ class Odd(nn.Module):
 
 @variants
 def test_any_module_trains_its_biases_in_the_finetune_phase_only(monkeypatch, variant):
-    monkeypatch.setitem(networks.NETWORKS, "lenet", lambda shape, classes: Odd(shape[0], classes))
+    odd = Network("Odd", lambda shape, classes: Odd(shape[0], classes), smallest_sides={1: 1})
+    monkeypatch.setitem(networks.NETWORKS, "lenet", odd)
     recipe = tiny_recipe(**VARIANTS[variant], width=1.0, batch_size=20, dataset="mnist")
     run = TrainingRun(recipe, tiny_splits())
 

@@ -16,7 +16,8 @@ from tests.trainers.methods.k_scores import all_lines, attach_k_scores
 from trainers.kernels import native
 from trainers.kernels.options import draw_options, values_of_the_network
 from trainers.methods.base import attach, bake, selected_weights
-from trainers.methods.slot_machine import SlotMachine, SlotWeight, attach_given
+from trainers.methods.slot_machine.card import SlotMachine
+from trainers.methods.slot_machine.weight import SlotWeight, attach_given
 from trainers.optimization import learning_rate, set_learning_rate
 from trainers.recipe.recipe import Recipe
 from trainers.streams import RandomStream

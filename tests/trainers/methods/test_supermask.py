@@ -15,7 +15,8 @@ from torch.nn import functional
 from trainers.kernels import native
 from trainers.methods import supermask
 from trainers.methods.base import attach, bake, selected_weights
-from trainers.methods.supermask import MaskedWeight, Supermask, bernoulli
+from trainers.methods.supermask.card import Supermask
+from trainers.methods.supermask.weight import MaskedWeight, bernoulli
 
 STEPS = 120
 compiled = pytest.mark.skipif(native.library() is None, reason="no C compiler, so there is one implementation only")

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
+from trainers.errors import InvalidInput
 from trainers.networks.registry import NETWORKS, build_network
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 
 MNIST = (1, 28, 28)
@@ -22,7 +22,9 @@ DIGITS = (1, 8, 8)
 
 def recipe(network: str, **fields: object) -> Recipe:
     dataset = "mnist" if network == "lenet" else "cifar10"
-    return Recipe.complete({"network": network, "dataset": dataset, "method": "learned", **fields})
+    return Recipe.complete(
+        {"network": network, "dataset": dataset, "method": "learned", "finetune_epochs": 1, **fields}
+    )
 
 
 def weights(network: nn.Module) -> int:
@@ -239,5 +241,23 @@ def test_a_field_that_a_network_does_not_have_is_refused(network, field, value, 
 
 def test_building_lenet_and_the_conv_networks_imports_no_torchvision():
     loaded = "[name for name in sys.modules if name.startswith('torchvision')]"
-    code = f"import sys, trainers.networks.registry; assert not {loaded}"
+    built = "[NETWORKS[name]((3, 32, 32), 10) for name in ('lenet', 'conv2', 'conv6')]"
+    code = f"import sys; from trainers.networks.registry import NETWORKS; {built}; assert not {loaded}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_takes_the_smallest_images_that_it_says_it_takes(network):
+    for padding, side in NETWORKS[network].smallest_sides.items():
+        fields = {"padding": padding} if "padding" in NETWORKS[network].fields else {}
+        with torch.device("meta"):
+            assert NETWORKS[network]((1, side, side), 10, **fields)(torch.zeros(2, 1, side, side)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("network", [name for name, known in NETWORKS.items() if known.smallest_side(1) <= 8])
+def test_digits_take_every_network_that_takes_eight_pixels(network):
+    chosen = Recipe.complete(
+        {"network": network, "dataset": "digits", "method": "edge_popup", "padding": 1, "slot_epochs": 1}
+    )
+    with torch.device("meta"):
+        assert build_network(chosen, DIGITS, 10)(torch.zeros(2, *DIGITS)).shape == (2, 10)

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from tests.trainers.tiny import VARIANTS, reported, result, tiny_recipe
-from trainers.methods.registry import METHODS
+from trainers.methods.registry import METHOD_FIELDS, METHODS
 from trainers.optimization import learning_rate
-from trainers.recipe.choices import METHOD_FIELDS, PHASES, Phase, Schedule
+from trainers.recipe.choices import PHASES, Phase, Schedule
 from trainers.recipe.recipe import Recipe
 
 NEVER_IN_A_RESULT = {

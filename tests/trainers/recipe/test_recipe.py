@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from trainers.errors import InvalidInput
 from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES
-from trainers.recipe.errors import InvalidInput
 from trainers.recipe.recipe import Recipe, content_hash
 
 LENET = {"network": "lenet", "dataset": "mnist", "method": "slot_machine"}
@@ -84,8 +84,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LENET, {"options": None}, "options: missing, and slot_machine needs it"),
     (POPUP, {"keep_fraction": None}, "keep_fraction: missing, and edge_popup needs it"),
     (LENET, {"evaluation": "sampled"}, "evaluation: greedy selection evaluates by argmax, not 'sampled'"),
-    (LENET, {"evaluation": "threshold"}, "evaluation: slot_machine evaluates by argmax or sampled, not 'threshold'"),
-    (MASK, {"evaluation": "argmax"}, "evaluation: supermask evaluates by mean_of_samples or threshold, not 'argmax'"),
+    (LENET, {"evaluation": "threshold"}, "evaluation: slot_machine knows argmax and sampled, not 'threshold'"),
+    (MASK, {"evaluation": "argmax"}, "evaluation: supermask knows mean_of_samples and threshold, not 'argmax'"),
     (
         POPUP,
         {"weight_init": "glorot_normal"},
@@ -143,8 +143,15 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         POPUP,
-        {"dataset": "digits"},
-        "network: conv4 needs images of at least 28 x 28 pixels, and digits are 8 x 8 (use lenet)",
+        {"dataset": "digits", "padding": 0},
+        "network: conv4 needs images of at least 16 x 16 pixels, and digits are 8 x 8 (use lenet, conv2, resnet18, "
+        "resnet34, resnet50, resnet101, wide_resnet50)",
+    ),
+    (
+        {**POPUP, "network": "vgg19", "dataset": "image_folder"},
+        {"image_size": 15},
+        "network: vgg19 needs images of at least 16 x 16 pixels, and image_folder are 15 x 15 (use lenet, conv2, "
+        "conv4, conv6, alexnet, resnet18, resnet34, resnet50, resnet101, wide_resnet50)",
     ),
 ]
 

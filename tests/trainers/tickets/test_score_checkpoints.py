@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainers.methods.k_scores import attach_k_scores
+from trainers.errors import InvalidInput
 from trainers.methods.base import selected_weights, weighted_layers
-from trainers.methods.slot_machine import SlotWeight
+from trainers.methods.slot_machine.weight import SlotWeight
 from trainers.networks.registry import NETWORKS
-from trainers.recipe.errors import InvalidInput
 from trainers.tickets.score_checkpoints import import_scores, read_scores
 
 OPTIONS = 4

@@ -16,9 +16,8 @@ from torch import nn
 
 from trainers.data.splits import load_splits
 from trainers.methods.base import attach, bake, selected_weights, weighted_layers
-from trainers.methods.registry import build_method
+from trainers.methods.registry import METHOD_FIELDS, build_method
 from trainers.networks.registry import build_network
-from trainers.recipe.choices import METHOD_FIELDS
 from trainers.recipe.recipe import Recipe
 from trainers.tickets import tickets
 from trainers.tickets.entropy_coding import pack

@@ -7,9 +7,8 @@ import torch
 
 from trainers.data.splits import load_splits
 from trainers.methods.base import attach, selected_weights
-from trainers.methods.registry import build_method
+from trainers.methods.registry import METHOD_FIELDS, build_method
 from trainers.networks.registry import build_network
-from trainers.recipe.choices import METHOD_FIELDS
 from trainers.recipe.recipe import Recipe
 from trainers.tickets.trained_network import trained_network
 from trainers.training import TrainingRun

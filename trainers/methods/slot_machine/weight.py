@@ -14,7 +14,6 @@ and c are the parameters here, and the state of a layer does not grow with K. do
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,12 +24,11 @@ from torch.nn.utils import parametrize
 
 from trainers.kernels import native
 from trainers.kernels import torch_kernels as kernels
-from trainers.kernels.options import GivenOptions, Options, draw_options
+from trainers.kernels.options import GivenOptions, Options
 from trainers.kernels.ranks import option_ranks, ranked_values
 from trainers.kernels.winners import NOWHERE, all_winners, blocks, outside, winners
-from trainers.methods.base import Method, SelectedWeight
+from trainers.methods.base import SelectedWeight
 from trainers.methods.snapshots import options_in_use
-from trainers.recipe.recipe import Recipe
 
 NUMPY_TYPES = torch.float32, torch.float64
 WORTH_THREADS = 1 << 17  # connections x options: below, handing work to threads costs more than it saves
@@ -199,36 +197,6 @@ class SlotWeight(SelectedWeight):
             made = self.options.native() if library is not None else None
             self._options_struct = (library, ctypes.byref(made[0]), made) if made is not None else (None, None, None)
         return self._options_struct[:2]
-
-
-@dataclass(frozen=True)
-class SlotMachine(Method):
-    """K fixed random values per connection; scores learn which one to use (Aladago & Torresani, 2021)."""
-
-    options: int  # the paper's K
-    selection: str  # greedy (GS): the best score; probabilistic (PS): sampled by softmax of the scores
-    sharing: str  # who has the same K values: none (each connection its own), layer, network
-    value_bound: str
-    score_range_conv: float
-    score_range_linear: float
-    evaluation: str  # of PS: argmax or sampled
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe) -> SlotMachine:
-        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
-
-    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
-        options = draw_options(
-            layer,
-            name,
-            seed=seed,
-            count=self.options,
-            sharing=self.sharing,
-            value_bound=self.value_bound,
-            score_ranges=(self.score_range_conv, self.score_range_linear),
-        )
-        sampled = self.evaluation == "sampled"
-        attach_options(layer, options, probabilistic=self.selection == "probabilistic", sample_at_evaluation=sampled)
 
 
 def attach_options(

@@ -12,7 +12,6 @@ their code rounds sigmoid(m) half to even. Their Glorot-normal weights are cut o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,9 +20,8 @@ from torch.nn.utils import parametrize
 
 from trainers.kernels import native
 from trainers.kernels.options import fans
-from trainers.methods.base import Method, SelectedWeight
+from trainers.methods.base import SelectedWeight
 from trainers.methods.masks import fixed_weights, straight_through
-from trainers.recipe.recipe import Recipe
 from trainers.streams import GOLDEN, HALF_BITS, mixed, signed
 
 EVALUATION_SAMPLES = 10  # as in the paper
@@ -113,24 +111,14 @@ def _noise_key(device: torch.device) -> Tensor:
     return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=device)
 
 
-@dataclass(frozen=True)
-class Supermask(Method):
-    """Fixed random weights; learn the probability with which each is kept (Zhou et al., 2019)."""
-
-    weight_init: str  # glorot_normal: N(0, σ²), σ² = 2/(fan_in + fan_out); signed_constant: ±σ
-    rescale: bool  # dynamic weight rescaling: times connections / connections kept, in every pass
-    evaluation: str  # mean_of_samples: of ten sampled masks' accuracies; threshold: one mask, m > 0
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe) -> Supermask:
-        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
-
-    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        fixed = fixed_weights(weight, name, seed, kind=self.weight_init, deviation=math.sqrt(2 / sum(fans(weight))))
-        with torch.no_grad():  # what was the layer's weight becomes its mask logits
-            weight.zero_()
-        sampled = self.evaluation == "mean_of_samples"
-        masked = MaskedWeight(fixed, rescale=self.rescale, sample_at_evaluation=sampled)
-        parametrize.register_parametrization(layer, "weight", masked, unsafe=True)
+def attach_mask(
+    layer: nn.Module, name: str, seed: int, weight_init: str, *, rescale: bool, sample_at_evaluation: bool
+) -> None:
+    """Give the layer fixed weights, and mask logits in their place."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    fixed = fixed_weights(weight, name, seed, kind=weight_init, deviation=math.sqrt(2 / sum(fans(weight))))
+    with torch.no_grad():  # what was the layer's weight becomes its mask logits
+        weight.zero_()
+    masked = MaskedWeight(fixed, rescale=rescale, sample_at_evaluation=sample_at_evaluation)
+    parametrize.register_parametrization(layer, "weight", masked, unsafe=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -23,9 +22,8 @@ from torch.nn.utils import parametrize
 
 from trainers.kernels import native
 from trainers.kernels.options import fans
-from trainers.methods.base import Method, SelectedWeight
+from trainers.methods.base import SelectedWeight
 from trainers.methods.masks import fixed_weights, straight_through
-from trainers.recipe.recipe import Recipe
 from trainers.streams import RandomStream, stream_key
 
 LEAST_NEAR = 64  # connections that are near enough to the last threshold to be ranked one by one
@@ -116,27 +114,18 @@ class PopupWeight(SelectedWeight):
         self._low, self._high = float(ordered[lower]), float(ordered[upper])
 
 
-@dataclass(frozen=True)
-class EdgePopup(Method):
-    """Fixed random weights; keep the best-scoring share of them (Ramanujan et al., 2020)."""
-
-    keep_fraction: float  # 0.3 keeps the best-scoring 30 % of a layer's connections
-    weight_init: str  # kaiming_normal: N(0, σ²), σ² = 2/fan_in; signed_constant: ±σ
-    scale_by_keep_fraction: bool  # σ² = 2/(fan_in·keep_fraction): as many inputs as are kept
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe) -> EdgePopup:
-        return cls(**{name: getattr(recipe, name) for name in cls.__dataclass_fields__})
-
-    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        fan_in, _ = fans(weight)
-        deviation = math.sqrt(2 / (fan_in * (self.keep_fraction if self.scale_by_keep_fraction else 1)))
-        fixed = fixed_weights(weight, name, seed, kind=self.weight_init, deviation=deviation)
-        with torch.no_grad():  # what was the layer's weight becomes its scores
-            weight.copy_(initial_scores(weight, name, seed))
-        parametrize.register_parametrization(layer, "weight", PopupWeight(fixed, self.keep_fraction), unsafe=True)
+def attach_popup(
+    layer: nn.Module, name: str, seed: int, keep_fraction: float, weight_init: str, *, scaled: bool
+) -> None:
+    """Give the layer fixed weights, and scores in their place. `scaled`: by the share of the inputs that are kept."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    fan_in, _ = fans(weight)
+    deviation = math.sqrt(2 / (fan_in * (keep_fraction if scaled else 1)))
+    fixed = fixed_weights(weight, name, seed, kind=weight_init, deviation=deviation)
+    with torch.no_grad():  # what was the layer's weight becomes its scores
+        weight.copy_(initial_scores(weight, name, seed))
+    parametrize.register_parametrization(layer, "weight", PopupWeight(fixed, keep_fraction), unsafe=True)
 
 
 def initial_scores(weight: Tensor, name: str, seed: int) -> Tensor:

@@ -1,0 +1,84 @@
+"""A method's card: all that is a method's own, said once, and read without torch.
+
+Whoever plans, names or reports reads cards; only `attach`, which trains, may import torch, inside the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Arms that every table and figure shows alike: by one label, one colour and one marker."""
+
+    name: str
+    label: str
+    marker: str  # matplotlib's
+    light: str  # the colour on a light page, #rrggbb; on both pages at least 4.5:1 against the page
+    dark: str
+
+
+class Method:
+    """A way to find a network's weights: a frozen dataclass whose fields are its hyperparameters.
+
+    A field is `Annotated[kind, Field(…, description="…")]`: from it the recipe has its field, its rule and its words.
+    """
+
+    slot_phase: ClassVar[bool] = True  # without one only the weights themselves are learned, in the finetune phase
+    families: ClassVar[tuple[Family, ...]]
+    in_words: ClassVar[frozenset[str]] = frozenset()  # the fields that `words` tells, so that labels do not again
+    decisive: ClassVar[tuple[str, ...]] = ()  # the fields of its own that `preset_fields` looks at
+    phrases: ClassVar[Mapping[str, Callable[[Any], str]]] = {}  # a field's value in labels, other than "name value"
+
+    @classmethod
+    def preset_fields(cls, given: Given, preset: str) -> dict[str, Any]:
+        """What the preset fills in of the method's fields, its slot phase and whatever else the method needs.
+
+        Left out is what the preset has nothing to say of, as the epochs of a network that its source did not train.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def without(cls, own: Given) -> dict[str, str]:
+        """Which of its fields a recipe with these values must leave out, each with the reason."""
+        return {}
+
+    @classmethod
+    def faults(cls, own: Given) -> list[str]:
+        """What breaks a rule between its fields, as `field: rule, value` lines."""
+        return []
+
+    @classmethod
+    def of(cls, values: Given) -> Self:
+        """The method with its hyperparameters taken from these values."""
+        own: Any = fields(cls)  # type: ignore[arg-type]  # every method is a dataclass
+        return cls(**{field.name: values.get(field.name) for field in own})
+
+    @property
+    def words(self) -> str:
+        """What an arm of this method is called, shortest: 'K=8 GS', 'supermask'."""
+        raise NotImplementedError
+
+    def family(self, finetuned: bool) -> Family:
+        """The family of an arm; `finetuned`: it has a slot phase and a finetune phase."""
+        return self.families[0]
+
+    @property
+    def options_weighed(self) -> int:
+        """How many options every connection weighs in a training pass; 0 where the pass takes no longer for them."""
+        return 0
+
+    def attach(self, layer: nn.Module, name: str, seed: int) -> None:
+        """Give the layer its initial state. `name` is the layer's path; it and the seed key its randomness.
+
+        A method that selects registers a SelectedWeight (`trainers.methods.base`) on `layer.weight`.
+        """
+        raise NotImplementedError

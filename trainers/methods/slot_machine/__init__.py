@@ -1,0 +1,1 @@
+"""Slot machines: K fixed random values a connection, and learning which one to use."""

@@ -1,0 +1,1 @@
+"""Supermasks: fixed random weights, each kept with a probability that is learned."""
