@@ -45,7 +45,7 @@ class Likeness:
         filled = [_filled(row, self._fields) for row in arms[["preset", *FIELDS]].to_dict("records")]
         self._filled = np.array(filled, dtype=np.bool_).reshape(len(arms), len(self._fields))
 
-    def alike(self, arm: int, others: Positions, but_for: Collection[str]) -> Positions:
+    def comparable(self, arm: int, others: Positions, but_for: Collection[str]) -> Positions:
         """Those of `others` that are like `arm` in every field but these."""
         for place, field in enumerate(self._fields):
             if field in but_for or not len(others):
@@ -60,7 +60,7 @@ class Likeness:
         """`members` in groups of arms that are alike but for these fields, in the order met."""
         left, found = members, []
         while len(left):
-            group = self.alike(int(left[0]), left, but_for)
+            group = self.comparable(int(left[0]), left, but_for)
             found.append(group)
             left = np.setdiff1d(left, group, assume_unique=True)
         return found

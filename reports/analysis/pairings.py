@@ -52,7 +52,7 @@ class Arena:
 
     def like(self, arm: int, condition: Condition, but_for: frozenset[str] | set[str]) -> Positions:
         """The arms that meet the condition and are like this one but for some fields."""
-        return self.likeness.alike(arm, np.flatnonzero(condition), but_for)
+        return self.likeness.comparable(arm, np.flatnonzero(condition), but_for)
 
     def best(self, arms: Positions) -> int:
         """The one with the highest validation accuracy."""

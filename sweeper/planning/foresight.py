@@ -26,7 +26,7 @@ MORE_AT_ONCE = "one trial at once; the cluster takes more (--max-parallel says f
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedShares:
     """How the trials are to share what they run on: numbers, `auto`, or None where nothing is said."""
 
     cpus_per_trial: float | str | None = None
@@ -56,26 +56,26 @@ class Foresight:
     packing: Packing
 
 
-def foresee(spec: Spec, forest: Forest, store: Store, wanted: Wanted, notes: Sequence[str] = ()) -> Foresight:
-    """The plan of a planted sweep on this machine, packed as it is wanted."""
-    packing, estimates = _look_ahead(forest, store, wanted)
+def foresee(spec: Spec, forest: Forest, store: Store, shares: RequestedShares, notes: Sequence[str] = ()) -> Foresight:
+    """The plan of a planted sweep on this machine, packed as is requested."""
+    packing, estimates = _look_ahead(forest, store, shares)
     failed = lasting_failures(store, forest)
-    estimate = forecast(forest, estimates, packing.at_once, packing.why, wanted.start_seconds, failed)
+    estimate = forecast(forest, estimates, packing.at_once, packing.why, shares.start_seconds, failed)
     return Foresight(make_plan(spec, forest, estimates, estimate, failed, notes), estimates, packing)
 
 
-def calibrate_here(forest: Forest, store: Store, wanted: Wanted, data_dir: Path | None) -> None:
+def calibrate_here(forest: Forest, store: Store, shares: RequestedShares, data_dir: Path | None) -> None:
     """Times what no stored epoch tells of, on the device that a launch would use, and keeps what it finds."""
     from sweeper.planning.calibration import calibrate, keep_calibrations
 
-    _, estimates = _look_ahead(forest, store, wanted)
+    _, estimates = _look_ahead(forest, store, shares)
     samples = calibrate(forest, estimates, data_dir, tell=lambda line: print(f"sweeper: {line}", file=sys.stderr))
     keep_calibrations(store.root, samples)
 
 
-def _look_ahead(forest: Forest, store: Store, wanted: Wanted) -> tuple[Packing, Estimates]:
+def _look_ahead(forest: Forest, store: Store, shares: RequestedShares) -> tuple[Packing, Estimates]:
     samples = [*measured(store, forest), *read_calibrations(store.root)]
-    packing = _packing(forest, samples, wanted)
+    packing = _packing(forest, samples, shares)
     machine = machine_here("cuda" if packing.gpus_per_trial else "cpu", packing.threads)
     return packing, Estimates(samples, machine)
 
@@ -111,25 +111,25 @@ def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tu
     return digests, notes
 
 
-def _packing(forest: Forest, samples: Sequence[Sample], wanted: Wanted) -> Packing:
+def _packing(forest: Forest, samples: Sequence[Sample], shares: RequestedShares) -> Packing:
     """How trials share this machine; in a cluster they get what they are given, and one CPU if they are given nothing.
 
     Without a word about it trials run on GPUs where there are any. On CPUs a trial has one thread, so that its numbers
     are the same on a machine with more cores.
     """
-    cpus, gpus = wanted.given()
-    if wanted.elsewhere:
-        why = "" if wanted.max_parallel else MORE_AT_ONCE
-        return Packing(cpus or 1.0, gpus or 0.0, wanted.max_parallel or 1, why)
+    cpus, gpus = shares.given()
+    if shares.elsewhere:
+        why = "" if shares.max_parallel else MORE_AT_ONCE
+        return Packing(cpus or 1.0, gpus or 0.0, shares.max_parallel or 1, why)
     hardware = hardware_here()
     on_gpus = hardware.gpus if gpus is None else gpus
-    if wanted.cpus_per_trial is None and not on_gpus:
+    if shares.cpus_per_trial is None and not on_gpus:
         cpus = 1.0
     peak = None
     if on_gpus and gpus is None:
         memory = dearest(forest, Estimates(samples, machine_here("cuda", 1)))
         peak = memory.bytes if memory else None
-    return pack(hardware, peak, width(forest), cpus=cpus, gpus=gpus, max_parallel=wanted.max_parallel)
+    return pack(hardware, peak, width(forest), cpus=cpus, gpus=gpus, max_parallel=shares.max_parallel)
 
 
 def hardware_here() -> Hardware:

@@ -214,7 +214,7 @@ class Steering:
 
     def _judge(self, state: SweepState, rungs: RungBook, entrant: Entrant) -> None:
         """Once all seeds have come, or failed: then what goes on from the rung is released, or stopped."""
-        judgement = rungs.judgements.get(entrant.place)
+        judgement = rungs.judgements.get(entrant.rung_key)
         schedule = state.schedule
         if judgement is None:
             states = [schedule.status(key) for key in entrant.needs]

@@ -42,7 +42,7 @@ JUDGEMENTS = "rungs.jsonl"
 class Judgement:
     """What was decided about an arm at a rung."""
 
-    place: str  # the points that its seeds came to
+    place: str  # the rung key of its entrant
     epoch: int
     dataset: str
     accuracy: float  # mean over the seeds, at the rung
@@ -55,7 +55,7 @@ class Judgement:
 class Entrant:
     """One or more arms before a rung."""
 
-    place: str
+    rung_key: str  # of the points that its seeds came to
     epoch: int
     dataset: str
     trials: list[int]  # a trial for every seed, of one of the arms
@@ -111,14 +111,15 @@ class RungBook:
         """Decides, for good; `curves`: accuracies up to the rung, of every seed that came. Raises StoreError."""
         mean_curve = [fmean(values) for values in zip(*curves, strict=True)]
         accuracy, best, average = mean_curve[-1], max(mean_curve), fmean(mean_curve)
+        # What was decided of arms that do not belong to the sweep any more is kept, and competes with nobody.
         others = [
             other
-            for other in self.judgements.values()
-            if (other.epoch, other.dataset) == (entrant.epoch, entrant.dataset)
+            for key, other in self.judgements.items()
+            if key in self.entrants and (other.epoch, other.dataset) == (entrant.epoch, entrant.dataset)
         ]
         verdict = goes_on(self.rungs, accuracy, best, others)
-        judgement = Judgement(entrant.place, entrant.epoch, entrant.dataset, accuracy, best, average, verdict)
-        self.judgements[entrant.place] = judgement
+        judgement = Judgement(entrant.rung_key, entrant.epoch, entrant.dataset, accuracy, best, average, verdict)
+        self.judgements[entrant.rung_key] = judgement
         self._keep(judgement)
         return judgement
 

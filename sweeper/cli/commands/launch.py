@@ -32,7 +32,7 @@ from sweeper.cli.versioning import agreed_to, change_of
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep, reachable
 from sweeper.launch.view import SweepView
-from sweeper.planning.foresight import Wanted, foresee
+from sweeper.planning.foresight import RequestedShares, foresee
 from sweeper.planning.plan import Plan
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import utc_now
@@ -49,7 +49,7 @@ from trainers.numerics import unpinned_sources
 from trainers.recipe.recipe import Recipe
 
 # How a launch is carried out, beside its resources and its addresses: kept, so that it can be launched again alike.
-MANNER: dict[str, Any] = {
+LAUNCH_SETTINGS: dict[str, Any] = {
     "local": False,
     "ray_address": None,
     "save_seconds": 30.0,
@@ -133,19 +133,21 @@ def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions) -> in
 def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[str, Any]) -> int:
     from reports.analysis.statistics import estimate
 
-    manner = MANNER | {name: value for name in MANNER if (value := getattr(options, name)) is not None}
-    if manner["local"] and manner["epoch_timeout"]:
+    settings = LAUNCH_SETTINGS | {
+        name: value for name in LAUNCH_SETTINGS if (value := getattr(options, name)) is not None
+    }
+    if settings["local"] and settings["epoch_timeout"]:
         raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
-    elsewhere = manner["ray_address"] is not None and not manner["local"]
-    wanted = Wanted(**shares, elsewhere=elsewhere)
-    if manner["local"]:
+    elsewhere = settings["ray_address"] is not None and not settings["local"]
+    wanted = RequestedShares(**shares, elsewhere=elsewhere)
+    if settings["local"]:
         wanted = replace(wanted, max_parallel=1, start_seconds=0.0)
     recipes = reachable(spec)
     open_store(storage).prepare()
     tracking = understood(options.tracking or default_address(storage, make=True))
-    _check_tracking(tracking, storage, manner["tracking_optional"])
+    _check_tracking(tracking, storage, settings["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
-    digests = _check_data(recipes, data_dir, manner["download"])
+    digests = _check_data(recipes, data_dir, settings["download"])
     wanted.given()
     folder = SweepFolder(storage, spec.name)
     with folder.lock():
@@ -164,7 +166,7 @@ def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[
             file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
             file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
             file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
-            file.manner = manner
+            file.manner = settings
             file.owner = file.owner or options.submission.owner
             for earlier in file.launches:
                 if earlier["outcome"] == "running":
@@ -176,10 +178,10 @@ def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[
             file.launches.append({**begun, **more})
             versions.write()
             folder.write(file, spec.to_yaml())
-        driver = _driver(manner)
+        driver = _driver(settings)
         run = planted.launch(
-            resources, data_dir=data_dir, save_seconds=manner["save_seconds"],
-            rule=RetryRule(max_retries=manner["max_retries"]), estimates=foresight.estimates,
+            resources, data_dir=data_dir, save_seconds=settings["save_seconds"],
+            rule=RetryRule(max_retries=settings["max_retries"]), estimates=foresight.estimates,
             wall_seconds=wall_seconds_of(file, versions.present),
         )  # fmt: skip
         projection = projection_of(spec, file, versions)
@@ -216,14 +218,14 @@ def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool
     return digests
 
 
-def _driver(manner: Mapping[str, Any]) -> Driver:
-    if manner["local"]:
+def _driver(settings: Mapping[str, Any]) -> Driver:
+    if settings["local"]:
         from sweeper.launch.local import run_local
 
         return run_local
     from sweeper.launch.ray_session import quiet
 
-    quiet(manner["ray_address"])
+    quiet(settings["ray_address"])
     from sweeper.launch.ray_tune import run_on_ray
 
-    return partial(run_on_ray, address=manner["ray_address"], epoch_timeout=manner["epoch_timeout"])
+    return partial(run_on_ray, address=settings["ray_address"], epoch_timeout=settings["epoch_timeout"])

@@ -26,7 +26,7 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.versioning import change_of
 from sweeper.launch.sweep import PlantedSweep, reachable
-from sweeper.planning.foresight import Wanted, calibrate_here, digests_to_plan_with, foresee
+from sweeper.planning.foresight import RequestedShares, calibrate_here, digests_to_plan_with, foresee
 from sweeper.planning.plan import sharing_table, totals
 from sweeper.records.bucket_store import open_store
 from sweeper.records.store import Store
@@ -43,7 +43,7 @@ class _Asked:
     """What a plan goes by, beside specs."""
 
     store: Store
-    wanted: Wanted
+    wanted: RequestedShares
     data_dir: Path | None
     calibrate: bool
     as_json: bool
@@ -69,7 +69,7 @@ def plan(
     linked = load_chain(specs[0], overrides) if len(specs) == 1 else None
     folder = Path(data_dir).expanduser() if data_dir else None
     store = open_store(storage_that_answers(storage))
-    wanted = Wanted(**asdict(shares))
+    wanted = RequestedShares(**asdict(shares))
     wanted.given()
     asked = _Asked(store, wanted, folder, calibrate, as_json)
     if linked:

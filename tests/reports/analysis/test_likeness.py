@@ -13,7 +13,7 @@ SLOT = {"method": "slot_machine", "options": 8}
 
 def alike(first, second, but_for):
     arms = arms_of(trials_frame([trial(first), trial(second)]), ("recipe_hash",))
-    return len(Likeness(arms).alike(0, np.arange(2), but_for)) == 2
+    return len(Likeness(arms).comparable(0, np.arange(2), but_for)) == 2
 
 
 def test_arms_that_differ_in_the_field_asked_about_are_alike_and_otherwise_not():

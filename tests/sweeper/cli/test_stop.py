@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.cli.commands.launch import MANNER
+from sweeper.cli.commands.launch import LAUNCH_SETTINGS
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
@@ -45,7 +45,7 @@ def test_stop_ends_a_launch_and_resume_goes_on_as_it_was_launched(capsys, tiny, 
         f"tiny: nothing runs; its last launch: stopped. {again}\n"
     )
     file = SweepFolder(storage, "tiny").read()
-    assert file.manner == MANNER | {"local": True, "save_seconds": 7.0}
+    assert file.manner == LAUNCH_SETTINGS | {"local": True, "save_seconds": 7.0}
     code, out, _ = said(
         capsys, "resume", "tiny", "--storage", storage
     )  # what was asked of the last one does not stop it

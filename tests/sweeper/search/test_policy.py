@@ -166,6 +166,16 @@ def test_what_was_decided_holds_in_the_next_launch_and_goes_on_without_rungs(tmp
     assert statuses(without) == [Status.COMPLETED] * 2
 
 
+def test_what_was_decided_of_arms_that_no_longer_belong_competes_with_nobody(tmp_path):
+    better, worse = ([recipe(options=options, slot_epochs=6) for options in of] for of in ((64, 32, 48), (8, 4, 16)))
+    alone = FakeLaunch(worse, rungs=RUNGS, accuracy=by_options)
+    alone.run()
+    FakeLaunch(better, rungs=RUNGS, accuracy=by_options, folder=tmp_path).run()
+    after = FakeLaunch(worse, rungs=RUNGS, accuracy=by_options, folder=tmp_path)
+    after.run()
+    assert Status.COMPLETED in statuses(alone) and statuses(after) == statuses(alone)
+
+
 def test_a_search_is_told_of_what_rungs_stopped_with_the_accuracies_there():
     points = [[recipe(options=options, slot_epochs=6)] for options in (8, 4)]
     search = ListedSearch(*points)

@@ -91,8 +91,8 @@ def test_what_was_decided_is_kept_and_only_under_the_same_rungs(tmp_path):
     _, again = a_book(seeds(), tmp_path)
     assert again.judgements == book.judgements
     assert again.accuracies(seeds()[0].arm_hash()) == {2: pytest.approx(0.7)}
-    third = again.entrants[first.place]
+    third = again.entrants[first.rung_key]
     again.judge(third, [[0.5, 0.5]])
     lines = (tmp_path / JUDGEMENTS).read_text().splitlines()
-    assert [json.loads(line)["place"] for line in lines] == [first.place, second.place, first.place]
+    assert [json.loads(line)["place"] for line in lines] == [first.rung_key, second.rung_key, first.rung_key]
     assert a_book(seeds(), tmp_path, MEDIAN)[1].judgements == {}
