@@ -23,7 +23,9 @@ CONV2_UNPADDED = 2 * (9 * (30 * 30 * 3 * 64 + 28 * 28 * 64 * 64) + 14 * 14 * 64 
 
 
 def recipe(network: str, dataset: str, **fields: object) -> Recipe:
-    return Recipe.complete({"network": network, "dataset": dataset, "method": "learned", **fields})
+    return Recipe.complete(
+        {"network": network, "dataset": dataset, "method": "learned", "finetune_epochs": 1, **fields}
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.kernels import native
-from trainers.methods import supermask
 from trainers.methods.base import attach, bake, selected_weights
+from trainers.methods.supermask import weight as supermask
 from trainers.methods.supermask.card import Supermask
 from trainers.methods.supermask.weight import MaskedWeight, bernoulli
 
