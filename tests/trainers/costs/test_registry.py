@@ -16,7 +16,7 @@ from trainers.costs import registry, totals, units
 from trainers.costs.measures import MEASURES, unmatched
 from trainers.costs.meters import METERS
 from trainers.costs.registry import COSTS, OBJECTIVES, Cost, cost_named
-from trainers.recipe.errors import InvalidInput
+from trainers.errors import InvalidInput
 
 
 @pytest.fixture
