@@ -27,8 +27,6 @@ PROBLEM = (
     "network", "padding", "width", "dropout", "dataset", "image_size", "normalisation", "augmentation",
     "validation_examples", "split_seed",
 )  # fmt: skip
-BUT_FOR_METHOD = frozenset(FIELDS) - frozenset(PROBLEM)
-SLOT_FIELDS = frozenset(field for field in FIELDS if field.startswith("slot_"))
 METHOD_FIELDS = ALL_METHOD_FIELDS
 
 

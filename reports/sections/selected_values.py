@@ -23,7 +23,6 @@ ARTIFACT = "selection.json"
 MOST_SEEDS = 10  # of an arm
 MOST_HEARD = 8  # values in a picture's alternative
 LAYERS_DRAWN = 5  # in one picture, evenly spaced over the network
-QUARTERS = ("smallest", "second", "third", "largest")
 INTRODUCTION = (
     "Which of its fixed random values a connection ends with, for the best arm of each family by validation. The score "
     "of option k is c·s(0) + w·B, where w is its value and B, the same for all options of a connection, is trained: so "
