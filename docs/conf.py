@@ -5,6 +5,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
+from sphinx.application import Sphinx
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 for variable in [name for name in os.environ if name.startswith("SWEEPER_")]:
@@ -34,3 +37,20 @@ html_static_path = ["site"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+
+
+def example(app: object, context: click.Context, lines: list[str]) -> None:
+    """A command's example as it would be typed: what follows the help of every command is no prose."""
+    if context.command.epilog:
+        lines[:] = [
+            "Example:",
+            "",
+            ".. code-block:: text",
+            "",
+            f"   {context.command.epilog.removeprefix('example: ')}",
+            "",
+        ]
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("sphinx-click-process-epilog", example)
