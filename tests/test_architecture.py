@@ -138,6 +138,11 @@ def catches_anything(source: str) -> bool:
     )
 
 
+def imports_fixtures(source: str) -> bool:
+    """Whether a conftest is imported: it is for fixtures, and what tests share besides them has a module of its own."""
+    return any("conftest" in module.split(".") for module in imported_modules(source))
+
+
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path for package in PACKAGES for path in ROOT.joinpath(package).rglob("*.py")
 }
@@ -277,3 +282,14 @@ for module in {modules}:
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_importing_a_conftest_is_found():
+    for source in ("from tests.conftest import it", "import tests.reports.conftest", "from tests import conftest"):
+        assert imports_fixtures(source)
+    assert not imports_fixtures("from tests.reports.made_up import trial")
+
+
+def test_no_file_imports_from_a_conftest():
+    sources = {*SOURCES.values(), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")}
+    assert [path.relative_to(ROOT).as_posix() for path in sources if imports_fixtures(path.read_text())] == []

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from reports import build_report
-from tests.reports.conftest import digits_sweep, track
+from tests.reports.made_up import digits_sweep, track
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCRIPT = "document.title='owned'"

@@ -14,7 +14,7 @@ from reports.pictures.drawing import CROWD, view
 from reports.pictures.figures import Words, accuracy_against_cost, accuracy_over
 from reports.sections.composition import arms_table
 from reports.tracked.runs import trials_frame
-from tests.reports.conftest import digits_sweep, trial
+from tests.reports.made_up import digits_sweep, trial
 
 WORDS = Words("name", "A title", "What it shows")
 SLOT = {"method": "slot_machine", "slot_epochs": 40}

@@ -11,7 +11,7 @@ from reports.sections.tables import arm_table, budget_table, choice_table, publi
 from reports.tracked.links import Links
 from reports.tracked.runs import trials_frame
 from search_spaces.labels import arm_labels
-from tests.reports.conftest import DIGITS, digits_sweep, trial
+from tests.reports.made_up import DIGITS, digits_sweep, trial
 from trainers.recipe.recipe import Recipe
 
 LINKS = Links("http://127.0.0.1:5000")

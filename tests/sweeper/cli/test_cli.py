@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from sweeper.cli.main import build_parser, main
-from tests.sweeper.conftest import environment, start_sweeper, table_of, trained_storage
+from tests.sweeper.processes import environment, start_sweeper
+from tests.sweeper.small_sweeps import table_of, trained_storage
 from tests.waiting import ending_of, wait_until
 
 COMMANDS = [

@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from sweeper.cli.commands.export import export
-from tests.sweeper.conftest import table_of, trained_storage
+from tests.sweeper.small_sweeps import table_of, trained_storage
 from trainers.data.splits import load_splits
 from trainers.recipe.errors import InvalidInput
 from trainers.tickets.tickets import load_ticket

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from sweeper.cli.signals import told_of_signals
-from tests.sweeper.conftest import start_sweeper
+from tests.sweeper.processes import start_sweeper
 from tests.waiting import ending_of, wait_until
 
 BOTH = (signal.SIGINT, signal.SIGTERM)

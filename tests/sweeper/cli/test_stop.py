@@ -10,7 +10,8 @@ from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
 from tests.sweeper.cli.test_cli import said, wrong
-from tests.sweeper.conftest import a_launch, claimed, start_sweeper, table_of, trained_storage
+from tests.sweeper.processes import claimed, start_sweeper
+from tests.sweeper.small_sweeps import a_launch, table_of, trained_storage
 from tests.waiting import ending_of, wait_until
 
 

@@ -18,7 +18,8 @@ import pytest
 from sweeper.cli.main import main
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.place import storage_at
-from tests.sweeper.conftest import TINY, environment, start_sweeper, table_of, trained_storage
+from tests.sweeper.processes import environment, start_sweeper
+from tests.sweeper.small_sweeps import TINY, table_of, trained_storage
 from tests.sweeper.storage.object_server import CREDENTIALS, a_forwarder
 from tests.sweeper.storage.test_claims import Recorded, epochs_of
 from tests.waiting import ending_of, wait_until

@@ -12,7 +12,8 @@ import pytest
 
 from sweeper.records.store import Store
 from sweeper.tracking.mlflow_client import client
-from tests.sweeper.conftest import TINY, environment, table_of, trained_storage
+from tests.sweeper.processes import environment
+from tests.sweeper.small_sweeps import TINY, table_of, trained_storage
 from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.cluster

@@ -23,7 +23,8 @@ from sweeper.launch.ray_session import PREFIX, quiet
 from sweeper.records.store import Store
 from sweeper.stages.faults import Fault
 from sweeper.tracking.mlflow_client import client
-from tests.sweeper.conftest import a_launch, claimed, environment, facts, start_sweeper, table_of, trained_storage
+from tests.sweeper.processes import claimed, environment, start_sweeper
+from tests.sweeper.small_sweeps import a_launch, facts, table_of, trained_storage
 from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
 from trainers.recipe.errors import InvalidInput
 

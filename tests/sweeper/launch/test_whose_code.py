@@ -16,8 +16,10 @@ from sweeper.launch.local import run_local
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
-from tests.sweeper.conftest import ROOT, a_launch, claimed, environment, facts, wait_until
 from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test, records, short  # noqa: F401
+from tests.sweeper.processes import ROOT, claimed, environment
+from tests.sweeper.small_sweeps import a_launch, facts
+from tests.waiting import wait_until
 from trainers.sources import sources_digest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]

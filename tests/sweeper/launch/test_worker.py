@@ -17,7 +17,8 @@ from sweeper.records.stage_record import selection_text, with_epoch
 from sweeper.records.store import Store
 from sweeper.records.trial_result import trial_epochs, trial_finals
 from sweeper.stages.faults import Fault
-from tests.sweeper.conftest import CIRCUMSTANCES, a_launch, environment, facts, train
+from tests.sweeper.processes import environment
+from tests.sweeper.small_sweeps import CIRCUMSTANCES, a_launch, facts, train
 from trainers.data.splits import load_splits
 from trainers.training import TrainingRun
 

@@ -20,7 +20,7 @@ from sweeper.planning.estimates import (
 )
 from sweeper.records.store import Store
 from sweeper.stages.forest import plant
-from tests.sweeper.conftest import a_launch
+from tests.sweeper.small_sweeps import a_launch
 from trainers.recipe.recipe import Recipe
 
 CPU = Machine("cpu", "cpu: Xeon", 1)

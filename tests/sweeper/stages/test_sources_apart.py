@@ -12,8 +12,8 @@ import pytest
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.records.environment import sources
 from sweeper.stages.forest import points
-from tests.sweeper.conftest import ROOT
 from tests.sweeper.launch.test_ray import short
+from tests.sweeper.processes import ROOT
 from trainers.numerics import running_sources
 from trainers.recipe.recipe import Recipe
 from trainers.sources import sources_digest

@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.cluster.docker_engine import free_port
-from tests.sweeper.conftest import environment
+from tests.sweeper.processes import environment
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 BASIC_AUTH = Path(__file__).resolve().parents[3] / "docker" / "basic_auth.ini"

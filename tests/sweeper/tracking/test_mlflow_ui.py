@@ -12,8 +12,9 @@ from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.projection import Projection, log_report, sweep_page
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
-from tests.sweeper.conftest import FACTS, a_launch
+from tests.sweeper.small_sweeps import a_launch
 from tests.sweeper.tracking.mlflow_server import server_with_login
+from tests.sweeper.tracking.projected import FACTS
 from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser]

@@ -10,7 +10,7 @@ from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.cluster.docker_engine import free_port
-from tests.sweeper.conftest import a_launch
+from tests.sweeper.small_sweeps import a_launch
 from tests.sweeper.tracking.mlflow_server import Server
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from trainers.recipe.errors import InvalidInput

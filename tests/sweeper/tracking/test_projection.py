@@ -19,7 +19,8 @@ from sweeper.tracking.mlflow_client import Refused, TrackingDown, client
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
-from tests.sweeper.conftest import a_launch, project, projection, train
+from tests.sweeper.small_sweeps import a_launch, train
+from tests.sweeper.tracking.projected import project, projection
 from tests.waiting import PATIENCE_SECONDS
 
 
