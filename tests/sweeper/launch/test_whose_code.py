@@ -135,8 +135,8 @@ def node(tmp_path):
                 )
             )  # fmt: skip
         address = Path(temporary, "ray_current_cluster")
-        wait_until(lambda: address.is_file() or started[0].poll() is not None, 200)
-        wait_until(lambda: "Ray runtime started" in (tmp_path / "node").read_text(), 200)
+        wait_until(address.is_file, *started)
+        wait_until(lambda: "Ray runtime started" in (tmp_path / "node").read_text(), *started)
         return address.read_text().strip()
 
     yield start
