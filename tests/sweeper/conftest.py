@@ -58,12 +58,24 @@ def bucket(object_service, monkeypatch) -> str:
     return f"s3://bucket/{uuid.uuid4().hex[:8]}"
 
 
-@pytest.fixture(params=["folder", "memory", "s3"])
+# A test that asks for a local S3 is marked so: by what it takes, or by this parameter of it.
+S3 = pytest.param("s3", marks=pytest.mark.bucket)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that take the service itself, before any is selected by its marks."""
+    for item in items:
+        if "object_service" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.bucket)
+
+
+@pytest.fixture(params=["folder", "memory", S3])
 def place(request, tmp_path):
     return a_place(request, tmp_path)
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=["memory", S3])
 def in_bucket(request, tmp_path):
     return a_place(request, tmp_path)
 
