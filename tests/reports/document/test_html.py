@@ -110,7 +110,7 @@ def test_headings_skip_no_level_and_there_is_one_title(page):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_tables_have_heads_of_columns_and_rows_and_scrolling_parts_can_be_reached_by_key(page):
+def test_tables_have_heads_of_columns_and_rows_and_scroll_by_key(page):
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row"}
     for _, attributes in page.tags:
         if attributes.get("role") == "group":

@@ -44,7 +44,7 @@ def blocks(records):
     return sections[0].blocks if sections else []
 
 
-def test_accuracy_that_hangs_on_the_mean_is_told_from_what_hangs_on_the_number_of_values():
+def test_accuracy_that_hangs_on_the_mean_is_told_from_that_on_the_number_of_values():
     records = [*shared(2, range(20), only_near_zero), *shared(64, range(20), only_near_zero)]
     records += [*unshared(2, range(20), 0.981), *unshared(64, range(10), 0.981)]
     points, table, figure = blocks(records)

@@ -75,7 +75,7 @@ def processes_that_show(secret):
     return found
 
 
-def test_a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_cost_nothing_that_was_finished(
+def test_a_killed_launch_on_ray_and_a_service_that_goes_away_cost_nothing_finished(
     tiny, tmp_path, bucket, object_service, monkeypatch, trained, tracking, start
 ):
     with a_forwarder(object_service, tmp_path) as forwarder:

@@ -361,9 +361,7 @@ def test_a_launch_whose_ray_dies_at_the_very_end_says_what_it_has_done_and_ends(
     assert launch.left_nothing()
 
 
-def test_a_worker_that_is_killed_because_its_machine_runs_low_on_memory_is_tried_once_more_alone(
-    tmp_path, storage, monkeypatch
-):
+def test_a_worker_killed_because_memory_runs_low_is_tried_once_more_alone(tmp_path, storage, monkeypatch):
     spec = short(tmp_path)
     with monkeypatch.context() as low:  # Ray's own watch over the memory finds that too much of it is used
         low.setenv("RAY_memory_usage_threshold", "0.0")

@@ -49,9 +49,7 @@ def folder_of_namesakes(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("around", [another_checkout, folder_of_namesakes])
-def test_workers_run_the_drivers_packages_whatever_lies_in_the_working_directory_or_on_the_path(
-    around, tmp_path, storage
-):
+def test_workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path(around, tmp_path, storage):
     folder, spec = around(tmp_path / "around"), short(tmp_path)
     on_the_path = folder if around is another_checkout else ROOT  # the driver, too, takes its libraries from there
     launch = Started(

@@ -69,7 +69,7 @@ def a_checkout(folder: Path) -> Path:
     return folder
 
 
-def test_results_of_edited_sources_are_kept_apart_from_those_of_before_and_both_are_kept(tmp_path):
+def test_results_of_edited_sources_and_those_of_before_are_both_kept_and_apart(tmp_path):
     folder, spec, storage = a_checkout(tmp_path / "checkout"), short(tmp_path), tmp_path / "storage"
 
     def sweeper(*arguments: object) -> str:

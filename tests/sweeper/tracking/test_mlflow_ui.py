@@ -81,7 +81,7 @@ def test_nothing_is_shown_to_who_has_no_password(server, tracked, browser):
     assert with_none.status == 401
 
 
-def test_the_link_of_a_sweep_opens_its_trials_best_first_with_what_varies_and_what_came_of_it(server, browser):
+def test_the_link_of_a_sweep_opens_its_trials_best_first_with_what_varies_in_them(server, browser):
     page = browser.new_page()
     page.goto(f"{server.address}/{sweep_page(server.address, 'tiny')}")
     page.get_by_text("10 matching runs").wait_for()

@@ -34,7 +34,7 @@ def train_until(launch, stages):
     run_local(launch, lambda: launch.stop() if len(launch.records) >= stages else None)
 
 
-def test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_no_trial_and_shows_all_in_the_end(
+def test_a_server_that_comes_late_and_dies_delays_no_trial_and_shows_all_in_the_end(
     tiny, storage, monkeypatch, postgres
 ):
     monkeypatch.setattr("sweeper.tracking.tracker.FIRST_PAUSE_SECONDS", 0.1)

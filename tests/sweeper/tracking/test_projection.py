@@ -180,9 +180,7 @@ def test_a_projection_that_stops_anywhere_is_completed_by_the_next_without_doubl
         assert {name: values for name, values in histories(address).items()} == whole
 
 
-def test_a_running_trial_shows_what_is_saved_of_it_and_is_pending_once_nobody_runs_it(
-    trained, address, storage, tmp_path
-):
+def test_a_running_trial_shows_what_is_saved_and_is_pending_once_nobody_runs_it(trained, address, storage, tmp_path):
     launch = a_launch(trained[0], tmp_path / "new", save_seconds=0.0)
     order = launch.next_order()
     worker = StageWorker(order, DataShelf())
@@ -230,7 +228,7 @@ class Seen:
         return names
 
 
-def test_between_looks_at_all_trials_only_those_are_looked_at_that_something_was_heard_of(tiny, tmp_path):
+def test_between_looks_at_all_trials_only_those_heard_of_are_looked_at(tiny, tmp_path):
     launch = a_launch(tiny, tmp_path / "new")
     everything = {result.name for result in launch.results()}
     tracker = Tracker(Seen(), launch, lambda: 1.0)
@@ -280,7 +278,7 @@ class SideBySide(Projection):
             raise TrackingDown("this one did not arrive")
 
 
-def test_trials_are_projected_to_a_server_side_by_side_and_the_one_that_fails_is_told(whole_launch):
+def test_trials_are_projected_to_a_server_side_by_side_and_one_that_fails_is_told(whole_launch):
     server = SideBySide("http://127.0.0.1:1", None, SweepFacts("tiny", "", "", "", {}))
     server.seen = []
     four = whole_launch.results()[:4]
