@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test  # noqa: F401
+from tests.sweeper.launch.started import Started
 
 pytestmark = pytest.mark.cluster
 

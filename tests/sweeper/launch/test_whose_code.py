@@ -16,7 +16,7 @@ from sweeper.launch.local import run_local
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
-from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test, records, short  # noqa: F401
+from tests.sweeper.launch.started import Started, records, short
 from tests.sweeper.processes import ROOT, claimed, environment
 from tests.sweeper.small_sweeps import a_launch, facts
 from tests.waiting import wait_until

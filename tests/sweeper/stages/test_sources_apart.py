@@ -12,7 +12,7 @@ import pytest
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.records.environment import sources
 from sweeper.stages.forest import points
-from tests.sweeper.launch.test_ray import short
+from tests.sweeper.launch.started import short
 from tests.sweeper.processes import ROOT
 from trainers.numerics import running_sources
 from trainers.recipe.recipe import Recipe
