@@ -97,9 +97,9 @@ class TimedTracker(Tracker):
         super().__init__(*arguments)
         self.cycles: list[float] = []
 
-    def _pass(self, last: bool) -> None:
+    def catch_up(self, last: bool) -> None:
         began = time.monotonic()
-        super()._pass(last)
+        super().catch_up(last)
         if not last:
             self.cycles.append(time.monotonic() - began)
 
