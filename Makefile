@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help:
 	@echo "make demo    sweep slot machines on the bundled handwritten digits, and report it (nothing downloaded but packages)"
 	@echo "make test    all tests (SWEEPER_DATA_DIR=DIR adds those on real MNIST and CIFAR-10)"
-	@echo "make check   lint, and the tests that need neither Ray nor a server, a browser or a bucket: minutes"
+	@echo "make check   lint, and the quick tests: those that need neither Ray nor a server, a browser or a bucket"
 	@echo "make test-mutations what the tests of faults are worth: takes out their guards (MUTATIONS='NAME ...': these alone)"
 	@echo "make test-docker the stack of docker-compose.yml, brought up, disturbed, backed up and restored (docs/cluster.md)"
 	@echo "make lint    ruff, mypy, import arrows"
@@ -60,9 +60,9 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster and not docker' --durations 8 $(TESTS)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m cluster --durations 12 $(TESTS) || [ $$? = 5 ]
 
-# What `make test` has, but for the tests that start Ray, servers, browsers or a local S3, which these marks say.
+# What `make test` has, but for the tests that start Ray, servers, browsers, a local S3 or real launches, or are slow.
 check: lint
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not (cluster or docker or browser or bucket)' $(TESTS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not (cluster or docker or browser or bucket or slow)' $(TESTS)
 
 test-mutations: $(READY)
 	@$(BIN)/python -m tests.mutations $(MUTATIONS)

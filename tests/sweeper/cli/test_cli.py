@@ -215,6 +215,7 @@ def test_a_launch_with_a_failing_arm_exits_with_1_and_retry_runs_just_that(capsy
     assert "1 stages are stored already; 1 epochs are left" in out
 
 
+@pytest.mark.cluster
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_nobody_else_may_launch_meanwhile(
     capsys, tiny, storage, tmp_path, trained
 ):

@@ -36,6 +36,7 @@ raise SystemExit(main())
 """
 
 
+@pytest.mark.cluster
 def test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so(tiny, storage, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"

@@ -19,6 +19,7 @@ def trained_stages(storage):
     return len(list((storage / "stages").glob("*/*/*/record.json")))
 
 
+@pytest.mark.cluster
 def test_stop_ends_a_launch_and_resume_goes_on_as_it_was_launched(capsys, tiny, storage, tmp_path):
     process = start_sweeper(
         "launch", tiny, "--storage", storage, "--local", "--save-seconds", "7", "--set", "seeds=8",

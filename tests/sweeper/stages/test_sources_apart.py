@@ -69,6 +69,7 @@ def a_checkout(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.cluster
 def test_results_of_edited_sources_and_those_of_before_are_both_kept_and_apart(tmp_path):
     folder, spec, storage = a_checkout(tmp_path / "checkout"), short(tmp_path), tmp_path / "storage"
 
