@@ -22,7 +22,7 @@ from tests.sweeper.small_sweeps import a_launch, facts
 from tests.waiting import wait_until
 from trainers.sources import sources_digest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.cluster
 
 # The command, from this checkout whatever the working directory and PYTHONPATH are: a worker must do without this.
 FROM = "import sys; sys.path[0] = {folder!r}; from sweeper.cli.main import main; sys.exit(main(sys.argv[1:]))"
