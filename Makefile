@@ -13,11 +13,13 @@ READY = .venv/.ready
 PACKAGES = --constraint constraints.txt --editable '.[cluster,s3,dev,docs]'
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-docker lint docs audit bench clean secrets up down logs backup restore
+.PHONY: help setup demo test check test-mutations test-docker lint docs audit bench clean secrets up down logs backup restore
 
 help:
 	@echo "make demo    sweep slot machines on the bundled handwritten digits, and report it (nothing downloaded but packages)"
 	@echo "make test    all tests (SWEEPER_DATA_DIR=DIR adds those on real MNIST and CIFAR-10)"
+	@echo "make check   lint, and the quick tests: those that need neither Ray nor a server, a browser or a bucket"
+	@echo "make test-mutations what the tests of faults are worth: takes out their guards (MUTATIONS='NAME ...': these alone)"
 	@echo "make test-docker the stack of docker-compose.yml, brought up, disturbed, backed up and restored (docs/cluster.md)"
 	@echo "make lint    ruff, mypy, import arrows"
 	@echo "make docs    the documentation as a site: build/docs/index.html (a broken link is an error)"
@@ -57,6 +59,13 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not cluster and not docker' --durations 8 $(TESTS)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m cluster --durations 12 $(TESTS) || [ $$? = 5 ]
+
+# What `make test` has, but for the tests that start Ray, servers, browsers, a local S3 or real launches, or are slow.
+check: lint
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not (cluster or docker or browser or bucket or slow)' $(TESTS)
+
+test-mutations: $(READY)
+	@$(BIN)/python -m tests.mutations $(MUTATIONS)
 
 test-docker: $(READY)
 	@$(BIN)/python -m pytest -m docker tests/cluster/test_docker_stack.py

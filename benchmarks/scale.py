@@ -189,12 +189,12 @@ def cycles(forest: Forest, folder: Path, workers: int, watch: Stopwatch) -> None
     launch = Launch(SWEEP, forest, {"mnist": "d"}, Store(folder), Resources(), {})
     tracker = Tracker(Unheard("", None, FACTS), launch, lambda: 1.0)
     with watch("tracking, a look at all"):
-        tracker._pass(last=False)
+        tracker.catch_up(last=False)
     for _ in range(workers):
         launch.next_order()
     tracker._whole_at = math.inf
     with watch("tracking, what changed"):
-        tracker._pass(last=False)
+        tracker.catch_up(last=False)
 
 
 def track(launch: Launch, folder: Path, watch: Stopwatch) -> dict[str, Any]:

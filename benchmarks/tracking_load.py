@@ -46,7 +46,7 @@ from trainers.data.splits import data_digest
 from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tests.cluster.conftest import Postgres
+    from tests.cluster.postgres import Postgres
 
 WORKERS = 32
 FASTER = 10
@@ -97,9 +97,9 @@ class TimedTracker(Tracker):
         super().__init__(*arguments)
         self.cycles: list[float] = []
 
-    def _pass(self, last: bool) -> None:
+    def catch_up(self, last: bool) -> None:
         began = time.monotonic()
-        super()._pass(last)
+        super().catch_up(last)
         if not last:
             self.cycles.append(time.monotonic() - began)
 
@@ -194,8 +194,8 @@ def mlflow_server(database: str, folder: Path, password: str, port: int) -> Iter
 
 def measure(data_dir: Path, seconds: float) -> dict[str, Any]:
     """The whole of it: the load, the catching up, the comparison, the size."""
-    from tests.cluster.conftest import postgres_server
     from tests.cluster.docker_engine import free_port
+    from tests.cluster.postgres import postgres_server
 
     with TemporaryDirectory() as name, postgres_server("127.0.0.1", free_port(), secrets.token_hex(8)) as postgres:
         folder = Path(name)

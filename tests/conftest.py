@@ -1,12 +1,14 @@
 """What every test shares: one thread per process, and the real data sets where SWEEPER_DATA_DIR points at them."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.cluster.conftest import make_postgres as make_postgres  # MLflow's outages need it too
+from tests.cluster.postgres import postgres_programs, postgres_server
 
 # Set before torch is imported anywhere: the tests run side by side, and so do the workers that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,3 +33,14 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("no real data: set SWEEPER_DATA_DIR to a folder with MNIST and CIFAR-10 in torchvision's layout")
     return Path(folder)
+
+
+@pytest.fixture
+def make_postgres() -> Iterator:
+    """Makes PostgreSQL servers that end with the test; skips where there is none, or nobody to run it."""
+    try:
+        postgres_programs()
+    except OSError as error:
+        pytest.skip(str(error))
+    with contextlib.ExitStack() as stack:
+        yield lambda *how: stack.enter_context(postgres_server(*how))

@@ -45,15 +45,15 @@ BUCKET = "tests/sweeper/launch/test_bucket_launches.py::test_"
 OBJECTS = "tests/sweeper/records/test_bucket_store.py::test_"
 PLACES = "tests/sweeper/storage/test_places.py::test_"
 CODE = "tests/sweeper/launch/test_whose_code.py::test_"
-AROUND = f"{CODE}workers_run_the_drivers_packages_whatever_lies_in_the_working_directory_or_on_the_path"
+AROUND = f"{CODE}workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path"
 VERSIONS = "tests/sweeper/search/test_spec_versions.py::test_"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
-MEMORY = f"{MISHAPS}memory_that_runs_out_losses_that_are_no_numbers_and_bugs_each_end_their_own_trials_only"
+MEMORY = f"{MISHAPS}memory_that_runs_out_not_a_number_and_bugs_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
 TOGETHER = f"{CLAIMS}two_sweeps_that_share_stages_train_each_once_at_the_same_time_and_one_sweep_is_launched_once"
 OUTAGE = (
     "tests/sweeper/tracking/test_outage.py::"
-    "test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_no_trial_and_shows_all_in_the_end"
+    "test_a_server_that_comes_late_and_dies_delays_no_trial_and_shows_all_in_the_end"
 )
 
 MUTATIONS = {
@@ -134,7 +134,7 @@ MUTATIONS = {
         'apart = {"sources": sources} if sources else {}',
         "apart: dict[str, str] = {}",
         "tests/sweeper/stages/test_sources_apart.py::"
-        "test_results_of_edited_sources_are_kept_apart_from_those_of_before_and_both_are_kept",
+        "test_results_of_edited_sources_and_those_of_before_are_both_kept_and_apart",
     ),
     "last_words": Mutation(
         "a worker dies of something that it says, or does not start",
@@ -169,7 +169,7 @@ MUTATIONS = {
         "sweeper/launch/ray_tune.py",
         "or (error is None and LOW_ON_MEMORY in text)",
         "",
-        f"{RAY}a_worker_that_is_killed_because_its_machine_runs_low_on_memory_is_tried_once_more_alone",
+        f"{RAY}a_worker_killed_because_memory_runs_low_is_tried_once_more_alone",
     ),
     "not_a_number": Mutation(
         "the loss is not a number",
@@ -239,7 +239,7 @@ MUTATIONS = {
         "sweeper/records/stage_record.py",
         "if said != sha256(canonical(content)) or text != canonical({**content, \"sha256\": said}):",
         "if False:",
-        f"{MISHAPS}records_that_are_cut_altered_or_half_written_are_told_set_aside_and_trained_again",
+        f"{MISHAPS}records_cut_altered_or_half_written_are_told_set_aside_and_trained_again",
     ),
     "any_byte_changed": Mutation(
         "any byte of a record or state is changed, or it is cut anywhere",
@@ -303,7 +303,7 @@ MUTATIONS = {
         "sweeper/storage/bucket.py",
         '"retry_timeout": patience,',
         '"retry_timeout": timedelta(seconds=0.1),',
-        f"{BUCKET}a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_cost_nothing_that_was_finished",
+        f"{BUCKET}a_killed_launch_on_ray_and_a_service_that_goes_away_cost_nothing_finished",
     ),
     "bucket_launched_twice": Mutation(
         "in a bucket: two sweeps that share stages at once, and one of them twice",

@@ -67,6 +67,18 @@ READS_THE_ENVIRONMENT = {
 }
 # Where any exception at all may be caught.
 TRIAL_BOUNDARY = {"sweeper/launch/worker.py"}
+LONGEST_TEST_NAME = 80  # letters: a line of `pytest -q` that a reader takes in
+# Named before this was a rule; the list only becomes shorter.
+NAMED_BEFORE = {
+    "test_a_service_that_lets_two_create_the_same_object_is_refused_before_anything_starts",
+    "test_the_lock_of_a_launch_on_another_machine_is_taken_over_only_once_nothing_of_it_changes",
+    "test_the_claim_of_another_machine_holds_as_long_as_its_owner_touches_it_whatever_the_clocks_say",
+    "test_two_sweeps_that_share_stages_train_each_once_at_the_same_time_and_one_sweep_is_launched_once",
+    "test_what_a_killed_launch_was_training_another_one_takes_over_from_its_last_saved_epoch",
+    "test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_nobody_else_may_launch_meanwhile",
+    "test_what_is_watched_is_printed_whenever_it_changes_and_shown_in_place_at_a_terminal",
+    "test_every_completed_trial_is_exported_with_the_accuracy_and_the_bits_that_its_record_has",
+}
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "manager", "managers"}
 # Imported only where there is a CUDA device, and triton with torch.
 NEEDS_TRITON = {"trainers/kernels/triton_kernels.py"}
@@ -132,6 +144,11 @@ def catches_anything(source: str) -> bool:
         and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
         for node in ast.walk(ast.parse(source))
     )
+
+
+def imports_fixtures(source: str) -> bool:
+    """Whether a conftest is imported: it is for fixtures, and what tests share besides them has a module of its own."""
+    return any("conftest" in module.split(".") for module in imported_modules(source))
 
 
 SOURCES = {
@@ -279,3 +296,22 @@ for module in {modules}:
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_importing_a_conftest_is_found():
+    for source in ("from tests.conftest import it", "import tests.reports.conftest", "from tests import conftest"):
+        assert imports_fixtures(source)
+    assert not imports_fixtures("from tests.reports.made_up import trial")
+
+
+def test_no_file_imports_from_a_conftest():
+    sources = {*SOURCES.values(), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")}
+    assert [path.relative_to(ROOT).as_posix() for path in sources if imports_fixtures(path.read_text())] == []
+
+
+def test_the_name_of_a_test_is_one_short_sentence():
+    trees = (ast.parse(path.read_text()) for path in ROOT.glob("tests/**/*.py"))
+    names = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert "test_the_name_of_a_test_is_one_short_sentence" in names
+    too_long = {name for name in names if name.startswith("test_") and len(name) > LONGEST_TEST_NAME}
+    assert sorted(too_long - NAMED_BEFORE) == []

@@ -70,7 +70,7 @@ class Tracker(threading.Thread):
             last = self._closing.is_set()
             began = time.monotonic()
             try:
-                self._pass(last)
+                self.catch_up(last)
                 failures, self.problem = 0, ""
             except TrackingDown as down:
                 failures, self.problem = failures + 1, str(down)
@@ -100,7 +100,8 @@ class Tracker(threading.Thread):
         numbers = range(len(self.launch.forest.trials))
         return [self._as_shown(self.launch.result(number)) for number in numbers if number not in self._settled]
 
-    def _pass(self, last: bool) -> None:
+    def catch_up(self, last: bool) -> None:
+        """Projects the trials that something was heard of; all of them, where it is time or `last` is true."""
         projection = self.projection
         projection.connect()
         began = time.monotonic()

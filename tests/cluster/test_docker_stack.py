@@ -45,7 +45,7 @@ def test_every_service_gets_healthy(stack):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_container_is_nobody_of_importance_and_can_write_to_nothing_but_its_volumes(stack, service):
+def test_a_container_is_nobody_of_importance_and_writes_to_nothing_but_its_volumes(stack, service):
     told = stack.inside(service, "id -u; id -g; grep -E '^(Cap|NoNewPrivs)' /proc/1/status; touch /etc/x /usr/bin/x")
     user, group = map(int, told.split()[:2])
     assert user > 0 and group > 0

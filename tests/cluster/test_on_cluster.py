@@ -12,7 +12,7 @@ import pytest
 
 from sweeper.cli.main import main
 from sweeper.launch.ray_jobs import OWNER, PACKAGES, SWEEP, Cluster, write_submission
-from tests.sweeper.conftest import command, environment
+from tests.sweeper.processes import command, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = "name: tiny\nrecipe: {network: lenet, dataset: digits, preset: icml, method: learned}\nbudget_epochs: 2\n"

@@ -11,7 +11,8 @@ from search_spaces.expansion import expand
 from search_spaces.labels import arm_labels
 from search_spaces.loading import load_spec
 from sweeper.launch.local import run_local
-from tests.sweeper.conftest import TINY, a_launch, project
+from tests.sweeper.small_sweeps import TINY, a_launch
+from tests.sweeper.tracking.projected import project
 
 NOT_MEASURED = {"energy_joules"}
 

@@ -7,7 +7,7 @@ import pytest
 
 from reports.tracked.links import Links
 from reports.tracked.runs import read_curves, read_sweeps
-from tests.reports.conftest import track, trial
+from tests.reports.made_up import track, trial
 from tests.sweeper.tracking.mlflow_server import Server
 from trainers.errors import InvalidInput
 

@@ -138,7 +138,7 @@ def test_no_two_arms_of_any_sweep_are_called_alike(recipes):
 
 @given(sweeps(), st.data())
 @settings(max_examples=150)
-def test_recipes_that_come_one_after_the_other_are_called_as_if_they_had_come_at_once(recipes, data):
+def test_recipes_that_come_one_by_one_are_called_as_if_they_had_come_at_once(recipes, data):
     some = data.draw(st.lists(st.sampled_from(recipes), min_size=1, max_size=12))
     naming, seen = ArmLabels(), []
     for recipe in some:

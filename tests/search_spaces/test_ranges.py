@@ -150,7 +150,7 @@ def test_a_search_that_cannot_be_is_told_before_anything_starts(search, message)
     assert message in faults(None, search)
 
 
-def test_a_field_is_either_searched_or_an_axis_and_budgets_are_one_unless_the_spec_says_otherwise():
+def test_a_field_is_searched_or_an_axis_and_budgets_are_one_unless_said_otherwise():
     assert "it is an axis of the grid, too" in faults(axes={"options": [2, 4]})
     assert "it is an axis of the grid, too" in faults({"slot_epochs": {"choice": [2, 3]}}, slot_epochs=[5])
     budgets = {"budget_epochs": {"choice": [5, 10]}}

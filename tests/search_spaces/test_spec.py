@@ -193,7 +193,7 @@ def test_lists_in_an_arm_are_axes_of_this_arm_alone():
     ]
 
 
-def test_what_varies_are_axes_of_several_values_splits_and_what_arms_make_an_exception_of():
+def test_what_varies_are_axes_of_several_values_splits_and_exceptions_of_arms():
     axes = {"options": [2, 4], "network": ["lenet"]}  # one value is left of the latter, as --set network=lenet does
     assert a_spec(axes=axes, slot_epochs=[10]).varied_fields() == ["options"]
     spec = a_spec(axes=axes, slot_epochs=[10, 20], arms=[{"sharing": "layer"}])

@@ -8,7 +8,7 @@ import pytest
 from reports.analysis.arms import arms_of, best_by, mark_fronts, once_each
 from reports.analysis.statistics import estimate
 from reports.tracked.runs import trials_frame
-from tests.reports.conftest import digits_sweep, trial
+from tests.reports.made_up import digits_sweep, trial
 from trainers.errors import InvalidInput
 
 LEARNED = {"method": "learned", "finetune_epochs": 40}

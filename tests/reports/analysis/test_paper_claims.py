@@ -13,7 +13,7 @@ from reports.analysis.pairings import Arena
 from reports.analysis.paper_claims import CLAIMS, Reading, Verdict, conclude, effect, judge
 from reports.analysis.statistics import holm, paired
 from reports.tracked.runs import trials_frame
-from tests.reports.conftest import trial
+from tests.reports.made_up import trial
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 NOISE = [-0.0006, 0.0002, 0.0005, -0.0001]  # of four seeds

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from reports import build_report
-from tests.reports.conftest import digits_sweep, track
+from tests.reports.made_up import digits_sweep, track
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCRIPT = "document.title='owned'"
@@ -110,7 +110,7 @@ def test_headings_skip_no_level_and_there_is_one_title(page):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_tables_have_heads_of_columns_and_rows_and_scrolling_parts_can_be_reached_by_key(page):
+def test_tables_have_heads_of_columns_and_rows_and_scroll_by_key(page):
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row"}
     for _, attributes in page.tags:
         if attributes.get("role") == "group":

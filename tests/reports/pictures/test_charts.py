@@ -14,7 +14,7 @@ from reports.pictures.drawing import CROWD, view
 from reports.pictures.figures import Words, accuracy_against_cost, accuracy_over
 from reports.sections.composition import arms_table
 from reports.tracked.runs import trials_frame
-from tests.reports.conftest import digits_sweep, trial
+from tests.reports.made_up import digits_sweep, trial
 
 WORDS = Words("name", "A title", "What it shows")
 SLOT = {"method": "slot_machine", "slot_epochs": 40}
@@ -144,7 +144,7 @@ def test_what_lies_far_below_is_written_instead_of_squashing_the_rest():
     assert 1.0 in set(found["s-options"].data["x"]), "the data beside the figure has it"
 
 
-def test_one_very_wide_interval_does_not_squash_the_rest_and_no_axis_goes_beyond_100_percent():
+def test_one_wide_interval_does_not_squash_the_rest_and_axes_end_at_100_percent():
     means, narrow = pd.Series([0.90, 0.95, 0.97]), pd.Series([0.01, 0.01, 0.01])
     assert view(means, narrow) == pytest.approx((0.89, 0.98))
     low, high = view(means, pd.Series([0.01, 0.01, 0.55]))

@@ -14,8 +14,9 @@ from reports.sections.selected_values import selection_sections
 from reports.tracked.runs import read_sweeps, read_texts
 from reports.tracked.snapshots import agreement, extremes, layers_frame, own_extremes
 from sweeper.launch.local import run_local
-from tests.reports.conftest import digits_sweep, frame
-from tests.sweeper.conftest import a_launch, project
+from tests.reports.made_up import digits_sweep, frame
+from tests.sweeper.small_sweeps import a_launch
+from tests.sweeper.tracking.projected import project
 
 SPEC = """\
 name: tiny

@@ -6,7 +6,7 @@ import pytest
 from reports.document.blocks import Figure, Points, Table
 from reports.sections.shared_values import FEWEST, shared_values_sections
 from reports.tracked.runs import trials_frame
-from tests.reports.conftest import trial
+from tests.reports.made_up import trial
 from trainers.kernels.options import values_of_the_network
 from trainers.numerics import NUMERICS_VERSION
 
@@ -44,7 +44,7 @@ def blocks(records):
     return sections[0].blocks if sections else []
 
 
-def test_accuracy_that_hangs_on_the_mean_is_told_from_what_hangs_on_the_number_of_values():
+def test_accuracy_that_hangs_on_the_mean_is_told_from_that_on_the_number_of_values():
     records = [*shared(2, range(20), only_near_zero), *shared(64, range(20), only_near_zero)]
     records += [*unshared(2, range(20), 0.981), *unshared(64, range(10), 0.981)]
     points, table, figure = blocks(records)

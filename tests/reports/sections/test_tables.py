@@ -11,7 +11,7 @@ from reports.sections.tables import arm_table, budget_table, choice_table, publi
 from reports.tracked.links import Links
 from reports.tracked.runs import trials_frame
 from search_spaces.labels import arm_labels
-from tests.reports.conftest import DIGITS, digits_sweep, trial
+from tests.reports.made_up import DIGITS, digits_sweep, trial
 from trainers.recipe.recipe import Recipe
 
 LINKS = Links("http://127.0.0.1:5000")
@@ -34,7 +34,7 @@ def mnist(given, **stated):
     return trial({"dataset": "mnist", "preset": "icml", **given}, **stated)
 
 
-def test_the_best_k_is_chosen_by_validation_and_the_best_by_test_is_beside_it_and_labelled():
+def test_the_best_k_is_chosen_by_validation_with_the_best_by_test_labelled_beside_it():
     measured = {2: (0.90, 0.99), 4: (0.96, 0.97), 8: (0.95, 0.98)}  # validation, test
     table = choice_table(
         arms([
@@ -86,7 +86,7 @@ def test_members_of_the_front_are_marked_in_the_column_of_the_cost():
     assert 0 < data.sum() < len(data)
 
 
-def test_a_published_value_says_how_it_was_come_by_and_the_difference_is_ours_less_it():
+def test_a_published_value_says_its_source_and_the_difference_is_ours_less_it():
     records = [mnist({**SLOT, "options": 2, "seed": s}, test_accuracy=0.98) for s in range(2)]
     records += [mnist({"method": "supermask", "seed": s}, test_accuracy=0.97) for s in range(2)]
     table = published_table(arms(records), "published")
@@ -104,7 +104,7 @@ def test_a_published_value_says_how_it_was_come_by_and_the_difference_is_ours_le
     assert data.loc["slot_machine", "published_kind"] == "figure-read"
 
 
-def test_of_a_method_that_nothing_was_published_for_the_best_by_validation_stands_beside_the_others():
+def test_of_an_unpublished_method_the_best_by_validation_stands_beside_the_others():
     records = [mnist({**SLOT, "options": 2})]
     for keep, validation, test in [(0.3, 0.97, 0.95), (0.7, 0.96, 0.99)]:
         given = {"method": "edge_popup", "keep_fraction": keep}
@@ -141,7 +141,7 @@ def test_augmented_and_plain_training_are_not_mixed():
     assert math.isnan(plain)
 
 
-def test_learned_weights_find_the_baseline_of_their_own_augmentation_and_are_told_where_nobody_says():
+def test_learned_weights_find_their_augmentations_baseline_or_that_nobody_says_it():
     given = {"network": "conv2", "dataset": "cifar10", "preset": "icml"}
     learned = {**given, "method": "learned"}
     augmented, plain, popup = (
@@ -161,7 +161,7 @@ def test_arms_with_the_same_total_of_epochs_stand_side_by_side_chosen_by_validat
     assert budget_table(arms([r for r in records if r["method"] == "learned"]), "same-epochs") is None
 
 
-def test_of_very_many_trials_those_that_did_not_complete_are_shown_and_the_csv_has_all(monkeypatch):
+def test_of_very_many_trials_those_not_completed_are_shown_and_the_csv_has_all(monkeypatch):
     monkeypatch.setattr("reports.sections.tables.MOST_TRIALS", 4)
     records = [trial({**SLOT, "seed": seed}, status="FAILED" if seed == 7 else "COMPLETED") for seed in range(9)]
     table = trial_table(trials_frame(records), "trials", LINKS)

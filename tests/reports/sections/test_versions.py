@@ -7,7 +7,7 @@ from reports.request import Asked
 from reports.sections.composition import compose
 from reports.tracked.links import Links
 from reports.tracked.runs import Sweep, Tracked
-from tests.reports.conftest import frame, trial
+from tests.reports.made_up import frame, trial
 
 LINKS = Links("http://127.0.0.1:5000")
 RECIPE = {"method": "slot_machine", "options": 8, "slot_epochs": 40}

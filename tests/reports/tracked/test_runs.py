@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from reports.tracked.runs import read_curves, read_sweeps, trials_frame
-from tests.reports.conftest import digits_sweep, track, trial
+from tests.reports.made_up import digits_sweep, track, trial
 from trainers.errors import InvalidInput
 
 

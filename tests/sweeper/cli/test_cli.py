@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from sweeper.cli.main import COMMANDS, main
-from tests.sweeper.conftest import environment, start_sweeper, table_of, trained_storage
+from tests.sweeper.processes import environment, start_sweeper
+from tests.sweeper.small_sweeps import table_of, trained_storage
 from tests.waiting import ending_of, wait_until
 
 
@@ -231,6 +232,7 @@ def test_a_launch_with_a_failing_arm_exits_with_1_and_retry_runs_just_that(capsy
     assert "1 stages are stored already; 1 epochs are left" in out
 
 
+@pytest.mark.cluster
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on_and_nobody_else_may_launch_meanwhile(
     capsys, tiny, storage, tmp_path, trained
 ):

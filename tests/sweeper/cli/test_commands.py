@@ -14,7 +14,9 @@ from sweeper.launch.local import run_local
 from sweeper.records.inventory import Inventory
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
 from tests.sweeper.cli.test_cli import said, wrong
-from tests.sweeper.conftest import TINY, Terminal, a_launch, environment, trained_storage
+from tests.sweeper.processes import environment
+from tests.sweeper.small_sweeps import TINY, a_launch, trained_storage
+from tests.sweeper.terminal import Terminal
 from tests.waiting import ending_of
 
 UNDER_WAY_SECONDS = 5.0  # by then a command is, and would be done if it did not wait

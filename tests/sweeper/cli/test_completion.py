@@ -18,7 +18,9 @@ import pytest
 from sweeper.cli.completion import SHELLS
 from sweeper.cli.main import cli
 from tests.sweeper.cli.test_cli import said
-from tests.sweeper.conftest import TINY, environment, trained_storage, wait_until
+from tests.sweeper.processes import environment
+from tests.sweeper.small_sweeps import TINY, trained_storage
+from tests.waiting import wait_until
 
 EARLIER = Path(__file__).parent / "earlier_completion"
 START = {

@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.cli.main import main
 from tests.sweeper.cli.test_cli import wrong
-from tests.sweeper.conftest import table_of, trained_storage
+from tests.sweeper.small_sweeps import table_of, trained_storage
 from trainers.data.splits import load_splits
 from trainers.tickets.tickets import load_ticket
 from trainers.training import TrainingRun

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from sweeper.cli.signals import told_of_signals
-from tests.sweeper.conftest import start_sweeper
+from tests.sweeper.processes import start_sweeper
 from tests.waiting import ending_of, wait_until
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -36,6 +36,7 @@ raise SystemExit(main())
 """
 
 
+@pytest.mark.cluster
 def test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so(tiny, storage, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"

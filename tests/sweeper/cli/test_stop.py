@@ -10,7 +10,8 @@ from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
 from tests.sweeper.cli.test_cli import said, wrong
-from tests.sweeper.conftest import a_launch, claimed, start_sweeper, table_of, trained_storage
+from tests.sweeper.processes import claimed, start_sweeper
+from tests.sweeper.small_sweeps import a_launch, table_of, trained_storage
 from tests.waiting import ending_of, wait_until
 
 
@@ -18,6 +19,7 @@ def trained_stages(storage):
     return len(list((storage / "stages").glob("*/*/*/record.json")))
 
 
+@pytest.mark.cluster
 def test_stop_ends_a_launch_and_resume_goes_on_as_it_was_launched(capsys, tiny, storage, tmp_path):
     process = start_sweeper(
         "launch", tiny, "--storage", storage, "--local", "--save-seconds", "7", "--set", "seeds=8",

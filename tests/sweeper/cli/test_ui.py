@@ -13,7 +13,9 @@ import pytest
 
 from sweeper.cli.commands.mlflow import _free_port, tracking_of
 from sweeper.records.sweep_folder import SweepFolder
-from tests.sweeper.conftest import a_launch, command, environment, project, trained_storage
+from tests.sweeper.processes import command, environment
+from tests.sweeper.small_sweeps import a_launch, trained_storage
+from tests.sweeper.tracking.projected import project
 from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
 from trainers.errors import InvalidInput
 

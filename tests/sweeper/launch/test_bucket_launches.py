@@ -18,7 +18,8 @@ import pytest
 from sweeper.cli.main import main
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.place import storage_at
-from tests.sweeper.conftest import TINY, environment, start_sweeper, table_of, trained_storage
+from tests.sweeper.processes import environment, start_sweeper
+from tests.sweeper.small_sweeps import TINY, table_of, trained_storage
 from tests.sweeper.storage.object_server import CREDENTIALS, a_forwarder
 from tests.sweeper.storage.test_claims import Recorded, epochs_of
 from tests.waiting import ending_of, wait_until
@@ -74,7 +75,7 @@ def processes_that_show(secret):
     return found
 
 
-def test_a_launch_on_ray_that_is_killed_and_a_service_that_is_gone_for_a_while_cost_nothing_that_was_finished(
+def test_a_killed_launch_on_ray_and_a_service_that_goes_away_cost_nothing_finished(
     tiny, tmp_path, bucket, object_service, monkeypatch, trained, tracking, start
 ):
     with a_forwarder(object_service, tmp_path) as forwarder:

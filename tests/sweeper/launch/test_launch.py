@@ -16,7 +16,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.schedule import RetryRule
 from sweeper.stages.status import StageStatus, Status
 from sweeper.storage.folder import StoreError
-from tests.sweeper.conftest import a_launch, train
+from tests.sweeper.small_sweeps import a_launch, train
 
 FLAKY = Failure(Fault.INFRASTRUCTURE, "its worker process died")
 BUG = Failure(Fault.BUG, "ValueError: no", "a.py:1")

@@ -12,7 +12,8 @@ import pytest
 
 from sweeper.records.store import Store
 from sweeper.tracking.mlflow_client import client
-from tests.sweeper.conftest import TINY, environment, table_of, trained_storage
+from tests.sweeper.processes import environment
+from tests.sweeper.small_sweeps import TINY, table_of, trained_storage
 from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.cluster
@@ -76,7 +77,7 @@ SlotMachine.attach = attach
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is limited on Linux only")
-def test_memory_that_runs_out_losses_that_are_no_numbers_and_bugs_each_end_their_own_trials_only(tmp_path, storage):
+def test_memory_that_runs_out_not_a_number_and_bugs_end_their_own_trials_only(tmp_path, storage):
     mixed = spec_of(tmp_path, "mixed", LENET + (
         "arms: [{width: 0.2}, {width: 60.0}, {finetune_learning_rate: 5.0e+18}, {method: slot_machine, options: 2}]\n"
     ))  # fmt: skip
@@ -162,7 +163,7 @@ def test_a_disk_that_is_full_or_read_only_loses_nothing_and_is_named(tmp_path, s
     assert {status for status, _ in shown(storage, "tiny").values()} == {"FINISHED"}
 
 
-def test_records_that_are_cut_altered_or_half_written_are_told_set_aside_and_trained_again(tmp_path, storage, trained):
+def test_records_cut_altered_or_half_written_are_told_set_aside_and_trained_again(tmp_path, storage, trained):
     spec, whole = trained
     shutil.copytree(whole / "stages", storage / "stages")
     shutil.copytree(whole / "keys", storage / "keys")

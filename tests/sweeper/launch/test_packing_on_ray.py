@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test  # noqa: F401
+from tests.sweeper.launch.started import Started
 
 pytestmark = pytest.mark.cluster
 
@@ -95,9 +95,7 @@ def at_the_same_time(events):
     return found
 
 
-def test_as_many_trials_share_each_gpu_as_its_memory_takes_and_one_that_found_none_is_tried_again_alone(
-    tmp_path, storage
-):
+def test_as_many_trials_share_a_gpu_as_fit_and_one_out_of_memory_is_retried_alone(tmp_path, storage):
     text, events = packed(tmp_path, storage, seeds=2, together=4, cpus=4, gpus=2, gpu_memory_bytes=int(1.6 * GIB))
     assert "4 trials at once, each with 0.5 GPUs and 1 thread: 2 on a GPU, 2 would fit" in text
     assert "6 of 6 trials completed" in text

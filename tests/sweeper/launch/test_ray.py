@@ -12,19 +12,20 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from sweeper.cli.main import main
 from sweeper.launch import orphans
 from sweeper.launch.launch import Resources
-from sweeper.launch.ray_session import PREFIX, quiet
+from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.stages.faults import Fault
 from sweeper.tracking.mlflow_client import client
-from tests.sweeper.conftest import a_launch, claimed, environment, facts, start_sweeper, table_of, trained_storage
-from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
+from tests.sweeper.launch.started import Started, records, short
+from tests.sweeper.processes import claimed, environment
+from tests.sweeper.small_sweeps import a_launch, facts, table_of, trained_storage
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from trainers.errors import InvalidInput
 
 pytestmark = [
@@ -53,74 +54,6 @@ def parent_of(pid: int) -> int:
         return 0
 
 
-def command_line(pid: int) -> bytes:
-    """Empty for a process that has ended meanwhile."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_outlives_its_test():
-    """A test that fails leaves no launch behind, nor what that started."""
-    yield
-    for launch in Started.all:
-        for pid in [launch.process.pid] * (launch.process.poll() is None) + launch.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        launch.process.wait()
-    Started.all.clear()
-
-
-class Started:
-    """A launch that runs by itself, and what can be seen of it from outside."""
-
-    all: ClassVar[list["Started"]] = []
-
-    def __init__(self, *arguments, folder: Path, parallel: int | None = 1, program: str = "", **more):
-        self.out = folder / f"out-{time.time_ns()}"
-        arguments = ("launch", *arguments, *([] if parallel is None else ["--max-parallel", parallel]))
-        self.process = start_sweeper(*arguments, out=self.out, program=program, **more)
-        self.temporary = f"{PREFIX}{self.process.pid}-"
-        self.all.append(self)
-
-    def text(self) -> str:
-        return self.out.read_text()
-
-    def ends_with(self, code: int) -> str:
-        assert ending_of(self.process) == code, self.text()
-        return self.text()
-
-    def workers(self) -> list[int]:
-        """The processes that train."""
-        return [pid for pid in self.processes() if b"Trainable" in command_line(pid)]
-
-    def processes(self) -> list[int]:
-        """All that the launch started and that carries its mark."""
-        sign = f"{orphans.MARK}={self.temporary}".encode()
-        found = []
-        for entry in os.listdir("/proc"):
-            try:
-                if entry.isdigit() and sign in Path(f"/proc/{entry}/environ").read_bytes():
-                    found.append(int(entry))
-            except OSError:
-                continue
-        return found
-
-    def has_trained_more_than(self, before: set[Path], storage: Path) -> bool:
-        return (bool(self.workers()) and records(storage) > before) or self.process.poll() is not None
-
-    def reaper(self) -> list[int]:
-        """The process that ends what the launch leaves behind (`sweeper.launch.orphans`)."""
-        return [pid for pid in self.processes() if orphans.__file__.encode() in command_line(pid)]
-
-    def left_nothing(self) -> bool:
-        """Once it has ended, and its reaper too. Left alone, Ray's servers stay for a minute."""
-        wait_until(lambda: self.process.poll() is not None and not self.reaper())
-        return not self.processes() and not list(Path(tempfile.gettempdir()).glob(f"{self.temporary}*"))
-
-
 def test_what_ray_says_of_a_worker_becomes_the_failure_that_it_means():
     quiet()
     from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayTaskError
@@ -147,10 +80,6 @@ def test_as_many_trials_run_at_once_as_fit():
     for resources, flag in ((Resources(cpus_per_trial=8), "--cpus"), (Resources(gpus_per_trial=1), "--gpus")):
         with pytest.raises(InvalidInput, match=rf"{flag}-per-trial: \d is more than the \d"):
             _slots(resources, {"CPU": 4.0})
-
-
-def records(storage: Path) -> set[Path]:
-    return set((storage / "stages").glob("*/*/*/record.json")) if (storage / "stages").is_dir() else set()
 
 
 def partials(storage: Path) -> set[Path]:
@@ -321,15 +250,6 @@ def test_a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind(
     assert launch.left_nothing()
 
 
-def short(folder: Path) -> Path:
-    """A spec of one trial of one epoch."""
-    path = folder / "short.yaml"
-    path.write_text(
-        "name: short\nrecipe: {network: lenet, dataset: digits, method: learned, width: 0.2}\nbudget_epochs: 1\n"
-    )
-    return path
-
-
 # A launch whose Ray servers die in the moment in which it lets go of them. Ray then takes 7 s, 16 s, or ends the whole
 # process after 60, as it happens; here it never comes back.
 DIES_LAST = """
@@ -360,9 +280,7 @@ def test_a_launch_whose_ray_dies_at_the_very_end_says_what_it_has_done_and_ends(
     assert launch.left_nothing()
 
 
-def test_a_worker_that_is_killed_because_its_machine_runs_low_on_memory_is_tried_once_more_alone(
-    tmp_path, storage, monkeypatch
-):
+def test_a_worker_killed_because_memory_runs_low_is_tried_once_more_alone(tmp_path, storage, monkeypatch):
     spec = short(tmp_path)
     with monkeypatch.context() as low:  # Ray's own watch over the memory finds that too much of it is used
         low.setenv("RAY_memory_usage_threshold", "0.0")

@@ -16,8 +16,9 @@ from sweeper.launch.local import run_local
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
-from tests.sweeper.conftest import ROOT, a_launch, claimed, environment, facts
-from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test, records, short  # noqa: F401
+from tests.sweeper.launch.started import Started, records, short
+from tests.sweeper.processes import ROOT, claimed, environment
+from tests.sweeper.small_sweeps import a_launch, facts
 from tests.waiting import wait_until
 from trainers.sources import sources_digest
 
@@ -48,9 +49,7 @@ def folder_of_namesakes(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("around", [another_checkout, folder_of_namesakes])
-def test_workers_run_the_drivers_packages_whatever_lies_in_the_working_directory_or_on_the_path(
-    around, tmp_path, storage
-):
+def test_workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path(around, tmp_path, storage):
     folder, spec = around(tmp_path / "around"), short(tmp_path)
     on_the_path = folder if around is another_checkout else ROOT  # the driver, too, takes its libraries from there
     launch = Started(
@@ -134,8 +133,8 @@ def node(tmp_path):
                 )
             )  # fmt: skip
         address = Path(temporary, "ray_current_cluster")
-        wait_until(address.is_file, started[0])
-        wait_until(lambda: "Ray runtime started" in (tmp_path / "node").read_text())
+        wait_until(address.is_file, *started)
+        wait_until(lambda: "Ray runtime started" in (tmp_path / "node").read_text(), *started)
         return address.read_text().strip()
 
     yield start

@@ -17,7 +17,8 @@ from sweeper.records.stage_record import selection_text, with_epoch
 from sweeper.records.store import Store
 from sweeper.records.trial_result import trial_epochs, trial_finals
 from sweeper.stages.faults import Fault
-from tests.sweeper.conftest import CIRCUMSTANCES, a_launch, environment, facts, train
+from tests.sweeper.processes import environment
+from tests.sweeper.small_sweeps import CIRCUMSTANCES, a_launch, facts, train
 from trainers.data.splits import load_splits
 from trainers.training import TrainingRun
 
@@ -63,6 +64,7 @@ def test_trials_read_from_shared_stages_equal_the_same_trials_run_alone_bit_for_
         assert all(torch.equal(state[name], tensor) for name, tensor in alone.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_stage_in_a_used_process_equals_the_stage_in_a_fresh_process(trained, tmp_path):
     spec, storage = trained
     used = a_launch(spec, storage, read_only=True)  # all of its stages ran one after the other in one process
@@ -96,12 +98,12 @@ def test_a_stage_goes_on_from_its_last_saved_epoch_and_ends_as_if_never_interrup
     assert launch.store.read_partial(stage.key) is None
 
 
-def test_saving_takes_no_more_than_its_share_of_the_time(trained, tmp_path):
+def test_saving_takes_no_more_than_its_share_of_the_time(trained, tmp_path, monkeypatch):
     launch = a_launch(trained[0], tmp_path / "storage", save_seconds=0.0)
     stage = max(launch.forest.stages.values(), key=lambda stage: stage.epochs)
     worker = StageWorker(launch.order(stage), DataShelf())
     assert worker.step().saved == 1
-    worker._saving_seconds = 1000.0  # as on a slow disk
+    monkeypatch.setattr("sweeper.launch.worker.SAVING_SHARE", 1e-12)  # as on a slow disk
     assert worker.step().saved == 1
 
 

@@ -20,7 +20,7 @@ from sweeper.planning.estimates import (
 )
 from sweeper.records.store import Store
 from sweeper.stages.forest import plant
-from tests.sweeper.conftest import a_launch
+from tests.sweeper.small_sweeps import a_launch
 from trainers.recipe.recipe import Recipe
 
 CPU = Machine("cpu", "cpu: Xeon", 1)
@@ -115,7 +115,7 @@ def test_of_a_device_that_is_not_here_any_sample_of_its_kind_will_do():
     assert estimates(sample(), machine=elsewhere).epoch(recipe(), "slot").source is Source.ASSUMED
 
 
-def test_where_not_even_flops_can_be_told_there_is_no_estimate_and_stages_are_ordered_by_epochs():
+def test_where_flops_cannot_be_told_there_is_no_estimate_and_epochs_give_the_order():
     known = estimates(flops=lambda recipe: None)
     forest = plant(expand(Spec.parse(SPLITS)), {"digits": "d"})
     assert {known.seconds(stage) for stage in forest.stages.values()} == {None}
@@ -125,7 +125,7 @@ def test_where_not_even_flops_can_be_told_there_is_no_estimate_and_stages_are_or
     assert all(cost(stage) == stage.epochs for stage in forest.stages.values())
 
 
-def test_flops_are_those_of_all_epochs_and_counted_once_for_recipes_that_cannot_differ():
+def test_flops_are_those_of_all_epochs_counted_once_for_recipes_that_cannot_differ():
     asked = []
     known = estimates(flops=lambda recipe: asked.append(recipe) or 7)
     forest = plant(expand(Spec.parse({**SPLITS, "seeds": 3})), {"digits": "d"})

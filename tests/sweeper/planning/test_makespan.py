@@ -34,7 +34,7 @@ def ratio(planted, cost, seconds, workers):
     return taken / lower_bound(Schedule(planted, cost=seconds), seconds, workers)
 
 
-def test_one_worker_takes_as_long_as_all_stages_together_and_many_as_long_as_the_longest_path():
+def test_one_worker_takes_all_stages_together_and_many_the_longest_path():
     planted = forest(SPLITS)
     seconds = {key: float(number) for number, key in enumerate(planted.stages, 1)}
     schedule = Schedule(planted)
@@ -75,7 +75,7 @@ def test_no_forest_takes_twice_what_no_order_can_beat(splits, seeds, workers, op
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2])
-def test_about_200_stages_on_8_workers_take_at_most_5_percent_more_than_any_order_must(noise):
+def test_about_200_stages_on_8_workers_take_5_percent_more_than_they_must_at_most(noise):
     planted = forest(load_spec("finetune_splits"))
     assert 180 <= len(planted.stages) <= 220
     draw = random.Random(0)

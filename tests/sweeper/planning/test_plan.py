@@ -19,7 +19,7 @@ from sweeper.planning.forecast import against, forecast, width
 from sweeper.planning.packing import Hardware
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.stages.forest import plant
-from tests.sweeper.conftest import Terminal
+from tests.sweeper.terminal import Terminal
 
 SPLITS = {
     "name": "splits",

@@ -10,7 +10,7 @@ from benchmarks.gpu import train_one
 from sweeper.cli.main import main
 from sweeper.records.imported import read_records
 from sweeper.tracking.mlflow_client import client
-from tests.sweeper.conftest import trained_storage
+from tests.sweeper.small_sweeps import trained_storage
 from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sweeper.records.stage_record import Damaged, StageRecord, is_kept, selection_text, with_epoch
-from tests.sweeper.conftest import a_launch
+from tests.sweeper.small_sweeps import a_launch
 
 
 def layers(epoch):

@@ -10,7 +10,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Cuts, grow, plant
 from sweeper.stages.schedule import Schedule
 from sweeper.stages.status import StageStatus, Status
-from tests.sweeper.conftest import a_launch, facts
+from tests.sweeper.small_sweeps import a_launch, facts
 from tests.sweeper.stages.test_forest import DIGESTS, MemoryStore, assert_sound, distinct_epochs, recipe, some_recipes
 
 EVERYWHERE = Cuts(phases={"slot": frozenset(range(1, 10)), "finetune": frozenset(range(1, 10))})
@@ -61,9 +61,7 @@ def test_before_anything_has_begun_growing_is_planting_all_at_once(before, after
 
 
 @given(some_recipes, st.lists(some_recipes, max_size=3), st.integers(1, 3), st.randoms(use_true_random=False))
-def test_a_sweep_that_grows_while_it_runs_trains_every_epoch_once_where_it_was_cut_for_that(
-    first, later, workers, random
-):
+def test_a_sweep_that_grows_while_it_runs_trains_every_epoch_once_where_cut_for_that(first, later, workers, random):
     forest = plant(first, DIGESTS, cuts=EVERYWHERE)
     schedule, running, ran = Schedule(forest), [], {}
     waiting = list(later)

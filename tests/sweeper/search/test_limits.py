@@ -22,7 +22,7 @@ def account(seconds=1.0, **limits):
     return Account(Limits(**limits), Guess(seconds))
 
 
-def test_a_trial_is_taken_on_with_all_that_it_still_needs_and_shared_stages_are_promised_once():
+def test_a_trial_is_taken_on_with_all_it_needs_and_shared_stages_are_promised_once():
     first, second, third = stages(4, 6, 8)
     kept = account(epochs=16)
     assert kept.take_on(first)  # 4 + 6

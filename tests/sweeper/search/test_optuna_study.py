@@ -158,7 +158,7 @@ def test_another_space_is_another_study_and_knows_nothing_of_the_first(tmp_path)
     assert [len(study.trials) for study in studies(tmp_path)] == [2, 3]
 
 
-def test_failed_and_stopped_points_are_told_as_such_and_a_mended_one_stands_beside_its_failure(tmp_path):
+def test_failed_and_stopped_points_are_told_and_mended_ones_stand_beside_failures(tmp_path):
     rungs = Rungs(rule="asha", epochs=[2], reduction=2, min_trials=1)
     store = FakeStore()
     one_field = spec({"options": {"integer": [2, 64]}}, trials=6)

@@ -54,7 +54,7 @@ def statuses(launch):
 # Searches
 
 
-def test_a_search_is_asked_when_nothing_else_is_ready_and_told_when_all_seeds_have_ended():
+def test_a_search_is_asked_once_nothing_else_is_ready_and_told_once_all_seeds_ended():
     search = ListedSearch(seeds(slot_epochs=3), seeds(slot_epochs=3, finetune_epochs=2), seeds(options=4))
     launch = FakeLaunch(seeds(method="learned", slot_epochs=0, finetune_epochs=3), search=search)
     first = [launch.next_order(), launch.next_order()]
@@ -114,7 +114,7 @@ def by_options(recipe, epoch):
     return recipe.options / 100
 
 
-def test_arms_that_do_badly_are_stopped_with_all_their_seeds_and_keep_their_curve_and_cost():
+def test_arms_that_do_badly_stop_with_all_their_seeds_and_keep_their_curve_and_cost():
     arms = [one for options in (8, 4, 16) for one in seeds(options=options, slot_epochs=6)]
     launch = FakeLaunch(arms, rungs=RUNGS, accuracy=by_options)
     launch.run()
@@ -236,7 +236,7 @@ def test_what_rungs_stop_makes_room_within_the_limits():
     assert statuses(launch) == [Status.COMPLETED, Status.STOPPED_EARLY, Status.STOPPED_EARLY, Status.PENDING]
 
 
-def test_a_search_stops_asking_at_the_limit_and_the_point_that_did_not_fit_waits_for_a_higher_one():
+def test_a_search_stops_at_the_limit_and_what_did_not_fit_waits_for_a_higher_one():
     search = ListedSearch(*([recipe(slot_epochs=4, seed=seed)] for seed in range(5)))
     launch = FakeLaunch([], Limits(epochs=9), search=search)
     launch.run()
@@ -261,7 +261,7 @@ def test_stages_that_take_much_longer_than_estimated_are_saved_where_they_are():
     assert launch.out_of.startswith("device_hours")
 
 
-def test_of_an_attempt_that_was_lost_what_it_had_saved_is_spent_once_and_is_not_reserved_again():
+def test_what_a_lost_attempt_had_saved_is_spent_once_and_not_reserved_again():
     from sweeper.launch.orders import Step
 
     epochs = [{"train_seconds": 0.75, "evaluation_seconds": 0.25} for _ in range(10)]

@@ -54,7 +54,7 @@ def seeds(**fields):
     return [recipe(slot_epochs=6, seed=seed, **fields) for seed in range(2)]
 
 
-def test_an_arm_comes_to_a_rung_with_all_its_seeds_and_arms_that_share_its_stages_come_as_one():
+def test_an_arm_comes_to_a_rung_with_all_its_seeds_and_with_arms_that_share_it():
     forest, book = a_book([*seeds(), *seeds(finetune_epochs=3), *seeds(options=4)])
     assert len(book.entrants) == 2
     shared = next(iter(book.entrants.values()))
@@ -71,7 +71,7 @@ def test_a_rung_at_the_turn_of_phases_gates_those_that_turn_and_those_that_go_on
     assert {forest.stages[key].phase for key in entrant.gated} == {"slot", "finetune"}
 
 
-def test_where_a_stored_stage_runs_past_a_rung_nothing_is_gated_and_its_accuracy_counts_all_the_same():
+def test_a_stored_stage_that_runs_past_a_rung_is_not_gated_and_its_accuracy_counts():
     one = recipe(slot_epochs=6)
     store = MemoryStore(plant([one], DIGESTS).stages.values())
     _, book = a_book([one], stored=store)

@@ -19,7 +19,9 @@ from sweeper.search.spec_versions import Versions
 from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.ui_view import TAG, trials_view
 from tests.sweeper.cli.test_cli import said, wrong
-from tests.sweeper.conftest import Terminal, a_launch, project, table_of, trained_storage
+from tests.sweeper.small_sweeps import a_launch, table_of, trained_storage
+from tests.sweeper.terminal import Terminal
+from tests.sweeper.tracking.projected import project
 
 FIRST = """\
 name: tiny

@@ -90,7 +90,7 @@ def test_what_is_stored_is_not_run_again():
     assert len(order) == len(planted.stages) - 1
 
 
-def test_a_fault_of_the_infrastructure_is_tried_again_after_pauses_that_double_and_then_not_any_more():
+def test_infrastructure_faults_are_retried_after_pauses_that_double_and_then_no_more():
     planted = forest(splits=(6,))
     schedule = Schedule(planted, rule=RetryRule(max_retries=3, back_off_seconds=2.0))
     key, now = next(iter(planted.stages)), 0.0
@@ -133,7 +133,7 @@ def test_nothing_starts_beside_a_stage_that_is_to_run_alone():
     assert schedule.next_stage(0.0) is not None
 
 
-def test_a_stage_that_was_lost_or_held_back_while_it_was_to_run_alone_runs_alone_the_next_time():
+def test_a_stage_lost_or_held_back_before_it_ran_alone_runs_alone_the_next_time():
     for interrupted in ("lost", "held back"):
         schedule = Schedule(forest(splits=(6,), seeds=3))
         first = schedule.next_stage(0.0)
@@ -157,7 +157,7 @@ def test_a_stage_that_was_lost_or_held_back_while_it_was_to_run_alone_runs_alone
         assert schedule.is_over
 
 
-def test_not_a_number_and_bugs_are_never_tried_again_and_take_only_their_descendants_with_them():
+def test_not_a_number_and_bugs_are_never_retried_and_end_only_their_descendants():
     for failure in (DIVERGED, bug()):
         planted = forest(splits=(2, 4), seeds=2)
         schedule = Schedule(planted)

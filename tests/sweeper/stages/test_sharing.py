@@ -62,7 +62,7 @@ def test_phases_whose_schedule_depends_on_their_length_are_planned_apart():
     assert forest({**finetune, "budget_epochs": 150, "slot_epochs": [100]}, finetune).epochs_shared == 200 + 100 + 50
 
 
-def test_a_sweep_launched_months_later_trains_only_what_no_sweep_before_it_has_trained():
+def test_a_sweep_launched_months_later_trains_only_what_none_before_it_has_trained():
     first = forest({"recipe": BASE, "budget_epochs": 100, "slot_epochs": [50, 100], "seeds": 2})
     again = forest(
         {"recipe": BASE, "budget_epochs": 200, "slot_epochs": [50, 100, 200], "seeds": 3}, stored=Holds(first)

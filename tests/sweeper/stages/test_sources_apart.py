@@ -12,8 +12,8 @@ import pytest
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.records.environment import sources
 from sweeper.stages.forest import points
-from tests.sweeper.conftest import ROOT
-from tests.sweeper.launch.test_ray import short
+from tests.sweeper.launch.started import short
+from tests.sweeper.processes import ROOT
 from trainers.numerics import running_sources
 from trainers.recipe.recipe import Recipe
 from trainers.sources import sources_digest
@@ -69,7 +69,8 @@ def a_checkout(folder: Path) -> Path:
     return folder
 
 
-def test_results_of_edited_sources_are_kept_apart_from_those_of_before_and_both_are_kept(tmp_path):
+@pytest.mark.cluster
+def test_results_of_edited_sources_and_those_of_before_are_both_kept_and_apart(tmp_path):
     folder, spec, storage = a_checkout(tmp_path / "checkout"), short(tmp_path), tmp_path / "storage"
 
     def sweeper(*arguments: object) -> str:

@@ -23,7 +23,8 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import point_key
 from sweeper.storage import claims
 from sweeper.storage.claims import Claims
-from tests.sweeper.conftest import TINY, a_launch, environment, facts, table_of, train, trained_storage
+from tests.sweeper.processes import environment
+from tests.sweeper.small_sweeps import TINY, a_launch, facts, table_of, train, trained_storage
 from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
 
 KEYS = [point_key("ab" * 32, epoch) for epoch in range(1, 41)]

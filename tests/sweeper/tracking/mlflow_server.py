@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.cluster.docker_engine import free_port
-from tests.sweeper.conftest import environment
+from tests.sweeper.processes import environment
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 BASIC_AUTH = Path(__file__).resolve().parents[3] / "docker" / "basic_auth.ini"
@@ -33,12 +33,14 @@ class Server:
         self.database = database
         self.files = files
 
-    def start(self):
+    def start(self, **variables):
         where = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.files), *self.app]
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *where]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self.process = subprocess.Popen(command, env=environment() | settings, start_new_session=True, **quiet)
+        self.process = subprocess.Popen(
+            command, env=environment() | settings | variables, start_new_session=True, **quiet
+        )
         wait_until(self.answers, self.process)
 
     def answers(self):
@@ -60,7 +62,7 @@ class WithLogin(Server):
 
 @contextmanager
 def server_with_login(folder: Path, empty_mlflow: Path) -> Iterator[Server]:
-    """One that keeps to docker/basic_auth.ini, but for where users are kept; this process is its administrator."""
+    """One that keeps to docker/basic_auth.ini, but for where users are kept."""
     shutil.copy(empty_mlflow, folder / "mlflow.db")
     text = BASIC_AUTH.read_text()
     (folder / "auth.ini").write_text(re.sub("(?<=database_uri = ).*", f"sqlite:///{folder}/users.db", text))
@@ -70,15 +72,9 @@ def server_with_login(folder: Path, empty_mlflow: Path) -> Iterator[Server]:
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": server.password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
-        "MLFLOW_TRACKING_USERNAME": "admin",  # of our own calls
-        "MLFLOW_TRACKING_PASSWORD": server.password,
     }
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
     try:
-        server.start()
+        server.start(**settings)
         yield server
     finally:
         server.kill()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -12,23 +12,17 @@ from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.projection import Projection, log_report, sweep_page
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
-from tests.sweeper.conftest import FACTS, a_launch
-from tests.sweeper.tracking.mlflow_server import server_with_login
+from tests.sweeper.small_sweeps import a_launch
+from tests.sweeper.tracking.projected import FACTS
 from tests.waiting import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.browser]
+pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.xdist_group("login_server")]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 HOSTILE = "<img src=x onerror=\"document.title='stolen'\"><script>document.title='stolen'</script>"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, empty_mlflow):
-    with server_with_login(tmp_path_factory.mktemp("ui"), empty_mlflow) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +81,7 @@ def test_nothing_is_shown_to_who_has_no_password(server, tracked, browser):
     assert with_none.status == 401
 
 
-def test_the_link_of_a_sweep_opens_its_trials_best_first_with_what_varies_and_what_came_of_it(server, browser):
+def test_the_link_of_a_sweep_opens_its_trials_best_first_with_what_varies_in_them(server, browser):
     page = browser.new_page()
     page.goto(f"{server.address}/{sweep_page(server.address, 'tiny')}")
     page.get_by_text("10 matching runs").wait_for()

@@ -12,22 +12,19 @@ import pytest
 from sweeper.tracking.mlflow_client import TrackingDown, client
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.tracker import Tracker
-from tests.sweeper.conftest import FACTS, a_launch
-from tests.sweeper.tracking.mlflow_server import server_with_login
+from tests.sweeper.small_sweeps import a_launch
+from tests.sweeper.tracking.projected import FACTS
 from tests.waiting import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("login_server")]
 PASSWORD = "a-long-enough-password"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, empty_mlflow):
-    with server_with_login(tmp_path_factory.mktemp("users"), empty_mlflow) as made:
-        for name in ("ada", "bob"):
-            assert (
-                call(made, "users/create", {"username": name, "password": PASSWORD}, "admin", made.password)[0] == 200
-            )
-        yield made
+@pytest.fixture(scope="module", autouse=True)
+def _ada_and_bob(server):
+    for name in ("ada", "bob"):
+        user = {"username": name, "password": PASSWORD}
+        assert call(server, "users/create", user, "admin", server.password)[0] == 200
 
 
 def call(server, path, data=None, user="", password=PASSWORD, base="/api/2.0/mlflow/", method=None):

@@ -10,7 +10,7 @@ from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.cluster.docker_engine import free_port
-from tests.sweeper.conftest import a_launch
+from tests.sweeper.small_sweeps import a_launch
 from tests.sweeper.tracking.mlflow_server import Server
 from tests.waiting import PATIENCE_SECONDS, wait_until
 from trainers.errors import InvalidInput
@@ -34,7 +34,7 @@ def train_until(launch, stages):
     run_local(launch, lambda: launch.stop() if len(launch.records) >= stages else None)
 
 
-def test_a_server_that_comes_late_loses_its_database_dies_and_comes_back_delays_no_trial_and_shows_all_in_the_end(
+def test_a_server_that_comes_late_and_dies_delays_no_trial_and_shows_all_in_the_end(
     tiny, storage, monkeypatch, postgres
 ):
     monkeypatch.setattr("sweeper.tracking.tracker.FIRST_PAUSE_SECONDS", 0.1)

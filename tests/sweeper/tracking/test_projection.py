@@ -1,7 +1,6 @@
 """The projection to a real MLflow: complete, the same however often, and true after every interruption."""
 
 import json
-import math
 import shutil
 import threading
 from dataclasses import replace
@@ -19,8 +18,9 @@ from sweeper.tracking.mlflow_client import Refused, TrackingDown, client
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
-from tests.sweeper.conftest import a_launch, project, projection, train
-from tests.waiting import PATIENCE_SECONDS
+from tests.sweeper.small_sweeps import a_launch, train
+from tests.sweeper.tracking.projected import project, projection
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -141,11 +141,13 @@ def test_the_parent_run_says_what_the_sweep_is_and_what_it_spent(whole_launch, a
     assert [file.path for file in mlflow.list_artifacts(parent.info.run_id)] == ["spec.yaml"]
 
 
-def test_projecting_again_changes_nothing(launch, address, storage):
+def test_projecting_again_changes_nothing(launch, address, storage, monkeypatch):
     project(address, storage, launch)
     before = histories(address)
-    again = project(address, storage, launch)
-    assert again._projected == 0
+    written: list[object] = []
+    monkeypatch.setattr(Projection, "project_together", lambda self, results: written.extend(results) or 0)
+    project(address, storage, launch)
+    assert written == []
     assert histories(address) == before
     every_epoch = set(CURVES) - {"extreme_fraction", "selected_magnitude"}  # those are of slot epochs
     assert all(len(points) == 3 for run in before.values() for name, points in run.items() if name in every_epoch)
@@ -179,23 +181,21 @@ def test_a_projection_that_stops_anywhere_is_completed_by_the_next_without_doubl
         assert {name: values for name, values in histories(address).items()} == whole
 
 
-def test_a_running_trial_shows_what_is_saved_of_it_and_is_pending_once_nobody_runs_it(
-    trained, address, storage, tmp_path
-):
+def test_a_running_trial_shows_what_is_saved_and_is_pending_once_nobody_runs_it(trained, address, storage, tmp_path):
     launch = a_launch(trained[0], tmp_path / "new", save_seconds=0.0)
     order = launch.next_order()
     worker = StageWorker(order, DataShelf())
     launch.take(order.stage["key"], worker.step())
     tracker = Tracker(projection(address, storage), launch, lambda: 1.0)
-    tracker._pass(last=False)
+    tracker.catch_up(last=False)
     mlflow, runs = all_runs(address)
     running = kind(runs, "trial")
     through = [trial for trial in launch.forest.trials if order.stage["key"] in trial.stages]
     assert len(running) == len(through)
     assert {(run.info.status, run.data.tags["sweeper.status"]) for run in running} == {("RUNNING", "RUNNING")}
     assert len(mlflow.get_metric_history(running[0].info.run_id, "train_loss")) == 1
-    tracker._closing.set()
-    tracker._pass(last=True)
+    tracker.start()
+    tracker.close(PATIENCE_SECONDS)
     runs = all_runs(address)[1]
     assert {run.info.status for run in runs} == {"SCHEDULED"}
     assert {run.data.tags["sweeper.status"] for run in runs} == {"PENDING"}
@@ -229,25 +229,30 @@ class Seen:
         return names
 
 
-def test_between_looks_at_all_trials_only_those_are_looked_at_that_something_was_heard_of(tiny, tmp_path):
+@pytest.fixture
+def seldom_whole(monkeypatch):
+    """All trials are looked at once, and then not for a long while, as in a large sweep."""
+    monkeypatch.setattr("sweeper.tracking.tracker.WHOLE_SHARE_OF_TIME", 1e-12)
+
+
+def test_between_looks_at_all_trials_only_those_heard_of_are_looked_at(tiny, tmp_path, seldom_whole):
     launch = a_launch(tiny, tmp_path / "new")
     everything = {result.name for result in launch.results()}
     tracker = Tracker(Seen(), launch, lambda: 1.0)
-    tracker._pass(last=False)
+    tracker.catch_up(last=False)
     assert tracker.projection.since() == everything
-    tracker._whole_at = math.inf  # as it is for a while in a large sweep
-    tracker._pass(last=False)
+    tracker.catch_up(last=False)
     assert tracker.projection.since() == set()
     stage = launch.forest.stages[launch.next_order().stage["key"]]
     numbers = range(len(launch.forest.trials))
     through = {launch.result(n).name for n in numbers if stage.key in launch.forest.trials[n].stages}
-    tracker._pass(last=False)
+    tracker.catch_up(last=False)
     assert tracker.projection.since() == through != everything
     train(launch, stage.key)
     launch.take(stage.key, Step([], stage.end, done=True))
-    tracker._pass(last=False)
+    tracker.catch_up(last=False)
     assert tracker.projection.since() == through
-    tracker._pass(last=True)
+    tracker.catch_up(last=True)
     assert tracker.projection.since() == everything
 
 
@@ -256,11 +261,12 @@ def test_a_trial_is_settled_only_once_its_run_shows_it(whole_launch):
     projection.is_current = lambda result: False  # what was to be written did not arrive, and nothing was raised
     projection.project_together = len
     tracker = Tracker(projection, whole_launch, lambda: 1.0)
-    tracker._pass(last=True)
-    assert tracker._settled == set()
-    projection.is_current = lambda result: True
-    tracker._pass(last=True)
-    assert len(tracker._settled) == len(whole_launch.forest.trials)
+    tracker.catch_up(last=True)
+    del projection.is_current
+    everything = {result.name for result in whole_launch.results()}
+    for shown in (everything, set()):  # what is settled is not looked at again
+        tracker.catch_up(last=True)
+        assert projection.since() == shown
 
 
 class SideBySide(Projection):
@@ -279,7 +285,7 @@ class SideBySide(Projection):
             raise TrackingDown("this one did not arrive")
 
 
-def test_trials_are_projected_to_a_server_side_by_side_and_the_one_that_fails_is_told(whole_launch):
+def test_trials_are_projected_to_a_server_side_by_side_and_one_that_fails_is_told(whole_launch):
     server = SideBySide("http://127.0.0.1:1", None, SweepFacts("tiny", "", "", "", {}))
     server.seen = []
     four = whole_launch.results()[:4]
@@ -301,15 +307,21 @@ def test_a_trial_that_waits_is_shown_as_far_as_it_is_stored(launch, address, sto
     assert len(mlflow.get_metric_history(run.info.run_id, "train_loss")) == 2
 
 
-def test_after_an_outage_all_trials_are_looked_at_again(tiny, tmp_path):
+def test_after_an_outage_all_trials_are_looked_at_again(tiny, tmp_path, seldom_whole, monkeypatch):
+    monkeypatch.setattr("sweeper.tracking.tracker.LONGEST_PAUSE_SECONDS", 0.01)
     launch = a_launch(tiny, tmp_path / "new")
+    everything = {result.name for result in launch.results()}
     tracker = Tracker(Seen(), launch, lambda: 1.0)
-    tracker._whole_at = math.inf
+    for shown in (everything, set()):
+        tracker.catch_up(last=False)
+        assert tracker.projection.since() == shown
     tracker.projection.down = True
-    tracker._closing.wait = lambda seconds: tracker._abandoned.set()  # one attempt, and one after it
-    tracker.run()
-    assert tracker.problem == "no answer"
-    assert tracker._whole_at == 0
+    tracker.start()
+    wait_until(lambda: tracker.problem == "no answer")
+    tracker.projection.down = False
+    wait_until(lambda: tracker.problem == "")
+    assert tracker.projection.since() == everything
+    tracker.close(PATIENCE_SECONDS)
 
 
 def test_runs_that_a_killed_launch_left_running_are_set_right(launch, address, storage):

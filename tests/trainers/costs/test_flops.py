@@ -42,7 +42,7 @@ def test_forward_flops_are_those_counted_by_hand(network, padding, shape, count,
     assert forward_flops(built, shape, batch) == batch * count
 
 
-def test_training_takes_three_forward_passes_for_every_training_image_but_those_held_out():
+def test_training_takes_three_forward_passes_for_every_image_but_those_held_out():
     assert training_flops_per_epoch(recipe("lenet", "mnist", validation_examples=9000)) == 3 * 51_000 * LENET
     assert training_flops_per_epoch(recipe("conv2", "cifar10", validation_examples=5000)) == 3 * 45_000 * CONV2
     unpadded = recipe("conv2", "cifar10", validation_examples=5000, padding=0)
@@ -92,7 +92,7 @@ def test_a_folder_of_images_needs_its_numbers_of_images_and_classes():
     assert training_flops_per_epoch(folder, train_examples=100, classes=7) == by_hand
 
 
-def test_probabilistic_selection_weighs_every_option_of_every_connection_in_every_batch_and_nothing_else_does():
+def test_only_probabilistic_selection_weighs_every_option_in_every_batch():
     fields = {"method": "slot_machine", "options": 64, "slot_epochs": 2, "batch_size": 128, "validation_examples": 9000}
 
     def weighed(**changes: object) -> int:

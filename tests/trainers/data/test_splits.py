@@ -151,7 +151,7 @@ def test_batches_without_a_generator_give_every_image_once_in_order():
     assert torch.equal(torch.cat([images for images, _ in batches]), split.images)
 
 
-def test_batches_with_a_generator_give_every_image_once_with_its_label_in_an_order_of_their_own():
+def test_batches_with_a_generator_give_every_image_once_in_an_order_of_their_own():
     split = Split(torch.arange(50.0).view(50, 1, 1, 1), torch.arange(50))
     orders = []
     for seed in (1, 1, 2):

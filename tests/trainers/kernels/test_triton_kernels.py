@@ -126,13 +126,15 @@ def run(program: str, *arguments: object, **variables: str) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_select_what_torch_and_selection_c_do_and_sample_alike():
     result = run(INTERPRETED, TRITON_INTERPRET="1")
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.strip() == "equal"
 
 
-def test_every_kernel_compiles_for_gpus_that_are_not_here_through_the_code_of_a_launch(tmp_path):
+@pytest.mark.slow
+def test_every_kernel_compiles_for_gpus_that_are_not_here_by_the_code_of_a_launch(tmp_path):
     result = run(COMPILED, 80, 89, 90, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0")
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.split() == ["80", "16", "89", "16", "90", "16"]

@@ -150,7 +150,7 @@ def test_networks_take_images_of_other_shapes(network, padding, shape):
         ("resnet18", 1, 8),
     ],
 )
-def test_images_too_small_for_a_network_are_refused_and_the_smallest_that_fit_are_not(network, padding, side):
+def test_images_too_small_for_a_network_are_refused_and_the_smallest_that_fit_taken(network, padding, side):
     chosen = recipe(network, padding=padding)
     with torch.device("meta"):
         message = rf"network: {network} needs images of at least {side} x {side} pixels, not {side - 1} x {side}"

@@ -177,7 +177,7 @@ def test_a_stated_schedule_does_not_inherit_the_fields_of_the_presets():
     assert (same.slot_schedule_epochs, same.slot_schedule_factor) == (10, 2.0)
 
 
-def test_weights_that_start_from_a_random_option_get_the_options_of_the_slot_machines():
+def test_weights_that_start_from_a_random_option_get_those_of_the_slot_machines():
     slot = filled("icml", "conv2", "slot_machine")
     start = filled("icml", "conv2", "learned", start="random_option")
     assert (start.options, start.value_bound) == (slot.options, slot.value_bound)

@@ -259,7 +259,7 @@ def test_equal_numbers_have_equal_hashes():
     assert recipe(slot_learning_rate=1).content_hash() == recipe(slot_learning_rate=1.0).content_hash()
 
 
-def test_a_phases_length_matters_from_its_first_step_only_to_schedules_that_look_at_it():
+def test_a_phases_length_matters_from_its_first_step_to_schedules_that_look_at_it():
     assert set(LENGTH_DEPENDENT_SCHEDULES) == {"cosine"}
     for schedule, matters in (("constant", False), ("cosine", True)):
         long, short = (recipe(slot_schedule=schedule, slot_epochs=epochs) for epochs in (20, 10))

@@ -116,7 +116,7 @@ def weightless_bytes(recipe: Recipe, network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", ["K=2", "K=5", "K=64", "layer-shared", "edge-popup, signed", "supermask"])
-def test_a_ticket_takes_no_more_than_its_packed_choices_and_less_where_few_have_moved(name):
+def test_a_ticket_takes_its_packed_choices_at_most_and_less_where_few_have_moved(name):
     recipe = recipe_of(name, width=0.6)
     bits = math.ceil(math.log2(recipe.options or 2))
     much, little = trained(recipe, moved=50.0), trained(recipe, moved=1e-3)
@@ -410,7 +410,7 @@ def test_learned_weights_that_are_missing_are_not_drawn(tmp_path):
 
 
 @pytest.mark.parametrize("content", [CONTENT, PACKED, NORMED_CONTENT], ids=["coded", "packed", "batch norm"])
-def test_whatever_is_changed_in_a_sealed_file_it_is_refused_or_loaded_but_never_fails(content, tmp_path):
+def test_whatever_is_changed_in_a_sealed_file_it_is_refused_or_loaded_never_fails(content, tmp_path):
     """Random changes under a right SHA-256: only TicketError comes out, and nothing runs for long."""
     generator = np.random.default_rng(3)
     values = [None, True, -1, 0, 3, 2**70, 0.5, 1e308, "", "../x", "lenet", "slot_machine", "mnist", [], {}, [1, 8, 8]]

@@ -1,4 +1,4 @@
-"""Servers of a cluster, the real ones: PostgreSQL as Debian packs it."""
+"""A PostgreSQL of our own, the real one as Debian packs it."""
 
 import contextlib
 import os
@@ -9,8 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.waiting import wait_until
 
@@ -103,14 +101,3 @@ def postgres_server(address: str, port: int, password: str, prefix: tuple[str, .
             os.kill(pid, signal.SIGQUIT)
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
         shutil.rmtree(server.folder)
-
-
-@pytest.fixture
-def make_postgres() -> Iterator:
-    """Makes PostgreSQL servers that end with the test; skips where there is none, or nobody to run it."""
-    try:
-        postgres_programs()
-    except OSError as error:
-        pytest.skip(str(error))
-    with contextlib.ExitStack() as stack:
-        yield lambda *how: stack.enter_context(postgres_server(*how))
