@@ -26,7 +26,7 @@ def filled(preset: str, network: str, method: str, **fields: Any) -> Recipe:
     return Recipe.complete({"preset": preset, "network": network, "dataset": dataset, "method": method, **fields})
 
 
-def test_every_combination_whose_images_are_large_enough_is_a_recipe_of_published_length():
+def test_every_combination_of_images_large_enough_is_a_recipe_of_published_length():
     for preset, network, dataset, method in itertools.product(get_args(Preset), NETWORKS, DATA_NAMES, METHODS):
         given = {"preset": preset, "network": network, "dataset": dataset, "method": method}
         size = 224 if dataset == "image_folder" else None
