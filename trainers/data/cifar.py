@@ -5,14 +5,14 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import numpy as np
-
 from trainers.data.data_set import DataSet, Images, torchvision_class
 from trainers.data.files import DataFile, read_verified
 
 
 def read_cifar(data_dir: Path, files: tuple[DataFile, ...]) -> tuple[Images, Images]:
     """CIFAR-10's five training batches and its test batch. Unpickled, which is safe: their MD5 is known by then."""
+    import numpy as np
+
     batches = [pickle.loads(read_verified(data_dir, file)[1], encoding="bytes") for file in files]
     pixels = [np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32) for batch in batches]
     labels = [np.asarray(batch[b"labels"], np.uint8) for batch in batches]

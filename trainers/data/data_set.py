@@ -1,18 +1,19 @@
-"""What a data set is, without any file at hand. Read without torch."""
+"""What a data set is, without any file at hand. Read without torch and numpy: the help of a command waits for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainers.data.files import DataFile
 
-Bytes = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Bytes = npt.NDArray[np.uint8]
 
 
 class Download(Protocol):

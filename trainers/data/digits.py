@@ -6,8 +6,6 @@ import gzip
 import importlib.util
 from pathlib import Path
 
-import numpy as np
-
 from trainers.data.data_set import DataSet, Images
 from trainers.data.files import DataError, DataFile, read_verified
 
@@ -16,6 +14,7 @@ TEST_EXAMPLES = 359  # 20 % of 1,797
 
 def read_digits(data_dir: Path, files: tuple[DataFile, ...]) -> tuple[Images, Images]:
     """scikit-learn's handwritten digits; a fixed fifth of them is the test split."""
+    import numpy as np
     import torch
 
     from trainers.streams import torch_generator

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from trainers.data.data_set import Bytes, DataSet, Images, torchvision_class
+from trainers.data.data_set import DataSet, Images, torchvision_class
 from trainers.data.files import DataFile, read_verified
+
+if TYPE_CHECKING:
+    from trainers.data.data_set import Bytes
 
 
 def read_idx(data_dir: Path, files: tuple[DataFile, ...]) -> tuple[Images, Images]:
@@ -23,6 +25,8 @@ def read_idx(data_dir: Path, files: tuple[DataFile, ...]) -> tuple[Images, Image
 
 def parse_idx(content: bytes) -> Bytes:
     """The bytes in an IDX file: two zeros, type 8, the number of axes, each axis as big-endian int32, then the data."""
+    import numpy as np
+
     axes = content[3]
     shape = np.frombuffer(content, ">i4", count=axes, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from trainers.data.augmentation import augment
-from trainers.data.data_set import Bytes
 from trainers.data.files import DataError, fetch, missing, missing_files, verify
 from trainers.data.image_folder import ImageList, StreamedSplit, folder_digest, list_images
 from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder, image_shape
 from trainers.errors import one_of
 from trainers.hashing import content_hash
 from trainers.streams import torch_generator
+
+if TYPE_CHECKING:
+    from trainers.data.data_set import Bytes
 
 __all__ = [
     "DataError",
