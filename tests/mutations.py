@@ -172,6 +172,20 @@ MUTATIONS = {
         "if False else {}",
         f"{BROKEN}a_node_that_keeps_failing_gets_no_more_stages_and_is_told",
     ),
+    "node_without_cuda": Mutation(
+        "a node of the cluster does not answer, or its GPU does not start, and there are others",
+        "sweeper/launch/ray_nodes.py",
+        "unfit[node] = answer[0]",
+        "pass",
+        f"{BROKEN}a_node_whose_gpu_does_not_start_is_left_out_and_told",
+    ),
+    "gpus_that_do_not_start": Mutation(
+        "GPUs of this machine are counted, and CUDA does not start them",
+        "sweeper/planning/foresight.py",
+        "except (RuntimeError, AssertionError) as error:",
+        "except ZeroDivisionError as error:",
+        "tests/sweeper/planning/test_plan.py::test_gpus_that_are_counted_and_do_not_start_are_told",
+    ),
     "words_of_cuda": Mutation(
         "a library of CUDA says that memory, a driver or a device fails",
         "sweeper/stages/faults.py",

@@ -61,8 +61,8 @@ def run_on_ray(
         last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         if address is not None:
-            check_nodes(launch.store.root, launch.data_dir, launch.digests, launch.resources, code)
-        slots = _slots(launch.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+            check_nodes(nodes, launch.store.root, launch.data_dir, launch.digests, code)
+        slots = _slots(launch.resources, nodes.has())
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
         tuner = tune.Tuner(
             tune.with_resources(StageTrainable, resources_of),

@@ -108,6 +108,18 @@ def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
     return lacks(*what)
 
 
+def faults_of_gpu(driver: dict[str, Any]) -> list[str]:
+    """What keeps a tensor from being put on a GPU that this runs with."""
+    settle(Code(**driver))
+    import torch
+
+    try:
+        torch.zeros(1, device="cuda").item()
+    except (RuntimeError, AssertionError) as error:
+        return [f"its GPU does not start: {(str(error).strip() or type(error).__name__).splitlines()[0]}"]
+    return []
+
+
 class WorkerEnded(RuntimeError):
     """Ends this process, which is fit for no other stage; why its last one failed was told before."""
 

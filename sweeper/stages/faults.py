@@ -80,11 +80,16 @@ def failure_of(error: BaseException) -> Failure:
     """The failure that an exception of a stage's code means."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = first_line(error)
     fault = _fault_of(error)
     named = fault is not Fault.BUG or isinstance(error, InvalidInput)
-    reason = first_line if named else f"{type(error).__name__}: {first_line}"
+    reason = said if named else f"{type(error).__name__}: {said}"
     return Failure(fault, reason, place, "".join(traceback.format_exception(error)))
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _fault_of(error: BaseException) -> Fault:

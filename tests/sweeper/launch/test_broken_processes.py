@@ -3,7 +3,9 @@
 import re
 
 import pytest
+import torch
 
+from tests.sweeper.launch import test_ray
 from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test, records, two_nodes  # noqa: F401
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -65,7 +67,7 @@ def test_a_process_whose_device_broke_trains_nothing_more(message, completed, st
     assert (tmp_path / "broken").read_text() not in processes
 
 
-# Stages fail on the node with this raylet, whichever process of it they are in. Those on the other node begin once three
+# Stages fail on the node with this raylet, in whichever process. Those on the other node begin once three
 # have failed, and take long enough for more to fail if they were given the chance.
 BAD_NODE = """
 import os, sys, time
@@ -111,3 +113,39 @@ def test_a_node_that_keeps_failing_gets_no_more_stages_and_is_told(storage, tmp_
     assert "18 of 18 trials completed" in text
     assert re.search(r"Node \S+ \(\S+\) was left out: 3 stages in a row failed on it, the last: infrastructure: ", text)
     assert 3 <= len(failed.read_text()) <= 4, "one may have been on its way there"
+
+
+# A launch that trains on CPUs what is to be on GPUs, which are made up. The nodes of these raylets are really asked for
+# a tensor on theirs, and have none to give.
+NO_CUDA = """
+import os, sys
+from sweeper.cli.main import main
+from sweeper.launch import launch, ray_session
+launch.Resources.device = "cpu"
+ray_session.quiet({address!r})
+from sweeper.launch import ray_nodes
+from sweeper.launch.ray_worker import faults_of_gpu
+
+def asked(driver):
+    return faults_of_gpu(driver) if os.getppid() in {raylets} else []
+
+ray_nodes.faults_of_gpu = asked
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU, which does give a tensor")
+def test_a_node_whose_gpu_does_not_start_is_left_out_and_told(storage, tmp_path, request, monkeypatch):
+    monkeypatch.setattr(test_ray, "CLUSTER", test_ray.CLUSTER.replace('"num_cpus": 1', '"num_cpus": 1, "num_gpus": 1'))
+    _, address, raylet = request.getfixturevalue("two_nodes")
+    (tmp_path / "many.yaml").write_text(SPEC.replace("18", "3"))
+    arguments = (tmp_path / "many.yaml", "--storage", storage, "--ray-address", address, "--gpus-per-trial", "1")
+    everywhere = NO_CUDA.format(address=address, raylets=f"range({2**31})")
+    refused = Started(*arguments, folder=tmp_path, parallel=None, program=everywhere).ends_with(2)
+    assert len(re.findall(r"cluster: node \S+ \(\S+\): its GPU does not start: .*NVIDIA", refused)) == 2
+    assert "Traceback" not in refused and records(storage) == set()
+    program = NO_CUDA.format(address=address, raylets=[raylet])
+    text = Started(*arguments, folder=tmp_path, parallel=None, program=program).ends_with(0)
+    assert "3 of 3 trials completed" in text
+    assert re.search(r"Node \S+ \(\S+\) was left out: its GPU does not start: .*NVIDIA", text)
+    assert len({re.search(r'"process": ?(\d+)', path.read_text())[1] for path in records(storage)}) == 1
