@@ -246,13 +246,17 @@ class TrainingRun:
         for number, (images, labels) in enumerate(batches):
             if number == MEASURED_STEP and self.phase not in self._transient_bytes:
                 self._measured_step(images, labels)
-            elif self._graphed and self._graph is None and number > MEASURED_STEP:
+            elif self._may_capture(number, len(images)):
                 step = self._graph = GraphedStep(self._step, images, labels)
                 step(images, labels)
             else:
                 step(images, labels)
         loss, right = (self._step.totals.double() / len(self.data.train)).tolist()
         return Evaluation(loss, right)
+
+    def _may_capture(self, number: int, size: int) -> bool:
+        """Whether this batch of an epoch is the one to make the graph of: all is warm, and it is not the short last."""
+        return self._graphed and self._graph is None and number > MEASURED_STEP and size == self.recipe.batch_size
 
     def _measured_step(self, images: Tensor, labels: Tensor) -> None:
         """An ordinary step, and the peak of memory in it."""
