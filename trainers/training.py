@@ -32,6 +32,7 @@ from trainers.step import GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
 
 EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
+NETWORK = ("network",)  # what it is initialised from
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
 
 
@@ -104,7 +105,7 @@ class TrainingRun:
         self.device = torch.device(device)
         self._graphed = graphed
         set_precision(recipe.precision)
-        self._seed("network")
+        self._seed(*NETWORK)
         self.network = build_network(recipe, data.input_shape, data.classes)
         attach(self.network, build_method(recipe), recipe.seed)
         self.network.to(self.device)
@@ -235,6 +236,9 @@ class TrainingRun:
 
     def _seed(self, *labels: str | int) -> None:
         torch.manual_seed(stream_key(self.recipe.seed, *labels) & ((1 << 63) - 1))
+        if labels != NETWORK:
+            for name, selection, _ in selected_weights(self.network):
+                selection.seed_noise(stream_key(self.recipe.seed, "noise", name, *labels), self.device)
 
     def _train_all_batches(self) -> Evaluation:
         self._seed("training", self.phase, self.epoch)

@@ -13,6 +13,7 @@ import torch
 
 from trainers import step
 from trainers.data.splits import DataSplits, Split
+from trainers.methods import base
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 
@@ -113,6 +114,36 @@ def test_a_run_that_is_replayed_equals_the_plain_one_and_one_that_is_resumed(var
     assert_same(state(plain), state(graphed))
     assert_same(state(graphed), state(resumed))
     assert len(captures) == 2
+
+
+@pytest.fixture
+def keys_by_counter(monkeypatch):
+    """As on every device but CPUs."""
+    monkeypatch.setattr(base, "KEYS_OF_THE_GENERATOR", ())
+
+
+@pytest.mark.parametrize("variant", ["sampled", "supermask"])
+def test_noise_that_is_counted_is_the_same_replayed_resumed_and_plain(variant, captures, keys_by_counter):
+    test_a_run_that_is_replayed_equals_the_plain_one_and_one_that_is_resumed(variant, captures)
+
+
+def test_noise_that_is_counted_hangs_on_seed_layer_phase_epoch_and_step_alone(keys_by_counter):
+    def keys(seed, epochs):
+        run = a_run({**VARIANTS["sampled"], "seed": seed}, graphed=False)
+        run.test()  # as the first of all
+        found = []
+        for epoch in epochs:
+            run._seed("training", "slot", epoch)
+            before = torch.random.get_rng_state()
+            selections = [selection for _, selection, _ in base.selected_weights(run.network)]
+            found += [int(selection.noise_key(run.device)) for _ in range(3) for selection in selections]
+            assert torch.equal(torch.random.get_rng_state(), before), "the generator gives none of them"
+        return found
+
+    several = keys(0, [0, 1])
+    assert len(set(several)) == len(several) == 18
+    assert keys(0, [1]) == several[9:], "whatever came before"
+    assert not set(keys(1, [0])) & set(several)
 
 
 @pytest.mark.parametrize(("batches", "made"), [(2.5, 0), (3.0, 1), (3.5, 1)])
