@@ -35,8 +35,10 @@ COPY --from=packages /opt/sweeper /opt/sweeper
 COPY --from=builder /wheels /wheels
 RUN /opt/sweeper/bin/pip install --no-cache-dir --no-index --no-deps /wheels/*.whl
 COPY docker/ /opt/
+# Containers are read-only but for /tmp. Triton compiles its kernels where it may write, and the driver keeps its own.
 ENV PATH=/opt/sweeper/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/matplotlib
+    XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/matplotlib TRITON_HOME=/tmp/cache CUDA_CACHE_PATH=/tmp/cache/cuda \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/cache/inductor
 USER 10001:10001
 WORKDIR /home/sweeper
 CMD ["sweeper", "--help"]

@@ -47,6 +47,7 @@ PLACES = "tests/sweeper/storage/test_places.py::test_"
 CODE = "tests/sweeper/launch/test_whose_code.py::test_"
 AROUND = f"{CODE}workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path"
 VERSIONS = "tests/sweeper/search/test_spec_versions.py::test_"
+BROKEN = "tests/sweeper/launch/test_broken_processes.py::test_"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
 MEMORY = f"{MISHAPS}memory_that_runs_out_not_a_number_and_bugs_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
@@ -156,6 +157,42 @@ MUTATIONS = {
         "Failure(Fault.INFRASTRUCTURE, reason",
         "Failure(Fault.BUG, reason",
         HANGS,
+    ),
+    "context_broken": Mutation(
+        "the CUDA context of a worker breaks (an illegal access, a device assert)",
+        "sweeper/launch/ray_worker.py",
+        "self._ends = step.failure is not None and step.failure.ends_its_process",
+        "self._ends = False",
+        f"{BROKEN}a_process_whose_device_broke_trains_nothing_more",
+    ),
+    "node_keeps_failing": Mutation(
+        "a node keeps failing its stages, and there are others",
+        "sweeper/launch/ray_worker.py",
+        "if left_out else {}",
+        "if False else {}",
+        f"{BROKEN}a_node_that_keeps_failing_gets_no_more_stages_and_is_told",
+    ),
+    "node_without_cuda": Mutation(
+        "a node of the cluster does not answer, or its GPU does not start, and there are others",
+        "sweeper/launch/ray_nodes.py",
+        "unfit[node] = answer[0]",
+        "pass",
+        f"{BROKEN}a_node_whose_gpu_does_not_start_is_left_out_and_told",
+    ),
+    "gpus_that_do_not_start": Mutation(
+        "GPUs of this machine are counted, and CUDA does not start them",
+        "sweeper/planning/foresight.py",
+        "except (RuntimeError, AssertionError) as error:",
+        "except ZeroDivisionError as error:",
+        "tests/sweeper/planning/test_plan.py::test_gpus_that_are_counted_and_do_not_start_are_told",
+    ),
+    "words_of_cuda": Mutation(
+        "a library of CUDA says that memory, a driver or a device fails",
+        "sweeper/stages/faults.py",
+        "return _fault_said(text) if isinstance(error, RuntimeError) else Fault.BUG",
+        "return Fault.BUG",
+        "tests/sweeper/stages/test_faults.py::"
+        "test_an_exception_is_of_the_class_that_says_whether_trying_again_helps",
     ),
     "out_of_memory": Mutation(
         "a worker runs out of memory",

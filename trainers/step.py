@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ class GraphedStep:
     """A CUDA graph of a TrainingStep: the same kernels without the wait for Python between them.
 
     Batches of another size than the captured one take the ordinary step. The optimizer's rate must be a tensor, and
-    every momentum must exist: take an ordinary step first.
+    every momentum must exist: take an ordinary step first. Making it changes nothing that training goes on from, be it
+    the generators or what layers keep of the batches that they have seen.
     """
 
     def __init__(self, step: TrainingStep, images: Tensor, labels: Tensor):
@@ -47,11 +49,14 @@ class GraphedStep:
         step, totals = self.step, self.step.totals.clone()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.no_grad():
-            # A capture may not be the first use of a kernel: run the forward pass, which changes nothing, beforehand.
+        with torch.cuda.stream(stream), torch.no_grad(), _as_if_never_run(step.network, self.images.device):
+            # A capture may not be the first use of a kernel: run the forward pass beforehand.
             logits(step.network, self.images, step.precision)
         torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(self.graph):
+        # Other threads, such as one that pins the memory of the next batch, may go on: the errors of this one count.
+        # Memory of its own: what another graph leaves behind is never what this one still reads.
+        pool = torch.cuda.graph_pool_handle()
+        with torch.cuda.graph(self.graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             step(self.images, self.labels)
         step.totals.copy_(totals)
 
@@ -62,6 +67,16 @@ class GraphedStep:
         self.images.copy_(images)
         self.labels.copy_(labels)
         self.graph.replay()
+
+
+@contextmanager
+def _as_if_never_run(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Puts back the generators and the network's buffers, which a forward pass in training may change."""
+    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+    for buffer, before in kept:
+        buffer.copy_(before)
 
 
 def logits(network: nn.Module, images: Tensor, precision: str) -> Tensor:

@@ -32,6 +32,7 @@ from trainers.step import GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
 
 EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
+NETWORK = ("network",)  # what it is initialised from
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
 
 
@@ -104,7 +105,7 @@ class TrainingRun:
         self.device = torch.device(device)
         self._graphed = graphed
         set_precision(recipe.precision)
-        self._seed("network")
+        self._seed(*NETWORK)
         self.network = build_network(recipe, data.input_shape, data.classes)
         attach(self.network, build_method(recipe), recipe.seed)
         self.network.to(self.device)
@@ -235,6 +236,9 @@ class TrainingRun:
 
     def _seed(self, *labels: str | int) -> None:
         torch.manual_seed(stream_key(self.recipe.seed, *labels) & ((1 << 63) - 1))
+        if labels != NETWORK:
+            for name, selection, _ in selected_weights(self.network):
+                selection.seed_noise(stream_key(self.recipe.seed, "noise", name, *labels), self.device)
 
     def _train_all_batches(self) -> Evaluation:
         self._seed("training", self.phase, self.epoch)
@@ -246,13 +250,17 @@ class TrainingRun:
         for number, (images, labels) in enumerate(batches):
             if number == MEASURED_STEP and self.phase not in self._transient_bytes:
                 self._measured_step(images, labels)
-            elif self._graphed and self._graph is None and number > MEASURED_STEP:
+            elif self._may_capture(number, len(images)):
                 step = self._graph = GraphedStep(self._step, images, labels)
                 step(images, labels)
             else:
                 step(images, labels)
         loss, right = (self._step.totals.double() / len(self.data.train)).tolist()
         return Evaluation(loss, right)
+
+    def _may_capture(self, number: int, size: int) -> bool:
+        """Whether this batch of an epoch is the one to make the graph of: all is warm, and it is not the short last."""
+        return self._graphed and self._graph is None and number > MEASURED_STEP and size == self.recipe.batch_size
 
     def _measured_step(self, images: Tensor, labels: Tensor) -> None:
         """An ordinary step, and the peak of memory in it."""

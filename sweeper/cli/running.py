@@ -60,6 +60,7 @@ class RunningLaunch:
         self.tracker = Tracker(self.projection, self.run, lambda: before + time.monotonic() - self.began)
         self.progress = Progress(self.run, self.estimate, problem=lambda: self.tracker.problem)
         self.run.watchers.append(self.progress)
+        self.run.tell = self.progress.news.append
 
     def carry_out(self, driver: Driver) -> int:
         """Runs it to its end, and returns the exit code."""

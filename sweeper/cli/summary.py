@@ -40,6 +40,7 @@ def print_summary(
         *left_out(run, file, version),
         *failures(run, results, retry),
         *damages(run),
+        *[f"Node {node} was left out: {why}" for node, why in run.nodes_left_out.items()],
     ]:
         print(line)
     print(*where(tracker, folder, file), sep="\n")

@@ -30,13 +30,13 @@ def last_words(death: str) -> str:
     """
     if IN_ITS_CREATION in death:
         return end_of(death)
-    pid, address = (re.search(rf"^\s*{name}: (\S+)$", death, re.MULTILINE) for name in ("pid", "ip"))
-    if pid is None or address is None or not ray.is_initialized():
+    pid, address = re.search(r"^\s*pid: (\S+)$", death, re.MULTILINE), address_in(death)
+    if pid is None or not address or not ray.is_initialized():
         return ""
     nodes = [
         node["NodeID"]
         for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"] and node["NodeManagerAddress"] == address[1]
+        if node["Alive"] and node["NodeManagerAddress"] == address
     ]
     here = ray.get_runtime_context().get_node_id()
     if here in nodes:
@@ -49,6 +49,12 @@ def last_words(death: str) -> str:
         except RayError:  # a timeout is one too
             continue
     return ""
+
+
+def address_in(death: str) -> str:
+    """The address of the node that the worker ran on, in Ray's description of its death; "" where it has none."""
+    found = re.search(r"^\s*ip: (\S+)$", death, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def said_here(pid: str) -> str:

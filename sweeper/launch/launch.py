@@ -70,6 +70,7 @@ class Launch(SweepState):
     clock: Callable[[], float] = time.monotonic
     watchers: list[Watcher] = field(default_factory=list)
     stop_requested: bool = False
+    tell: Callable[[str], None] = lambda line: None  # of what concerns no stage
     read_only: bool = False  # only to be looked at: nothing is started, nothing forgotten
     estimates: Estimates | None = None  # of how long stages take; without them epochs count
     steering: Steering = field(default_factory=Steering)
@@ -79,6 +80,7 @@ class Launch(SweepState):
         self.elsewhere: set[str] = set()  # stages that another launch trains now
         self.broken = ""  # why it stopped by itself
         self.refused = ""  # why no worker may train for it: one has other code
+        self.nodes_left_out: dict[str, str] = {}  # by name: why no stage is started on them any more
         self.out_of = ""  # the limit that was reached while stages ran
         self._live: dict[str, list[Epoch]] = {}
         self._started: set[str] = set()  # by this launch
@@ -203,6 +205,11 @@ class Launch(SweepState):
             self.claims.release(key)
         self.refused = why
         self.stop()
+
+    def leave_out(self, node: str, why: str) -> None:
+        """No further stage is started on this node of the cluster."""
+        self.nodes_left_out[node] = why
+        self.tell(f"node {node} is left out: {why}")
 
     @property
     def is_over(self) -> bool:

@@ -24,11 +24,12 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeper.launch.hung_workers import Silence
-from sweeper.launch.last_words import IN_ITS_CREATION, last_words
+from sweeper.launch.last_words import IN_ITS_CREATION, address_in, last_words
 from sweeper.launch.launch import Launch, Resources
 from sweeper.launch.orders import Step
+from sweeper.launch.ray_nodes import Nodes, check_nodes
 from sweeper.launch.ray_session import ray_session, servers_are_gone
-from sweeper.launch.ray_worker import Code, StageTrainable, as_text
+from sweeper.launch.ray_worker import Code, StageTrainable, as_text, resources_of
 from sweeper.stages.faults import Failure, Fault, failure_of
 from sweeper.text import in_words
 from trainers.errors import InvalidInput
@@ -54,21 +55,19 @@ def run_on_ray(
     code = Code.here()
     silence = Silence(launch, epoch_timeout)
     launch.watchers.append(silence)
-    attendant = _Attendant(launch, refresh, silence)
+    nodes = Nodes(launch.resources, launch.leave_out)
+    attendant = _Attendant(launch, refresh, silence, nodes)
     with ExitStack() as last, ray_session(address, give_up) as folder, _watchdog(launch, attendant, give_up):
         last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         if address is not None:
-            from sweeper.launch.ray_nodes import check_nodes
-
-            check_nodes(launch.store.root, launch.data_dir, launch.digests, launch.resources, code)
-        slots = _slots(launch.resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+            check_nodes(nodes, launch.store.root, launch.data_dir, launch.digests, code)
+        slots = _slots(launch.resources, nodes.has())
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
-        share = {"cpu": launch.resources.cpus_per_trial, "gpu": launch.resources.gpus_per_trial}
         tuner = tune.Tuner(
-            tune.with_resources(StageTrainable, share),
+            tune.with_resources(StageTrainable, resources_of),
             tune_config=tune.TuneConfig(
-                search_alg=StageSearcher(launch, slots, as_text(code)),
+                search_alg=StageSearcher(launch, slots, as_text(code), nodes),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -136,11 +135,13 @@ class _NotKept:
 class StageSearcher(_NotKept, Searcher):
     """Suggests the stages that are ready."""
 
-    def __init__(self, launch: Launch, slots: int, driver: str) -> None:
+    def __init__(self, launch: Launch, slots: int, driver: str, nodes: Nodes) -> None:
         super().__init__()
         self.launch = launch
         self.slots = slots
         self.driver = driver  # its code, as workers are told of it
+        self.nodes = nodes
+        self.share = {"CPU": launch.resources.cpus_per_trial, "GPU": launch.resources.gpus_per_trial}
         self.live: dict[str, str] = {}  # Tune's trial -> the key of its stage
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -153,7 +154,8 @@ class StageSearcher(_NotKept, Searcher):
         if order is None:
             return str(Searcher.FINISHED) if self.launch.is_over else None
         self.live[trial_id] = order.stage["key"]
-        return {"order": json.dumps(order.as_dict()), "driver": self.driver}
+        where = {"share": json.dumps(self.share), "left_out": json.dumps(self.nodes.left_out())}
+        return {"order": json.dumps(order.as_dict()), "driver": self.driver, **where}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._take(trial_id, result)
@@ -178,12 +180,13 @@ class StageSearcher(_NotKept, Searcher):
 
 
 class _Attendant(_NotKept, tune.Callback):
-    """Refreshes the display, hears of workers that died, and kills those that hang."""
+    """Refreshes the display, hears of workers that died, kills those that hang, and tells nodes that fail."""
 
-    def __init__(self, launch: Launch, refresh: Callable[[], None], silence: Silence) -> None:
+    def __init__(self, launch: Launch, refresh: Callable[[], None], silence: Silence, nodes: Nodes) -> None:
         self.launch = launch
         self.refresh = refresh
         self.silence = silence
+        self.nodes = nodes
         self.busy_at = 0.0  # when it last saw a stage run
         self._workers: dict[str, Any] = {}  # Tune's trial -> the actor that runs it
         self._killed: dict[str, Failure] = {}  # Tune's trial -> why its actor was killed
@@ -210,11 +213,18 @@ class _Attendant(_NotKept, tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._workers.pop(trial.trial_id, None)
+        if (step := _last_step(trial)) and step.done and step.failure is None:
+            self.nodes.came_through(trial.last_result.get("node", ""))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._workers.pop(trial.trial_id, None)
-        failure = self._killed.pop(trial.trial_id, None) or failure_of_worker(*_error_of(trial))
-        self.launch.fail(_key_of(trial), failure)
+        killed, step = self._killed.pop(trial.trial_id, None), _last_step(trial)
+        failure, text = step.failure if step else None, ""
+        if failure is None:  # else its worker has said why, and ended itself
+            error, text = _error_of(trial)
+            failure = killed or failure_of_worker(error, text)
+            self.launch.fail(_key_of(trial), failure)
+        self.nodes.failed((trial.last_result or {}).get("node") or self.nodes.at(address_in(text)), failure)
 
 
 class _StopWhenAsked(_NotKept, tune.Stopper):
@@ -229,6 +239,12 @@ class _StopWhenAsked(_NotKept, tune.Stopper):
 
     def stop_all(self) -> bool:
         return self.launch.stop_requested and not self.attendant.runs_something
+
+
+def _last_step(trial: Trial) -> Step | None:
+    """What its worker said last, if anything."""
+    step = (trial.last_result or {}).get("step")
+    return Step.from_dict(json.loads(step)) if step else None
 
 
 def _key_of(trial: Trial) -> str:

@@ -19,6 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import cloudpickle, tune
 
 from sweeper.launch.ray_jobs import PACKAGES
@@ -33,6 +34,7 @@ for module in (sys.modules[__name__], sources):
 
 DECIDING = ("trainers", "sweeper")  # what a stage's result and its record hang on
 SHOWN = 8  # digits of a digest
+NODE_LABEL = "ray.io/node-id"  # which Ray gives to each node
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,36 @@ def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
     return lacks(*what)
 
 
+def faults_of_gpu(driver: dict[str, Any]) -> list[str]:
+    """What keeps a tensor from being put on a GPU that this runs with."""
+    settle(Code(**driver))
+    import torch
+
+    try:
+        torch.zeros(1, device="cuda").item()
+    except (RuntimeError, AssertionError) as error:
+        return [f"its GPU does not start: {(str(error).strip() or type(error).__name__).splitlines()[0]}"]
+    return []
+
+
+class WorkerEnded(RuntimeError):
+    """Ends this process, which is fit for no other stage; why its last one failed was told before."""
+
+
+def resources_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What a stage's worker takes of a node, and the nodes that it must not be started on."""
+    left_out = ", ".join(json.loads(config["left_out"]))
+    where: dict[str, Any] = {"bundle_label_selector": [{NODE_LABEL: f"!in({left_out})"}]} if left_out else {}
+    return tune.PlacementGroupFactory([json.loads(config["share"])], **where)
+
+
 class StageTrainable(tune.Trainable):
     """A worker process, one stage after the other. One epoch a step."""
 
     _worker: StageWorker | None = None
     _shelf: DataShelf | None = None
     _refused: str | None = None  # None until it has settled
+    _ends: bool = False
 
     def setup(self, config: dict[str, Any]) -> None:
         if self._refused is None:
@@ -138,8 +164,13 @@ class StageTrainable(tune.Trainable):
         assert self._shelf is not None
         if self._worker is None:
             self._worker = StageWorker(self._order, self._shelf)
+        if self._ends:
+            raise WorkerEnded
         step = self._worker.step()
-        return {"step": json.dumps(step.as_dict()), "done": step.done}
+        self._ends = step.failure is not None and step.failure.ends_its_process
+        # Once it is done Tune would use this process again; one that raises is replaced.
+        done = step.done and not self._ends
+        return {"step": json.dumps(step.as_dict()), "done": done, "node": ray.get_runtime_context().get_node_id()}
 
     def cleanup(self) -> None:
         """The launch stops: keep what is trained. A disk that fails here costs epochs, no more."""

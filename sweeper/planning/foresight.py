@@ -14,7 +14,7 @@ from sweeper.planning.forecast import START_SECONDS, dearest, forecast, width
 from sweeper.planning.packing import Hardware, Packing, check_shares, pack
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.records.store import Store
-from sweeper.stages.faults import Failure
+from sweeper.stages.faults import Failure, first_line
 from sweeper.stages.forest import Forest
 from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
@@ -133,9 +133,13 @@ def _packing(forest: Forest, samples: Sequence[Sample], shares: RequestedShares)
 
 
 def hardware_here() -> Hardware:
-    """The cores and CUDA devices of this machine."""
+    """The cores and CUDA devices of this machine; devices that are counted and do not start are none."""
     import torch
 
-    devices = range(torch.cuda.device_count())
-    memory = min((torch.cuda.get_device_properties(device).total_memory for device in devices), default=0)
-    return Hardware(os.cpu_count() or 1, len(devices), memory)
+    cores, count = os.cpu_count() or 1, torch.cuda.device_count()
+    try:
+        memory = min((torch.cuda.get_device_properties(device).total_memory for device in range(count)), default=0)
+    except (RuntimeError, AssertionError) as error:  # a driver that is too old, a torch without CUDA
+        why = f"{count} GPU{'' if count == 1 else 's'} counted, which CUDA does not start"
+        return Hardware(cores, idle_gpus=f"{why}: {first_line(error)}")
+    return Hardware(cores, count, memory)

@@ -22,6 +22,7 @@ class Hardware:
     cpus: int
     gpus: int = 0
     gpu_memory_bytes: int = 0  # of the smallest
+    idle_gpus: str = ""  # why GPUs that are counted are none of them
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def pack(
     check_shares(hardware, cpus, gpus)
     wanted_at_once = min(width, max_parallel or width)
     by_cpu = int(hardware.cpus / cpus + 1e-6) if cpus else hardware.cpus
-    reasons = []
+    reasons = [hardware.idle_gpus] if hardware.idle_gpus else []
     if gpus is None:
         gpus, reason = _share_of_a_gpu(hardware, peak_memory_bytes, min(wanted_at_once, by_cpu))
         reasons += [reason] if reason else []
@@ -75,7 +76,8 @@ def check_shares(hardware: Hardware, cpus: float | None, gpus: float | None) -> 
         ("--gpus-per-trial", gpus, hardware.gpus, "GPU"),
     ):
         if wanted and wanted > there:
-            raise InvalidInput(f"{flag}: {wanted:g} is more than the {there} {unit}s of this machine")
+            idle = f" ({hardware.idle_gpus})" if unit == "GPU" and hardware.idle_gpus else ""
+            raise InvalidInput(f"{flag}: {wanted:g} is more than the {there} {unit}s of this machine{idle}")
 
 
 def _in_words(at_once: int, cpus: float, gpus: float) -> str:

@@ -82,7 +82,10 @@ def device_name(device: str) -> str | None:
         return f"cpu: {_processor()}"
     import torch
 
-    return f"{kind}: {torch.cuda.get_device_name(device)}" if torch.cuda.is_available() else None
+    try:
+        return f"{kind}: {torch.cuda.get_device_name(device)}" if torch.cuda.is_available() else None
+    except (RuntimeError, AssertionError):
+        return None  # it is counted, and does not start
 
 
 @cache

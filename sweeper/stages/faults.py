@@ -38,6 +38,16 @@ class Fault(StrEnum):
         return self.retried_at_once is not Retry.NEVER
 
 
+DEVICE_ASSERT = "device-side assert"  # what CUDA says of code of ours that indexes out of bounds
+# What libraries say in RuntimeErrors. The first of these groups that has a message's words decides.
+OUT_OF_MEMORY_WORDS = (
+    "can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine",
+    "STATUS_NOT_INITIALIZED when calling `cublasCreate",  # which allocates
+)  # fmt: skip
+BUG_WORDS = (DEVICE_ASSERT, "no kernel image", "kernel image is invalid", "captur")  # of a stream into a graph
+INFRASTRUCTURE_WORDS = ("CUDA", "cudaGetDeviceCount", "CUDNN_STATUS", "NVIDIA driver")
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a stage failed. `place` is where its code stood: failures at the same place have the same cause."""
@@ -50,6 +60,12 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.fault}: {self.reason}"
+
+    @property
+    def ends_its_process(self) -> bool:
+        """Whether the process that it happened in must train nothing more: a CUDA context stays broken once it is."""
+        is_of_a_device = "CUDA" in self.reason or DEVICE_ASSERT in self.reason
+        return self.fault is Fault.INFRASTRUCTURE or (self.fault is Fault.BUG and is_of_a_device)
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
@@ -64,11 +80,16 @@ def failure_of(error: BaseException) -> Failure:
     """The failure that an exception of a stage's code means."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = first_line(error)
     fault = _fault_of(error)
     named = fault is not Fault.BUG or isinstance(error, InvalidInput)
-    reason = first_line if named else f"{type(error).__name__}: {first_line}"
+    reason = said if named else f"{type(error).__name__}: {said}"
     return Failure(fault, reason, place, "".join(traceback.format_exception(error)))
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _fault_of(error: BaseException) -> Fault:
@@ -76,7 +97,7 @@ def _fault_of(error: BaseException) -> Fault:
     if name == "TrainingFailed":
         return Fault.NOT_A_NUMBER
     # torch.OutOfMemoryError and Ray's OutOfMemoryError by name: this module is read where neither is imported.
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or _is_allocation_failure(error):
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError":
         return Fault.OUT_OF_MEMORY
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return Fault.OUT_OF_MEMORY
@@ -84,14 +105,16 @@ def _fault_of(error: BaseException) -> Fault:
         return Fault.INFRASTRUCTURE
     if name == "DataError":  # checked before the launch, so this machine lost it or never had it
         return Fault.INFRASTRUCTURE
-    if isinstance(error, RuntimeError) and "CUDA" in text and "device-side assert" not in text:
-        return Fault.INFRASTRUCTURE
-    return Fault.BUG
+    return _fault_said(text) if isinstance(error, RuntimeError) else Fault.BUG
 
 
-def _is_allocation_failure(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+def _fault_said(text: str) -> Fault:
+    groups = {
+        Fault.OUT_OF_MEMORY: OUT_OF_MEMORY_WORDS,
+        Fault.BUG: BUG_WORDS,
+        Fault.INFRASTRUCTURE: INFRASTRUCTURE_WORDS,
+    }
+    return next((fault for fault, words in groups.items() if any(word in text for word in words)), Fault.BUG)
 
 
 class StorageFault(RuntimeError):

@@ -1,5 +1,6 @@
 """docker-compose.yml, the Dockerfile and .env.example keep to the rules that docs/cluster.md promises."""
 
+import os
 import re
 import shutil
 import stat
@@ -139,6 +140,36 @@ def test_the_image_has_the_pins_all_packages_and_an_ordinary_user():
     assert {name.rstrip("*") for name in packages} <= copied_by_the_dockerfile()
     for volume in ("/storage", "/data", "/artifacts"):  # a new volume takes the owner of the folder in the image
         assert re.search(rf"install --directory --owner=sweeper .*{volume}\b", text)
+
+
+# Asks each library that compiles something, or draws, where it keeps that.
+WHERE_CACHES_LIE = """
+import matplotlib
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+from torch.utils._triton import has_triton_package
+from trainers.kernels.native import _cache_folder
+print(matplotlib.get_cachedir(), cache_dir(), _cache_folder(), sep="\\n")
+if has_triton_package():
+    from triton import knobs
+    print(knobs.cache.dir, knobs.cache.dump_dir, knobs.cache.override_dir, sep="\\n")
+"""
+
+
+def test_every_cache_of_the_image_lies_where_a_read_only_container_can_be_written():
+    (block,) = re.findall(
+        r"^ENV ((?:.*\\\n)*.*)$", (ROOT / "Dockerfile").read_text().partition("--from=builder")[2], re.M
+    )
+    variables = dict(word.split("=", 1) for word in block.replace("\\\n", " ").split())
+    assert variables["CUDA_CACHE_PATH"].startswith("/tmp/")
+    home = {"HOME": "/dev/null", "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}  # nobody can write into it
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE_CACHES_LIE], env=variables | home, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) >= 3
+    assert [folder for folder in done.stdout.split() if not folder.startswith("/tmp/")] == []
+    for name in ("ray-worker", "ray-worker-gpu", "ray-head", "sweeper"):
+        assert any(mount.startswith("/tmp:exec,") for mount in SERVICES[name]["tmpfs"]), "compiled code runs from there"
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from torch.nn.utils import parametrize
 
 from trainers.methods.card import Method
 from trainers.methods.snapshots import mask_in_use
+from trainers.streams import GOLDEN, mixed, signed
 
+KEYS_OF_THE_GENERATOR = ("cpu",)  # kinds of devices; pinned numbers hang on it
 WEIGHTED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -21,6 +23,30 @@ class SelectedWeight(nn.Module):
     evaluation_samples = 1  # passes over which an evaluation is averaged; more than 1 where evaluation is random
     fixed: Tensor  # of a mask: the weights that it keeps or drops
     choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep; 0 where the seed does not do
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("noise", None, persistent=False)
+
+    noise: Tensor | None  # an int64 that counts the passes since `seed_noise`; None where the generator gives the keys
+
+    def seed_noise(self, key: int, device: torch.device) -> None:
+        """Starts the stream of noise keys, of devices where each pass takes its key from a counter."""
+        if device.type not in KEYS_OF_THE_GENERATOR:
+            if self.noise is None:
+                with torch.inference_mode(False):  # evaluation may be the first to want it
+                    self.noise = torch.empty((), dtype=torch.int64, device=device)
+            self.noise.fill_(signed(key))
+
+    def noise_key(self, device: torch.device) -> Tensor:
+        """An int64 on the device, another one in every pass: the key of all numbers of one pass through this layer.
+
+        Counted on the device, it goes into a CUDA graph: each replay draws what the plain step would have drawn.
+        """
+        if self.noise is None:
+            return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=device)
+        key: Tensor = mixed(self.noise.add_(signed(GOLDEN)).clone())
+        return key
 
     def selected(self, original: Tensor) -> Tensor:
         """The weight that the present state stands for, without sampling: what baking leaves. A fresh tensor."""

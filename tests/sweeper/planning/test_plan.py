@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from search_spaces.expansion import expand
 from search_spaces.loading import bundled_specs, load_spec
@@ -259,6 +260,31 @@ def test_a_calibration_is_remembered_and_counts_until_something_is_measured(trai
     assert again["estimate"] == fields["estimate"]
     other = json.loads(plan_command(capsys, spec, "--storage", storage, "--json", "--set", "seeds=[7, 8]"))
     assert other["estimate"]["sources"] == {"measured": 1.0}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU, which does start")
+@pytest.mark.parametrize("flags", [(), ("--gpus-per-trial", "0"), ("--gpus-per-trial", "auto")])
+@pytest.mark.parametrize("command", [("plan",), ("plan", "--calibrate"), ("launch", "--local")])
+def test_gpus_that_are_counted_and_do_not_start_are_told(command, flags, trained, storage, capsys, counted):
+    flags = (*command[1:], "--storage", storage, *flags)
+    assert main(list(map(str, [command[0], trained[0], *flags]))) == 0
+    told = capsys.readouterr()
+    assert re.search(r"each with \d+ threads?: 2 GPUs counted, which CUDA does not start: .*NVIDIA driver", told.out)
+    assert "GFLOP/s" in told.out or "measured" in told.out or "calibrated" in told.out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU, which does start")
+def test_asking_for_gpus_that_do_not_start_is_refused_with_the_reason(trained, tmp_path, capsys, counted):
+    assert main(["plan", str(trained[0]), "--storage", str(tmp_path), "--gpus-per-trial", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "--gpus-per-trial: 1 is more than the 0 GPUs of this machine (2 GPUs counted, which CUDA does not" in error
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Two GPUs that are seen where no driver is asked (by NVML), and that CUDA does not start."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from trainers.kernels import native
 from trainers.methods.base import attach, bake, selected_weights
-from trainers.methods.supermask import weight as supermask
 from trainers.methods.supermask.card import Supermask
 from trainers.methods.supermask.weight import MaskedWeight, bernoulli
 
@@ -84,8 +83,10 @@ def test_training_samples_and_learns_what_the_papers_equations_do_at_every_step(
     monkeypatch, weight_init, rescale, nesterov
 ):
     drawn = []
-    noise_key = supermask._noise_key
-    monkeypatch.setattr(supermask, "_noise_key", lambda device: drawn.append(noise_key(device)) or drawn[-1])
+    noise_key = MaskedWeight.noise_key
+    monkeypatch.setattr(
+        MaskedWeight, "noise_key", lambda masked, device: drawn.append(noise_key(masked, device)) or drawn[-1]
+    )
     ours, plain = network(), network()
     attach(ours, Supermask(weight_init, rescale, "threshold"), seed=5)
     papers = []

@@ -171,8 +171,8 @@ class SlotWeight(SelectedWeight):
         return self.lower, self.upper
 
     def _sample(self, accumulated: Tensor) -> Tensor:
-        """A sampled value for every connection. One number of torch's generator is the key of all of them."""
-        noise_key = torch.randint(-(1 << 63), (1 << 63) - 1, (), device=accumulated.device)
+        """A sampled value for every connection; one noise key is that of all of them."""
+        noise_key = self.noise_key(accumulated.device)
         library, options = self._native() if accumulated.is_cpu and accumulated.is_contiguous() else (None, None)
         if library is None:
             return kernels.sample(accumulated, self.scale, self.options, noise_key)

@@ -54,7 +54,7 @@ class MaskedWeight(SelectedWeight):
             return self.selected(logits)
         with torch.no_grad():
             probability = logits.sigmoid()
-            in_use, kept = self._sampled(probability, _noise_key(logits.device))
+            in_use, kept = self._sampled(probability, self.noise_key(logits.device))
             factor = self._rescaled(in_use, kept)
         return straight_through(in_use, logits, partial(self._gradient, probability, in_use, factor))
 
@@ -104,11 +104,6 @@ class MaskedWeight(SelectedWeight):
         factor = (connections / kept.clamp(min=1)).to(in_use.dtype)  # where none is kept all weights are 0 anyway
         in_use.mul_(factor)
         return factor
-
-
-def _noise_key(device: torch.device) -> Tensor:
-    """One number of the device's generator, the key of all numbers of one pass through one layer."""
-    return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=device)
 
 
 def attach_mask(
