@@ -15,7 +15,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.launch.launch import Resources
 from sweeper.launch.ray_worker import Code, faults_of_node
-from sweeper.storage.folder import replace_file
 from sweeper.storage.place import Place
 from trainers.recipe.errors import InvalidInput
 
@@ -28,7 +27,7 @@ def check_nodes(
     """Raises InvalidInput with a line for everything that a node lacks; nodes too small for a trial do not count."""
     marker = f"seen-by-all-{uuid.uuid4().hex}"
     scratch = storage / "incoming"
-    replace_file(scratch / marker, b"here\n", scratch)
+    (scratch / marker).put(b"here\n")
     probe = ray.remote(num_cpus=0, max_retries=0)(faults_of_node)
     folder = str(data_dir) if data_dir else None
     try:
@@ -42,7 +41,7 @@ def check_nodes(
         ray.wait(list(asked), num_returns=max(1, len(asked)), timeout=PATIENCE_SECONDS) if asked else None
         faults = [f"cluster: node {name}: {fault}" for task, name in asked.items() for fault in _answer(task)]
     finally:
-        (scratch / marker).unlink(missing_ok=True)
+        (scratch / marker).remove()
     if faults:
         raise InvalidInput("\n".join(faults))
 

@@ -24,6 +24,7 @@ from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.stages.forest import plant
 from sweeper.storage.bucket import Bucket, ObjectPath
+from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_at
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
@@ -73,7 +74,7 @@ def empty_mlflow(tmp_path_factory) -> Path:
 @pytest.fixture
 def storage(tmp_path, empty_mlflow) -> Path:
     """A storage folder in which MLflow's database is set up already."""
-    folder = tmp_path / "storage"
+    folder = Folder(tmp_path / "storage")
     folder.mkdir()
     shutil.copy(empty_mlflow, folder / "mlflow.db")
     return folder
@@ -108,7 +109,7 @@ def in_bucket(request, tmp_path):
 
 def a_place(request, tmp_path):
     if request.param == "folder":
-        return tmp_path / "storage"
+        return Folder(tmp_path / "storage")
     if request.param == "s3":
         return storage_at(request.getfixturevalue("bucket"))
     store = pytest.importorskip("obstore.store", reason="needs obstore")

@@ -16,7 +16,7 @@ from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.status import Status
-from sweeper.storage.folder import storage_errors
+from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_that_answers
 from sweeper.text import text_table
 from trainers.readable import percent
@@ -33,7 +33,7 @@ def export(options: argparse.Namespace) -> int:
     """`sweeper export SWEEP [TRIAL ...] -o DIR [--phase slot]`"""
     storage = storage_that_answers(options.storage)
     view = SweepView(SweepFolder.find(storage, options.sweep))
-    out = Path(options.out)
+    out = Folder(options.out)
     rows, sampled = [], False
     store = open_store(storage)
     for result in _wanted(view, options.trials):
@@ -44,8 +44,7 @@ def export(options: argparse.Namespace) -> int:
             continue
         path = _path(out, result)
         network = _network(store, result.trial.recipe, record)
-        with storage_errors("write to", out):
-            out.mkdir(parents=True, exist_ok=True)
+        out.make()
         size = save_ticket(network, result.trial.recipe, path)
         bits = 8 * size / connections(network)
         rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy, unit=" %"), str(path)])

@@ -13,11 +13,9 @@ from sweeper.cli.hints import storage_flag
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.launch.view import SweepView
 from sweeper.records.bucket_store import open_store
-from sweeper.records.inventory import Inventory, StoredStage
-from sweeper.records.store import Store
+from sweeper.records.store import Store, StoredStage
 from sweeper.records.sweep_folder import SweepFolder, sweeping_up
 from sweeper.storage.claims import PATIENCE_SECONDS
-from sweeper.storage.folder import storage_errors
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
 from trainers.costs.units import BYTE
@@ -31,7 +29,7 @@ SECONDS_A_DAY = 86_400.0
 def gc(options: argparse.Namespace) -> int:
     """`sweeper gc [--delete] [--older-than DAYS] [--earlier-versions] [--yes]`"""
     storage = storage_that_answers(options.storage)
-    if not _is_there(storage):
+    if not (storage / "stages").is_dir():
         print(f"Nothing is stored in {storage}.")
         return GOOD
     agreed: set[str] | None = None  # to what was asked about; None: to all
@@ -56,9 +54,9 @@ def gc(options: argparse.Namespace) -> int:
 def _remove(unwanted: _Unwanted, agreed: set[str] | None) -> None:
     chosen = [stage for stage in unwanted.old if agreed is None or stage.key in agreed]
     for stage in chosen:
-        unwanted.inventory.remove(stage)
+        unwanted.store.remove(stage)
     print(f"Removed: {_amount(chosen)}.")
-    if left := unwanted.inventory.remove_leftovers():
+    if left := unwanted.store.remove_leftovers():
         print(f"Removed: {counted(left, 'state')} that crashed writers left.")
 
 
@@ -71,8 +69,8 @@ class _Unwanted:
     """What is stored in vain. Raises InvalidInput where it is to be removed and that cannot be told for sure."""
 
     def __init__(self, storage: Place, options: argparse.Namespace) -> None:
-        self.storage, self.options, self.inventory = storage, options, Inventory(storage)
-        self.stored = list(self.inventory.stages())
+        self.storage, self.options, self.store = storage, options, open_store(storage)
+        self.stored = list(self.store.stages())
         self.wanted = wanted = _Wanted(storage, not options.earlier_versions)
         if options.delete and wanted.searching:
             raise InvalidInput(
@@ -96,12 +94,7 @@ class _Unwanted:
             )
         lines.append(f"{sweep} refers to {_amount(unwanted)}{younger}." if unwanted
                      else f"A sweep refers to each of {'the others' if self.earlier else 'them'}.")  # fmt: skip
-        return [*lines, *([_table(open_store(self.storage), self.old)] if self.old else [])]
-
-
-def _is_there(storage: Place) -> bool:
-    with storage_errors("read", storage):
-        return (storage / "stages").is_dir()
+        return [*lines, *([_table(self.store, self.old)] if self.old else [])]
 
 
 class _Wanted:

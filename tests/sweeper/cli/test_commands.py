@@ -17,7 +17,7 @@ from sweeper.cli.commands import status as looking
 from sweeper.cli.commands import status as watching
 from sweeper.cli.main import build_parser
 from sweeper.launch.local import run_local
-from sweeper.records.inventory import Inventory
+from sweeper.records.bucket_store import open_store
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.stages.status import Status
 from tests.sweeper.cli.test_cli import said, wrong
@@ -147,7 +147,7 @@ def test_what_cannot_be_compared_is_told(capsys, two, sides, message):
 
 
 def stored(storage):
-    return {stage.key for stage in Inventory(storage).stages()}
+    return {stage.key for stage in open_store(storage).stages()}
 
 
 def test_gc_removes_what_no_sweep_refers_to_and_only_when_told(capsys, own, trained):
