@@ -266,7 +266,7 @@ MUTATIONS = {
     ),
     "storage_read_only": Mutation(
         "the storage is read-only",
-        "sweeper/storage/folder.py",
+        "sweeper/storage/base.py",
         "raise fault from error",
         "raise",
         DISK,
@@ -295,16 +295,16 @@ MUTATIONS = {
     ),
     "damage_found_twice": Mutation(
         "two find the same damage while one of them mends it",
-        "sweeper/records/layout.py",
+        "sweeper/storage/folder.py",
         "if identity(target) != seen:",
         "if False:",
         f"{STORE}a_good_one_written_while_another_finds_the_damage_too_is_not_set_aside",
     ),
     "launched_twice": Mutation(
         "the same sweep is launched twice at once",
-        "sweeper/records/sweep_folder.py",
-        "            if not _locked(file):",
-        "            if False:",
+        "sweeper/storage/locks.py",
+        "        if not _locked(file):",
+        "        if False:",
         TOGETHER,
     ),
     "two_sweeps_share": Mutation(
@@ -337,16 +337,16 @@ MUTATIONS = {
     ),
     "bucket_gone": Mutation(
         "in a bucket: the launch is SIGKILLed, then its service is gone for a while",
-        "sweeper/storage/bucket.py",
+        "sweeper/storage/service.py",
         '"retry_timeout": patience,',
         '"retry_timeout": timedelta(seconds=0.1),',
         f"{BUCKET}a_killed_launch_on_ray_and_a_service_that_goes_away_cost_nothing_finished",
     ),
     "bucket_launched_twice": Mutation(
         "in a bucket: two sweeps that share stages at once, and one of them twice",
-        "sweeper/records/sweep_folder.py",
-        "if not lease.take():",
-        "if False:",
+        "sweeper/storage/locks.py",
+        "while not self._claims.take(WHOLE):",
+        "while False:",
         f"{BUCKET}two_sweeps_that_share_stages_train_each_once_and_one_sweep_is_launched_once",
     ),
     "bucket_search_killed": Mutation(

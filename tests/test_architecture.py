@@ -50,7 +50,7 @@ ONLY_IN = {
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
     "optuna": {"sweeper/search/optuna_study.py"},
-    "obstore": {"sweeper/storage/bucket.py"},
+    "obstore": {"sweeper/storage/service.py"},
     "matplotlib": {"reports/pictures/figures.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
     "rich": {"sweeper/cli/live.py"},

@@ -37,4 +37,4 @@ def cluster_of(file: SweepFile) -> str:
 
 def storage_flag(storage: Place) -> str:
     """What a command must say of where things lie."""
-    return "" if storage == Path("sweeper-storage").absolute() else f" --storage {shlex.quote(str(storage))}"
+    return "" if storage.on_disk == Path("sweeper-storage").absolute() else f" --storage {shlex.quote(str(storage))}"

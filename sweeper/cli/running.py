@@ -24,7 +24,7 @@ from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.search.spec_versions import version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
-from sweeper.storage.folder import StoreError
+from sweeper.storage.base import StoreError
 from sweeper.text import Estimating
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.tracker import Tracker

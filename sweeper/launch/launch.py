@@ -25,8 +25,8 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Forest, Stage
 from sweeper.stages.schedule import RetryRule
 from sweeper.stages.status import Status
+from sweeper.storage.base import StoreError
 from sweeper.storage.claims import Claims
-from sweeper.storage.folder import StoreError
 from trainers.recipe.recipe import Recipe
 
 LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage

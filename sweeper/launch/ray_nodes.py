@@ -17,7 +17,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper.launch.launch import Resources
 from sweeper.launch.ray_worker import Code, faults_of_gpu, faults_of_node
 from sweeper.stages.faults import Failure, Fault
-from sweeper.storage.folder import replace_file
 from sweeper.storage.place import Place
 from trainers.errors import InvalidInput
 
@@ -96,12 +95,12 @@ def check_nodes(nodes: Nodes, storage: Place, data_dir: Path | None, datasets: C
     there = {node["NodeID"]: node for node in nodes_for(nodes.resources)}
     marker = f"seen-by-all-{uuid.uuid4().hex}"
     scratch = storage / "incoming"
-    replace_file(scratch / marker, b"here\n", scratch)
+    (scratch / marker).put(b"here\n")
     what = (str(storage), marker, str(data_dir) if data_dir else None, sorted(datasets), version("torch"))
     try:
         answers = _ask(there, PATIENCE_SECONDS, 0.0, faults_of_node, asdict(code), *what)
     finally:
-        (scratch / marker).unlink(missing_ok=True)
+        (scratch / marker).remove()
     lacking = [(node, fault) for node, answer in answers.items() if isinstance(answer, list) for fault in answer]
     unfit = {node: _silent(answer) for node, answer in answers.items() if isinstance(answer, RayError)}
     if (share := nodes.resources.gpus_per_trial) and not lacking:

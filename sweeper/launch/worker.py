@@ -23,7 +23,7 @@ from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import describe, utc_now
 from sweeper.records.stage_record import Snapshot, StageRecord, with_epoch
 from sweeper.stages.faults import Failure, StorageFault, failure_of
-from sweeper.storage.folder import replace_file
+from sweeper.storage.base import StoreError
 from sweeper.storage.place import storage_at
 from trainers.costs import totals
 from trainers.data.splits import DataSplits, check_data, load_splits
@@ -200,12 +200,12 @@ def lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], to
             faults.append(f"it does not see what others write to {storage}; {shared}")
         else:
             mine = scratch / f"{marker}-{uuid.uuid4().hex}"
-            replace_file(mine, b"here\n", scratch)
-            mine.unlink()
+            mine.put(b"here\n")
+            mine.remove()
+    except StoreError as error:
+        faults.append(f"it cannot write to {place} ({error.strerror})")
     except InvalidInput as error:
         faults.append(str(error))
-    except OSError as error:
-        faults.append(f"it cannot write to {place} ({error.strerror})")
     if version("torch") != torch:
         faults.append(f"its torch is {version('torch')}, and the driver's is {torch}; numbers might differ")
     for dataset in datasets:

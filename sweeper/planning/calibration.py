@@ -17,8 +17,7 @@ import torch
 
 from sweeper.planning.estimates import CALIBRATIONS, Estimates, Sample, Source, Work, options_weighed, read_calibrations
 from sweeper.stages.forest import Forest
-from sweeper.storage.folder import replace_file, storage_errors
-from sweeper.storage.place import Place
+from sweeper.storage.base import Place
 from trainers.costs.memory_estimate import data_bytes
 from trainers.data.files import DataError
 from trainers.data.image_folder import StreamedSplit
@@ -152,7 +151,5 @@ def _first(split: Split | StreamedSplit, examples: int) -> Split | StreamedSplit
 def keep_calibrations(root: Place, samples: Iterable[Sample]) -> None:
     """Adds to what was found before, in place of what was found of the same work on the same device."""
     known = {(sample.work, sample.device, sample.threads): sample for sample in (*read_calibrations(root), *samples)}
-    with storage_errors("write", root / CALIBRATIONS):
-        root.mkdir(parents=True, exist_ok=True)
-        text = json.dumps([asdict(sample) for sample in known.values()], indent=1)
-        replace_file(root / CALIBRATIONS, text.encode(), root / "incoming")
+    text = json.dumps([asdict(sample) for sample in known.values()], indent=1)
+    (root / CALIBRATIONS).put(text.encode())

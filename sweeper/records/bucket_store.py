@@ -16,13 +16,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sweeper.records.compressed import packed
+from sweeper.records.layout import StoredStage
 from sweeper.records.stage_record import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
-from sweeper.records.store import RECORD, Store, check_agreement, contradiction
+from sweeper.records.store import DRAFTS_ARE_OLD_AFTER_SECONDS, RECORD, Store, check_agreement, contradiction
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import point_key
-from sweeper.storage.bucket import Entry, ObjectPath, impatient, missing
-from sweeper.storage.folder import StoreError, storage_errors
-from sweeper.storage.place import Place, checked_key, is_key
+from sweeper.storage.base import Place, StoreError, checked_key, is_key, missing
+from sweeper.storage.bucket import Entry, ObjectPath, impatient
+from sweeper.storage.folder import storage_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,8 @@ LISTED_SECONDS = 2.0  # a listing of partials is believed for so long
 
 def open_store(root: Place) -> Store:
     """The store in this folder or bucket."""
-    return ObjectStore(root) if isinstance(root, ObjectPath) else Store(root)
+    root = storage_of(root)
+    return ObjectStore(root) if root.on_disk is None else Store(root)
 
 
 class ObjectStore(Store):
@@ -94,8 +96,7 @@ class ObjectStore(Store):
         return {end: record.start for end, record in found.items() if record is not None}
 
     def newest(self, count: int) -> Iterator[StageRecord]:
-        with storage_errors("read", self.bucket / "stages"):
-            entries = [entry for entry in (self.bucket / "stages").entries() if entry.path.name == RECORD]
+        entries = [entry for entry in (self.bucket / "stages").entries() if entry.path.name == RECORD]
         entries.sort(key=lambda entry: entry.modified, reverse=True)
         keys = [entry.path.parent.name for entry in entries[:count]]
         found = self.bucket.bucket.at_once(self.read, filter(is_key, keys))
@@ -107,16 +108,43 @@ class ObjectStore(Store):
 
     def partial_record(self, key: str) -> StageRecord | None:
         if time.monotonic() - self._partials_listed_at > LISTED_SECONDS:
-            with storage_errors("read", self.bucket / "partials"):
-                self._partials = {entry.path.name for entry in (self.bucket / "partials").entries()}
+            self._partials = {entry.path.name for entry in (self.bucket / "partials").entries()}
             self._partials_listed_at = time.monotonic()
         return super().partial_record(key) if key in self._partials else None
 
-    def _failed(self) -> list[str]:
-        with storage_errors("read", self.bucket / "failures"):
-            return [entry.path.stem for entry in (self.bucket / "failures").entries()]
+    def stages(self) -> Iterator[StoredStage]:
+        marks = epochs_of((self.bucket / "lineages").entries())
+        lineages = {point_key(lineage, end): lineage for lineage, ends in marks.items() for end in ends}
+        found: dict[str, list[Entry]] = {}
+        for entry in (self.bucket / "stages").entries():
+            found.setdefault(entry.path.parent.name, []).append(entry)
+        for key, entries in found.items():
+            record = next((entry for entry in entries if entry.path.name == RECORD), None)
+            if record is not None and key in lineages:
+                size = sum(entry.size for entry in entries)
+                yield StoredStage(key, lineages[key], record.path.parent, size, record.modified)
 
     # Writing
+
+    def remove(self, stage: StoredStage) -> None:
+        self._record(stage.key).remove()  # with it the stage is gone; the rest means nothing
+        self.bucket.bucket.known.pop(stage.key, None)
+        self._remove_all(self._record(stage.key).parent.entries())
+
+    def remove_leftovers(self) -> int:
+        probe = self.bucket / "incoming" / f"now-{uuid.uuid4().hex}"
+        probe.touch()  # the clock is that of the bucket
+        now = next((entry.modified for entry in probe.parent.entries() if entry.path == probe), 0.0)
+        probe.remove()
+        entries = (self.bucket / "stages").entries()
+        whole = {entry.path.parent.key for entry in entries if entry.path.name == RECORD}
+        left = [entry for entry in entries if entry.path.parent.key not in whole]
+        old = [entry for entry in left if now - entry.modified > DRAFTS_ARE_OLD_AFTER_SECONDS]
+        self._remove_all(old)
+        return len(old)
+
+    def _remove_all(self, entries: list[Entry]) -> None:
+        self.bucket.bucket.at_once(lambda entry: entry.path.remove(), entries)
 
     def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
         from safetensors.torch import save
@@ -125,10 +153,9 @@ class ObjectStore(Store):
         content = save(dict(state))
         file = StateFile(sha256(content), len(content))
         path = self._record(record.key)
-        with storage_errors("write", path):
-            self._state(record.key, file).put(content)
-            self._mark(record.lineage, record.end).put(record.key.encode())
-            written = self._commit(path, record, file)
+        self._state(record.key, file).put(content)
+        self._mark(record.lineage, record.end).put(record.key.encode())
+        written = self._commit(path, record, file)
         self._forget(record.key)
         return written
 
@@ -139,7 +166,7 @@ class ObjectStore(Store):
             first = self._found(record.key)
             if first is not None:
                 if first[1].sha256 != file.sha256:
-                    self._state(record.key, file).unlink(missing_ok=True)
+                    self._state(record.key, file).remove()
                 return False
         raise StoreError(f"storage: cannot write {path}: what lies there is damaged and cannot be moved away")
 
@@ -159,8 +186,7 @@ class ObjectStore(Store):
 
     def _listed(self, below: ObjectPath) -> dict[str, list[int]]:
         """By lineage: the epochs at which it may have a stage."""
-        with storage_errors("read", below):
-            return epochs_of(below.entries())
+        return epochs_of(below.entries())
 
     def _found(self, key: str) -> tuple[StageRecord, StateFile] | None:
         """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
@@ -168,18 +194,17 @@ class ObjectStore(Store):
         if known is not None:
             return known
         path = self._record(key)
-        with storage_errors("read", path):
-            read = missing(path.read_tagged)
-            if read is None:
-                return None
-            try:
-                record, state = decode(read[0])
-                size = missing(self._state(key, state).size)
-                damage = contradiction(record, state, key, size or 0) if size else "half written: its state is missing"
-            except NewerFormat as newer:
-                raise StoreError(f"storage: {path} was written by a newer version: {newer}") from None
-            except Damaged as error:
-                damage = f"{RECORD}: {error}"
+        read = missing(path.read_tagged)
+        if read is None:
+            return None
+        try:
+            record, state = decode(read[0])
+            size = missing(self._state(key, state).size)
+            damage = contradiction(record, state, key, size or 0) if size else "half written: its state is missing"
+        except NewerFormat as newer:
+            raise StoreError(f"storage: {path} was written by a newer version: {newer}") from None
+        except Damaged as error:
+            damage = f"{RECORD}: {error}"
         if not damage:
             self.bucket.bucket.known[key] = packed(record), state
             return record, state
@@ -188,13 +213,11 @@ class ObjectStore(Store):
     def _read_state(self, key: str, file: StateFile) -> bytes | None:
         """The bytes of a state; None if they are not what was written: then it is set aside, and its record with it."""
         path = self._state(key, file)
-        with storage_errors("read", path):
-            read = missing(path.read_tagged)
+        read = missing(path.read_tagged)
         if read is not None and sha256(read[0]) == file.sha256:
             return read[0]
         self.bucket.bucket.known.pop(key, None)
-        with storage_errors("read", path):
-            record = missing(self._record(key).read_tagged)
+        record = missing(self._record(key).read_tagged)
         if record is None:
             return None
         reason = "the state does not match its SHA-256" if read else "half written: its state is missing"
@@ -203,7 +226,7 @@ class ObjectStore(Store):
         if found:
             return self._read_state(key, found[1])
         if read is not None:
-            self._set_object_aside(path, reason, read[1], told=True)
+            self._set_aside(path, reason, read[1], told=True)
         return None
 
 
@@ -232,16 +255,15 @@ def check_promises(root: ObjectPath) -> None:
     """
     probe = root / "incoming" / f"probe-{uuid.uuid4().hex}"
     broken = []
-    with storage_errors("write to", root):
-        if not probe.create(b"first") or probe.create(b"second"):
-            broken.append("of two that create one object both succeed (If-None-Match)")
-        if probe.replace_if('"another"', b"third"):
-            broken.append("an object is replaced although it is another by now (If-Match)")
-        if probe.key not in {entry.path.key for entry in probe.parent.entries()}:
-            broken.append("a listing lacks what was just written")
-        probe.unlink()
-        if probe.is_file():
-            broken.append("what was removed is still there")
+    if not probe.create(b"first") or probe.create(b"second"):
+        broken.append("of two that create one object both succeed (If-None-Match)")
+    if probe.replace_if('"another"', b"third"):
+        broken.append("an object is replaced although it is another by now (If-Match)")
+    if probe.key not in {entry.path.key for entry in probe.parent.entries()}:
+        broken.append("a listing lacks what was just written")
+    probe.remove()
+    if probe.is_file():
+        broken.append("what was removed is still there")
     if broken:
         raise StoreError(
             f"storage: {root}: its service does not keep launches apart: {'; '.join(broken)}. Use a folder, or a "

@@ -19,9 +19,7 @@ from sweeper.records.trial_result import TrialResult
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Trial
 from sweeper.stages.status import Status
-from sweeper.storage.bucket import ObjectPath
-from sweeper.storage.folder import replace_file, storage_errors
-from sweeper.storage.place import Place
+from sweeper.storage.base import Place
 from trainers.costs import totals
 from trainers.costs.registry import COSTS, EPOCHS, Cost
 from trainers.errors import InvalidInput, explain
@@ -97,7 +95,7 @@ class ImportedTrial(_Part):
     examples: Count | None = Field(None, description="where only the first examples of each split were used")
 
 
-def read_records(path: Place) -> list[tuple[ImportedTrial, Recipe]]:
+def read_records(path: Place | Path) -> list[tuple[ImportedTrial, Recipe]]:
     """The trials in one file: one record, or a list of them. Raises InvalidInput, a line per fault."""
     try:
         content = json.loads(path.read_bytes())
@@ -158,11 +156,10 @@ class ImportedSweep:
     def __init__(self, storage: Place, name: str) -> None:
         self.name = name
         self.folder: Place = storage / "imported" / name
-        self._scratch = storage / "incoming"
 
     def add(self, paths: Sequence[Path]) -> int:
         """Take over the records of these files, all of them or none; returns how many are new. Raises InvalidInput."""
-        new: dict[str, tuple[ImportedTrial, Place]] = {}
+        new: dict[str, tuple[ImportedTrial, Path]] = {}
         for path in paths:
             for record, recipe in read_records(path):
                 key = recipe.content_hash()
@@ -177,21 +174,15 @@ class ImportedSweep:
                     new[key] = record, path
         for key, (record, _) in new.items():
             text = json.dumps(record.model_dump(mode="json"), sort_keys=True).encode()
-            with storage_errors("write to", self.folder):
-                replace_file(self._path(key), text, self._scratch)
+            self._path(key).put(text)
         return len(new)
 
     def results(self) -> list[TrialResult]:
         """All its trials, in the order of their recipes' hashes."""
-        found = [pair for path in self._paths() for pair in read_records(path)]
+        files = [self.folder / name for name in self.folder.names() if name.endswith(".json")]
+        found = [pair for path in files for pair in read_records(path)]
         labels = arm_labels([recipe for _, recipe in found])
         return [_result(record, recipe, label) for (record, recipe), label in zip(found, labels, strict=True)]
-
-    def _paths(self) -> list[Place]:
-        if isinstance(self.folder, ObjectPath):
-            with storage_errors("read", self.folder):
-                return [entry.path for entry in self.folder.entries()]
-        return sorted(self.folder.glob("*.json"))
 
     def _path(self, key: str) -> Place:
         return self.folder / f"{key}.json"

@@ -14,7 +14,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.records.layout import Damage
+from sweeper.records.layout import Damage, StoredStage
 from sweeper.records.stage_record import (
     Damaged,
     NewerFormat,
@@ -29,20 +29,13 @@ from sweeper.records.stage_record import (
 from sweeper.records.unfinished import Unfinished
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import point_key
-from sweeper.storage.folder import (
-    StoreError,
-    remove_old_drafts,
-    replace_file,
-    storage_errors,
-    sync_folder,
-    write_synced,
-)
-from sweeper.storage.place import identity, is_key
+from sweeper.storage.base import StoreError, is_key, storage_errors
+from sweeper.storage.folder import Folder, identity, sync_folder, write_synced
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Damage", "StageRecord", "StorageFault", "Store", "StoreError"]
+__all__ = ["Damage", "StageRecord", "StorageFault", "Store", "StoreError", "StoredStage"]
 
 RECORD, STATE = "record.json", "state.safetensors"
 DRAFTS_ARE_OLD_AFTER_SECONDS = 24 * 3600.0
@@ -57,11 +50,7 @@ class Store(Unfinished):
 
     def prepare(self) -> None:
         """Make the folders, prove that they can be written, and clear what crashed writers left long ago."""
-        with storage_errors("write to", self.root):
-            scratch = self.folder / "incoming"
-            probe = scratch / "probe"
-            replace_file(probe, b"", scratch)
-            remove_old_drafts(scratch, DRAFTS_ARE_OLD_AFTER_SECONDS, probe)
+        self.folder.remove_old_drafts(DRAFTS_ARE_OLD_AFTER_SECONDS)
 
     # Finished stages
 
@@ -171,6 +160,30 @@ class Store(Unfinished):
         """The epochs of a lineage at which a stage ends."""
         return sorted(self.spans(lineage))
 
+    def stages(self) -> Iterator[StoredStage]:
+        """Every finished stage. What does not look like one is passed over."""
+        for folder in sorted((self.folder / "stages").glob("??/*/*-*")):
+            lineage, (epoch, _, beginning) = folder.parent.name, folder.name.partition("-")
+            if not is_key(lineage) or not epoch.isdigit():
+                continue
+            key = point_key(lineage, int(epoch))
+            if beginning == key[:16]:
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                yield StoredStage(key, lineage, folder, size, folder.stat().st_mtime)
+
+    def remove(self, stage: StoredStage) -> None:
+        """Remove it for good: whole or not at all, whenever this process dies. Raises StoreError."""
+        draft = self._incoming / uuid.uuid4().hex  # what is left there is cleared away by a later launch
+        with storage_errors("remove", stage.place):
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            Path(str(stage.place)).rename(draft)
+            self._pointer(stage.key).unlink(missing_ok=True)
+            shutil.rmtree(draft)
+
+    def remove_leftovers(self) -> int:
+        """Remove what crashed writers left of states long ago; returns how many. A launch clears a folder's drafts."""
+        return 0
+
     def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
         """Store a finished stage. False if another writer was first: then theirs stays, and this one is dropped.
 
@@ -186,8 +199,8 @@ class Store(Unfinished):
         self._forget(record.key)
         return written
 
-    def _move_in(self, folder: Path, record: StageRecord, state: bytes) -> bool:
-        draft = self.folder / "incoming" / uuid.uuid4().hex
+    def _move_in(self, folder: Folder, record: StageRecord, state: bytes) -> bool:
+        draft = self._incoming / uuid.uuid4().hex
         try:
             draft.mkdir(parents=True)
             write_synced(draft / STATE, state)
@@ -195,7 +208,7 @@ class Store(Unfinished):
             sync_folder(draft)
             # Before the stage itself: a key without a stage is nothing, a stage without its key would be lost.
             pointer = f"{record.lineage} {record.end}\n".encode()
-            replace_file(self._pointer(record.key), pointer, self._incoming)
+            self._pointer(record.key).put(pointer)
             folder.parent.mkdir(parents=True, exist_ok=True)
             for _ in range(3):
                 if self._rename(draft, folder):
@@ -217,7 +230,7 @@ class Store(Unfinished):
             raise
         return True
 
-    def _folder_of(self, key: str) -> Path | None:
+    def _folder_of(self, key: str) -> Folder | None:
         pointer = self._pointer(key)
         try:
             lineage, epoch = pointer.read_text().split()
@@ -225,7 +238,7 @@ class Store(Unfinished):
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None  # the write that ends with a whole pointer makes it whole
 
-    def _read_folder(self, folder: Path, key: str) -> tuple[StageRecord, StateFile] | None:
+    def _read_folder(self, folder: Folder, key: str) -> tuple[StageRecord, StateFile] | None:
         """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
         seen = identity(folder)
         try:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.records.layout import Damage, Storage
 from sweeper.records.stage_record import Damaged, StageRecord, decode_partial, encode_partial
-from sweeper.storage.folder import replace_file, storage_errors
-from sweeper.storage.place import is_key, read_seen
+from sweeper.storage.base import StoreError, is_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +23,7 @@ class Unfinished(Storage):
         """Keep a stage's epochs so far and the state to go on from, instead of what was kept. Raises StoreError."""
         from safetensors.torch import save
 
-        path = self._partial(key)
-        with storage_errors("write", path):
-            replace_file(path, encode_partial(record, save(dict(state))), self._incoming, durable=False)
+        self._partial(key).put(encode_partial(record, save(dict(state))), durable=False)
 
     def partial_record(self, key: str) -> StageRecord | None:
         """A stage's epochs so far, without its state; None if nothing is kept. Needs no torch."""
@@ -41,10 +38,10 @@ class Unfinished(Storage):
 
         path = self._partial(key)
         try:
-            content, seen = read_seen(path)
+            content, seen = path.read_tagged()
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except StoreError as error:
             self._report(Damage(str(path), f"cannot be read: {error.strerror}", None))
             return None
         try:
@@ -57,22 +54,19 @@ class Unfinished(Storage):
 
     def remove_partial(self, key: str) -> None:
         """Drop what is kept of a stage on its way."""
-        with storage_errors("remove", self._partial(key)):
-            self._partial(key).unlink(missing_ok=True)
+        self._partial(key).remove()
 
     # Stages that failed
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
         """Keep why a stage failed (plain values). Raises StoreError."""
-        path = self._failure(key)
-        with storage_errors("write", path):
-            replace_file(path, json.dumps(dict(failure), indent=1).encode(), self._incoming)
+        self._failure(key).put(json.dumps(dict(failure), indent=1).encode())
 
     def read_failure(self, key: str) -> dict[str, Any] | None:
         """Why this stage failed; None if it did not."""
         path = self._failure(key)
         try:
-            content, seen = read_seen(path)
+            content, seen = path.read_tagged()
             failure = json.loads(content)
         except FileNotFoundError:
             return None
@@ -82,14 +76,10 @@ class Unfinished(Storage):
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """All failures that were kept and not cleared, by the key of their stage."""
-        found = {key: self.read_failure(key) for key in self._failed() if is_key(key)}
+        kept = [name.removesuffix(".json") for name in (self.root / "failures").names() if name.endswith(".json")]
+        found = {key: self.read_failure(key) for key in kept if is_key(key)}
         return {key: failure for key, failure in found.items() if failure is not None}
-
-    def _failed(self) -> list[str]:
-        folder = self.folder / "failures"
-        return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
 
     def clear_failure(self, key: str) -> None:
         """Forget a failure, so that its stage may be tried again."""
-        with storage_errors("remove", self._failure(key)):
-            self._failure(key).unlink(missing_ok=True)
+        self._failure(key).remove()

@@ -37,10 +37,7 @@ from search_spaces.ranges import Dimension, Point, Search, is_better_higher
 from search_spaces.spec import Spec
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
-from sweeper.storage.bucket import ObjectPath
-from sweeper.storage.folder import storage_errors
-from sweeper.storage.journal import ObjectLog
-from sweeper.storage.place import Place
+from sweeper.storage.base import Journal, Place, StoreError, storage_errors
 from trainers.errors import InvalidInput
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe.recipe import Recipe, content_hash
@@ -64,18 +61,17 @@ class StudySearch:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = folder / JOURNAL
         self.cells: list[_CellStudy] = []
-        with storage_errors("write to", path):
-            if read_only and not (ObjectLog(path).exists() if isinstance(path, ObjectPath) else path.is_file()):
-                return
-            if not read_only and not isinstance(path, ObjectPath):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _mend(path)
-            storage, known = _opened(path)
-            for cell in searches(spec):
-                name = _study_name(spec, cell)
-                if name in known or not read_only:
-                    study = _study(spec.search, storage, name, is_new=name not in known)
-                    self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, path, storage, study))
+        journal = path.journal()
+        if read_only and not journal.exists():
+            return
+        if not read_only:
+            _mend(path, journal)
+        storage, known = _opened(path, journal)
+        for cell in searches(spec):
+            name = _study_name(spec, cell)
+            if name in known or not read_only:
+                study = _study(spec.search, storage, name, is_new=name not in known)
+                self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, storage, study))
 
     def recipes(self) -> list[Recipe]:
         """All that was asked for by now, in that order; a search of fewer trials than another before it has its first.
@@ -141,7 +137,6 @@ class _CellStudy:
     search: Search
     seeds: Sequence[int]
     cell: CellSearch
-    path: Place
     storage: BaseStorage
     study: optuna.Study
     asked: dict[str, _Asked] = field(default_factory=dict)  # by the arm's hash
@@ -159,19 +154,18 @@ class _CellStudy:
     def ask(self) -> list[Recipe]:
         """One more point; none where there is none left."""
         proposal = self._propose()
-        with storage_errors("write to", self.path):
-            if proposal is None:
-                self.study.set_user_attr(EXHAUSTED, len(self.asked))
-                return []
-            self.study.add_trial(
-                create_trial(
-                    state=TrialState.RUNNING,
-                    params=proposal.params,
-                    distributions=proposal.distributions,
-                    system_attrs=proposal.system_attrs,
-                    user_attrs={"arm_hash": self.cell.recipe(proposal.params).content_hash()},
-                )
+        if proposal is None:
+            self.study.set_user_attr(EXHAUSTED, len(self.asked))
+            return []
+        self.study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=proposal.params,
+                distributions=proposal.distributions,
+                system_attrs=proposal.system_attrs,
+                user_attrs={"arm_hash": self.cell.recipe(proposal.params).content_hash()},
             )
+        )
         number = len(self.study.get_trials(deepcopy=False)) - 1
         return self._take_in(number, proposal.params, proposal.distributions, TrialState.RUNNING).recipes
 
@@ -180,27 +174,26 @@ class _CellStudy:
         if not asked.is_open or asked.state is state:
             return
         copy, self._copy = self._copy, None
-        with storage_errors("write to", self.path):
-            if asked.state is TrialState.FAIL:  # what a study was told stays: the mended result stands beside it
-                self.study.add_trial(
-                    create_trial(
-                        state=state,
-                        values=values,
-                        params=dict(asked.point),
-                        distributions=dict(asked.distributions),
-                        user_attrs={"after_failure_of": asked.number},
-                        intermediate_values=dict(rungs),
-                    )
+        if asked.state is TrialState.FAIL:  # what a study was told stays: the mended result stands beside it
+            self.study.add_trial(
+                create_trial(
+                    state=state,
+                    values=values,
+                    params=dict(asked.point),
+                    distributions=dict(asked.distributions),
+                    user_attrs={"after_failure_of": asked.number},
+                    intermediate_values=dict(rungs),
                 )
-            else:
-                study_id = self.storage.get_study_id_from_name(self.study.study_name)
-                trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, asked.number)
-                for epoch, accuracy in rungs.items():
-                    self.storage.set_trial_intermediate_value(trial_id, epoch, accuracy)
-                self.study.tell(asked.number, values, state)
-                if copy is not None and state is TrialState.COMPLETE and not rungs:
-                    copy.tell(asked.number, values, state)
-                    self._copy = copy
+            )
+        else:
+            study_id = self.storage.get_study_id_from_name(self.study.study_name)
+            trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, asked.number)
+            for epoch, accuracy in rungs.items():
+                self.storage.set_trial_intermediate_value(trial_id, epoch, accuracy)
+            self.study.tell(asked.number, values, state)
+            if copy is not None and state is TrialState.COMPLETE and not rungs:
+                copy.tell(asked.number, values, state)
+                self._copy = copy
         asked.state = state
 
     def _take_in(
@@ -287,10 +280,10 @@ class _OnlyTrials(InMemoryStorage):
 
 
 class _ObjectJournal(BaseJournalBackend):
-    """A journal in a bucket: one object for whatever Optuna writes at once."""
+    """A journal in a bucket: one entry for whatever Optuna writes at once."""
 
-    def __init__(self, path: ObjectPath) -> None:
-        self._log = ObjectLog(path)
+    def __init__(self, journal: Journal) -> None:
+        self._log = journal
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
         return [line for entry in self._log.entries() for line in json.loads(entry)][log_number_from:]
@@ -299,12 +292,31 @@ class _ObjectJournal(BaseJournalBackend):
         self._log.append(json.dumps(logs, separators=(",", ":")).encode())
 
 
-def _opened(path: Place) -> tuple[BaseStorage, list[str]]:
+class _FileJournal(BaseJournalBackend):
+    """Optuna's own journal in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, JournalFileBackend(str(path))
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        with storage_errors("read", self._path):
+            return list(self._file.read_logs(log_number_from))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with storage_errors("write to", self._path):
+            self._file.append_logs(logs)
+
+
+def _opened(path: Place, journal: Journal) -> tuple[BaseStorage, list[str]]:
     """A journal, and the names of its studies. Raises InvalidInput for one that cannot be read."""
+    on_disk = path.on_disk
     try:
-        backend = _ObjectJournal(path) if isinstance(path, ObjectPath) else JournalFileBackend(str(path))
+        with storage_errors("write to", path):  # Optuna makes the file that is not there yet
+            backend = _ObjectJournal(journal) if on_disk is None else _FileJournal(on_disk)
         storage = JournalStorage(backend)
         return storage, optuna.get_all_study_names(storage)
+    except StoreError:
+        raise
     except ValueError as error:
         raise InvalidInput(
             f"search: cannot read {path}: {error}; without it the search begins anew, and nothing is trained twice"
@@ -358,17 +370,10 @@ def _seed(*parts: int) -> int:
     return int(content_hash(list(parts))[:8], 16)
 
 
-def _mend(path: Place) -> None:
+def _mend(path: Place, journal: Journal) -> None:
     """Takes away what a killed writer left: half a line, and its lock (the sweep's own lock keeps others out)."""
-    if isinstance(path, ObjectPath):
-        return  # each of its entries is whole
-    Path(f"{path}.lock").unlink(missing_ok=True)
-    if path.is_file():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            with path.open("r+b") as file:
-                file.truncate(whole)
+    journal.mend()
+    (path.parent / f"{path.name}.lock").remove()
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

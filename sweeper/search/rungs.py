@@ -19,20 +19,15 @@ Either rule lets the first `min_trials` arms pass.
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from search_spaces.spec import Rungs
 from sweeper.stages.forest import Forest, Trial, point_key
-from sweeper.storage.bucket import ObjectPath
-from sweeper.storage.folder import storage_errors
-from sweeper.storage.journal import ObjectLog
-from sweeper.storage.place import Place
+from sweeper.storage.base import Journal, Place
 from trainers.recipe.recipe import content_hash
 
 JUDGEMENTS = "rungs.jsonl"
@@ -86,8 +81,7 @@ class RungBook:
         self.rungs = rungs
         self.entrants: dict[str, Entrant] = {}
         self.judgements: dict[str, Judgement] = {}
-        self._path: Place | None = folder / JUDGEMENTS if folder else None
-        self._log = ObjectLog(self._path) if isinstance(self._path, ObjectPath) else None
+        self._journal: Journal | None = (folder / JUDGEMENTS).journal() if folder else None
         self._needed: dict[str, set[str]] = defaultdict(set)  # by stage: the places of those that come in it
         self._digest = content_hash(rungs.model_dump(mode="json"))
         self._read()
@@ -150,9 +144,7 @@ class RungBook:
             self._needed[key].add(place)
 
     def _read(self) -> None:
-        if self._path is None:
-            return
-        for line in self._lines(self._path):
+        for line in self._journal.entries() if self._journal else ():
             try:
                 fields: dict[str, Any] = json.loads(line)
                 judgement = Judgement(**{name: value for name, value in fields.items() if name != "rungs"})
@@ -161,40 +153,10 @@ class RungBook:
             if fields.get("rungs") == self._digest:
                 self.judgements.setdefault(judgement.place, judgement)
 
-    def _lines(self, path: Place) -> list[str]:
-        if self._log is not None:
-            with storage_errors("read", path):
-                return [entry.decode() for entry in self._log.entries()]
-        try:
-            return path.read_text().split("\n")[:-1]  # what follows the last line's end was never wholly written
-        except FileNotFoundError:
-            return []
-
     def _keep(self, judgement: Judgement) -> None:
-        if self._path is None:
-            return
-        line = json.dumps({**asdict(judgement), "rungs": self._digest}, sort_keys=True) + "\n"
-        with storage_errors("write to", self._path):
-            if self._log is not None:
-                self._log.append(line.encode())
-                return
-            assert isinstance(self._path, Path)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a+b") as file:
-                _cut_half_a_line(file.fileno())
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
-
-
-def _cut_half_a_line(descriptor: int) -> None:
-    """What a killed writer left after the last whole line."""
-    size = os.fstat(descriptor).st_size
-    end = size
-    while end and os.pread(descriptor, 1, end - 1) != b"\n":
-        end -= 1
-    if end < size:
-        os.ftruncate(descriptor, end)
+        if self._journal is not None:
+            line = json.dumps({**asdict(judgement), "rungs": self._digest}, sort_keys=True) + "\n"
+            self._journal.append(line.encode())
 
 
 def _at(forest: Forest, trial: Trial, epoch: int) -> tuple[str, str, str | None]:

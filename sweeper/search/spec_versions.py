@@ -18,8 +18,7 @@ from search_spaces.loading import spec_of
 from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
-from sweeper.storage.folder import replace_file, storage_errors
-from sweeper.storage.place import Place
+from sweeper.storage.base import Place, missing
 from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe, content_hash
 
@@ -60,7 +59,7 @@ class Versions:
     def of(cls, folder: SweepFolder) -> Versions:
         """Those of a sweep as it was launched last; none of one that was not launched. Raises InvalidInput."""
         known = _listed(folder)
-        text = _text(folder.spec_path)
+        text = missing(folder.spec_path.read_text)
         if text is None:
             return cls(folder, known, 0, {})
         identity = _identity_of_text(text)
@@ -83,12 +82,10 @@ class Versions:
 
     def write(self) -> None:
         """Raises StoreError."""
-        path, scratch = self.folder.path, self.folder.storage / "incoming"
-        with storage_errors("write to", path):
-            for number, text in self._texts.items():
-                replace_file(self.path(number), text.encode(), scratch)
-            listed = json.dumps([asdict(version) for version in self.known], indent=1)
-            replace_file(path / LIST, listed.encode(), scratch)
+        for number, text in self._texts.items():
+            self.path(number).put(text.encode())
+        listed = json.dumps([asdict(version) for version in self.known], indent=1)
+        (self.folder.path / LIST).put(listed.encode())
 
     def path(self, number: int) -> Place:
         """Where the spec of a version lies: it can be launched from there."""
@@ -109,7 +106,7 @@ class Versions:
 
     def text(self, number: int) -> str:
         """The spec of a version as it was launched last. Raises InvalidInput."""
-        text = self._texts.get(number) or _text(self.path(number))
+        text = self._texts.get(number) or missing(self.path(number).read_text)
         if text is None:
             raise InvalidInput(f"version: cannot read {self.path(number)}: it is not there")
         return text
@@ -210,19 +207,11 @@ def _span(numbers: Sequence[int]) -> str:
 
 def _listed(folder: SweepFolder) -> list[Version]:
     path = folder.path / LIST
-    text = _text(path)
+    text = missing(path.read_text)
     try:
         return [Version(**fields) for fields in json.loads(text)] if text else []
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"version: cannot read {path}: {error}") from None
-
-
-def _text(path: Place) -> str | None:
-    with storage_errors("read", path):
-        try:
-            return path.read_text()
-        except FileNotFoundError:
-            return None
 
 
 def _identity_of_text(text: str) -> str:

@@ -21,15 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.storage.bucket import ObjectPath, missing
-from sweeper.storage.folder import storage_errors
-from sweeper.storage.place import Place, checked_key
+from sweeper.storage.base import Place, checked_key
 
 TOUCH_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0  # more than a network file system may show old attributes for
 GLANCE_SECONDS = 0.5  # a listing that says "taken" is believed for so long
-TIE_SECONDS = 0.25  # that an equal gets to step back
-TIE_IN_A_BUCKET_SECONDS = 2.0  # the same, where a look takes a request
 
 
 @dataclass
@@ -57,16 +53,15 @@ class Claims:
         listed_at, taken = self._taken
         if checked_key(key) in taken and self.clock() - listed_at < GLANCE_SECONDS:
             return False
-        with storage_errors("write to", self.folder):
-            if self._rivals(key):
-                return False
-            self._sign_on()
-            mine = self._claim(key)
-            _make(mine)
-            if not self._prevails(key):
-                mine.unlink(missing_ok=True)
-                self._sign_off_if_idle()
-                return False
+        if self._rivals(key):
+            return False
+        self._sign_on()
+        mine = self._claim(key)
+        mine.touch()
+        if not self._prevails(key):
+            mine.remove()
+            self._sign_off_if_idle()
+            return False
         self._held.add(key)
         return True
 
@@ -75,7 +70,7 @@ class Claims:
         if key in self._held:
             self._held.discard(key)
             with contextlib.suppress(OSError):  # a claim that stays behind ends with its owner
-                self._claim(key).unlink(missing_ok=True)
+                self._claim(key).remove()
                 self._sign_off_if_idle()
 
     def release_all(self) -> None:
@@ -84,8 +79,7 @@ class Claims:
 
     def others(self, key: str | None = None) -> list[str]:
         """The other owners that live, as far as one look tells, and claim this (None: anything). Raises StoreError."""
-        with storage_errors("read", self.folder):
-            rivals = self._claimed_by_others()
+        rivals = self._claimed_by_others()
         return [owner for owner, keys in rivals.items() if key is None or key in keys]
 
     def surely_lives(self, owner: str) -> bool:
@@ -100,8 +94,7 @@ class Claims:
         Everybody writes first and looks then, so of two at least one sees the other. One that held the stage before
         does not look again; the smaller name finds that out by waiting.
         """
-        in_a_bucket = isinstance(self.root, ObjectPath)
-        until = time.monotonic() + (TIE_IN_A_BUCKET_SECONDS if in_a_bucket else TIE_SECONDS)
+        until = time.monotonic() + self.root.tie_seconds
         while rivals := self._rivals(key):
             if min(rivals) < self.owner or time.monotonic() > until:
                 return False
@@ -115,15 +108,15 @@ class Claims:
     def _claimed_by_others(self) -> dict[str, list[str]]:
         """What living owners claim, ourselves left out; claims of the dead are removed."""
         claims: dict[str, list[str]] = {}
-        for name in _names(self.folder):
+        for name in self.folder.names():
             claimed, _, owner = name.partition(".")
             if owner and owner != self.owner:
                 claims.setdefault(owner, []).append(claimed)
         for owner in list(claims):
             if not self._lives(owner):
                 for claimed in claims.pop(owner):
-                    (self.folder / f"{claimed}.{owner}").unlink(missing_ok=True)
-                self._card(owner).unlink(missing_ok=True)
+                    (self.folder / f"{claimed}.{owner}").remove()
+                self._card(owner).remove()
         self._taken = (self.clock(), frozenset(claimed for keys in claims.values() for claimed in keys))
         return claims
 
@@ -140,23 +133,22 @@ class Claims:
             return
         self.owner = uuid.uuid4().hex  # another one, if we were taken for dead: asleep for minutes, say
         card = self._card(self.owner)
-        card.parent.mkdir(parents=True, exist_ok=True)
-        _make(card)
+        card.touch()
         with contextlib.suppress(OSError):  # on a full disk it stays empty, and says that somebody lives all the same
-            _write(card, json.dumps(_this_process()))
+            card.put(json.dumps(_this_process()).encode(), durable=False)
         self._idle = threading.Event()
         threading.Thread(target=_touch, args=(card, self._idle), name="claims", daemon=True).start()
 
     def _sign_off_if_idle(self) -> None:
         if not self._held:
             self._idle.set()
-            self._card(self.owner).unlink(missing_ok=True)
+            self._card(self.owner).remove()
             self.owner = ""
 
     def _lives(self, owner: str) -> bool:
         asked_at = self.clock()
         try:
-            text, touched = _look_at(self._card(owner))
+            text, touched = self._card(owner).sign_of_life()
         except FileNotFoundError:
             return False  # it comes before an owner's first claim, and goes after its last
         try:
@@ -177,50 +169,13 @@ class Claims:
         return self.clock() - since < PATIENCE_SECONDS
 
 
-def _names(folder: Place) -> list[str]:
-    if isinstance(folder, ObjectPath):
-        return [entry.path.name for entry in folder.entries() if entry.path.parent == folder]
-    with contextlib.suppress(FileNotFoundError):
-        return os.listdir(folder)
-    return []
-
-
-def _make(path: Place) -> None:
-    if isinstance(path, ObjectPath):
-        path.put(b"-")  # one without content would count as none
-    else:
-        path.touch()
-
-
-def _write(path: Place, text: str) -> None:
-    if isinstance(path, ObjectPath):
-        path.put(text.encode())
-    else:
-        path.write_text(text)
-
-
-def _look_at(card: Place) -> tuple[str, int | str]:
-    """What it says, and something that changes whenever its owner touches it."""
-    if isinstance(card, ObjectPath):
-        text = card.read_text()
-        return text, text
-    with card.open() as file:  # opening asks a network file system for what is new
-        return file.read(), os.fstat(file.fileno()).st_mtime_ns
-
-
 def _touch(card: Place, idle: threading.Event) -> None:
     beats = 0
     while not idle.wait(TOUCH_SECONDS):
         beats += 1
         try:
-            if not isinstance(card, ObjectPath):
-                os.utime(card)
-            elif (found := missing(card.read_tagged)) is None or not card.replace_if(
-                found[1], json.dumps({**_this_process(), "beats": beats}).encode()
-            ):
+            if not card.renew(json.dumps({**_this_process(), "beats": beats}).encode()):
                 return  # somebody took us for dead, or it was us who let go
-        except FileNotFoundError:
-            return  # somebody took us for dead
         except OSError:
             continue  # the storage may come back; until then nobody else sees it either
 

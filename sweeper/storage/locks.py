@@ -1,7 +1,7 @@
-"""Locks in a bucket, which knows none: claims, of which one is to be alone, or two kinds exclude each other.
+"""Locks: of the system in a folder, and of claims in a bucket, which knows no locks.
 
-The system lets go of a lock in a folder when its holder ends. Here a holder that was killed is found out: at once
-where its process could be looked up, and elsewhere once nothing of it has changed for a while (see
+The system lets go of a lock in a folder when its holder ends. In a bucket a holder that was killed is found out: at
+once where its process could be looked up, and elsewhere once nothing of it has changed for a while (see
 `sweeper.storage.claims`).
 Everybody writes first and looks then, and a bucket shows to all who list it what was written before.
 """
@@ -9,44 +9,124 @@ Everybody writes first and looks then, and a bucket shows to all who list it wha
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
-from sweeper.storage.bucket import ObjectPath
+from sweeper.storage.base import Place, StoreError, storage_errors
 from sweeper.storage.claims import PATIENCE_SECONDS, TOUCH_SECONDS, Claims
-from sweeper.storage.folder import storage_errors
 from trainers.recipe.recipe import content_hash
 
 LOOK_SECONDS = 1.0
 GLIMPSE_SECONDS = 3 * TOUCH_SECONDS  # without a sign of life a holder is thought gone by those who only look
 WHOLE = content_hash("the whole")  # what the holder of a lock claims
+# A look at who holds a lock takes it for an instant; whoever comes just then tries again.
+LOCK_TRIES, LOCK_PAUSE_SECONDS = 10, 0.05
+
+
+class FileLock:
+    """A file that the system lets go of when its holder ends, however it ends; what it says is who holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def take(self, note: str = "") -> bool:
+        with storage_errors("write to", self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = self.path.open("a+")
+        if not _locked(file):
+            file.close()
+            return False
+        self._file = file  # closed and so let go of, whoever forgets to release it
+        file.seek(0)
+        file.truncate()
+        file.write(f"{note}\n")
+        file.flush()
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def is_held(self, patience_seconds: float) -> bool:
+        try:
+            with self.path.open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def holder(self) -> str:
+        with contextlib.suppress(OSError):
+            return self.path.read_text().strip()
+        return ""
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, exclusive: bool) -> Iterator[None]:
+    """Held by one, or by any number that are not exclusive; waits for that."""
+    with storage_errors("lock", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+        fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    with file:
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False
 
 
 @dataclass
 class Lease:
-    """A lock that at most one holds."""
+    """A lock in a bucket."""
 
-    place: ObjectPath
+    place: Place
     clock: Callable[[], float] = time.monotonic
+    note: Place | None = None  # where its holder says who it is
 
     def __post_init__(self) -> None:
         self._claims = Claims(self.place, self.clock)
 
-    def take(self) -> bool:
+    def take(self, note: str = "") -> bool:
         """False as soon as its holder has shown that it lives. Waits for that, or until it counts as dead."""
         while not self._claims.take(WHOLE):
             if any(map(self._claims.surely_lives, self._claims.others(WHOLE))):
                 return False
             time.sleep(LOOK_SECONDS)
+        if self.note is not None:
+            try:
+                self.note.put(f"{note}\n".encode())
+            except StoreError:
+                self.release()
+                raise
         return True
 
     def release(self) -> None:
         self._claims.release_all()
 
+    def holder(self) -> str:
+        with contextlib.suppress(OSError):
+            return self.note.read_text().strip() if self.note else ""
+        return ""
+
     def is_held(self, patience_seconds: float = GLIMPSE_SECONDS) -> bool:
-        """Whether somebody holds it. Takes as long as its holder takes to show that it lives."""
+        """Takes as long as its holder takes to show that it lives."""
         until = self.clock() + patience_seconds
         while holders := self._claims.others(WHOLE):
             if any(map(self._claims.surely_lives, holders)):
@@ -58,14 +138,13 @@ class Lease:
 
 
 @contextlib.contextmanager
-def shared(place: ObjectPath) -> Iterator[None]:
+def shared(place: Place) -> Iterator[None]:
     """Held by any number at once, and by nobody while somebody holds `alone`."""
     mine, alone = Claims(place / "shared"), Claims(place / "alone")
     key = content_hash(uuid.uuid4().hex)
-    with storage_errors("lock", place):
-        while not mine.take(key) or alone.others():
-            mine.release_all()
-            time.sleep(LOOK_SECONDS)
+    while not mine.take(key) or alone.others():
+        mine.release_all()
+        time.sleep(LOOK_SECONDS)
     try:
         yield
     finally:
@@ -73,16 +152,15 @@ def shared(place: ObjectPath) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone(place: ObjectPath) -> Iterator[None]:
+def alone(place: Place) -> Iterator[None]:
     """Held by one at a time, and only while nobody holds `shared`."""
     mine, others = Claims(place / "alone"), Claims(place / "shared")
-    with storage_errors("lock", place):
-        while not mine.take(WHOLE) or others.others():
-            time.sleep(LOOK_SECONDS)
+    while not mine.take(WHOLE) or others.others():
+        time.sleep(LOOK_SECONDS)
     try:
         yield
     finally:
         mine.release_all()
 
 
-__all__ = ("PATIENCE_SECONDS", "Lease", "alone", "shared")
+__all__ = ("PATIENCE_SECONDS", "FileLock", "Lease", "alone", "file_lock", "shared")

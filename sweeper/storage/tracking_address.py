@@ -10,8 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
-from sweeper.storage.bucket import ObjectPath
-from sweeper.storage.place import Place
+from sweeper.storage.base import Place
 from sweeper.storage.tracking_file import ADDRESS, artifacts_recorded, file_of, is_file, make_movable
 from trainers.errors import InvalidInput, nearest
 
@@ -28,17 +27,18 @@ def default_address(storage: Place, make: bool = False) -> str:
 
     `make`: make that folder.
     """
-    if make and isinstance(storage, ObjectPath):
+    if make and storage.on_disk is None:
         _folder_of(storage).mkdir(parents=True, exist_ok=True)
     return f"{ADDRESS}{_folder_of(storage).resolve() / FILE}"
 
 
 def is_own(address: str, storage: Place) -> bool:
     """Whether this is the database of the storage itself."""
-    if isinstance(storage, ObjectPath) or not is_file(address):
+    folder = storage.on_disk
+    if folder is None or not is_file(address):
         return False
     path = file_of(address)
-    return path.name == FILE and path.parent.resolve() == storage.resolve()
+    return path.name == FILE and path.parent.resolve() == folder.resolve()
 
 
 def address_of_kept(kept: str, storage: Place, sweep: str) -> str:
@@ -50,9 +50,10 @@ def address_of_kept(kept: str, storage: Place, sweep: str) -> str:
     if kept == IN_THE_STORAGE:
         return default_address(storage)
     there = file_of(kept)
-    if isinstance(storage, ObjectPath) or not is_file(kept) or there.name != FILE:
+    folder = storage.on_disk
+    if folder is None or not is_file(kept) or there.name != FILE:
         return kept
-    here = artifacts_recorded(storage / FILE, sweep)
+    here = artifacts_recorded(folder / FILE, sweep)
     lay_in_it = (
         (there.parent / "sweeps" / sweep / "sweep.json").is_file()
         or here == str(there.parent / "artifacts" / sweep)
@@ -67,8 +68,8 @@ def artifacts_root(storage: Place) -> Path:
 
 
 def _folder_of(storage: Place) -> Path:
-    if not isinstance(storage, ObjectPath):
-        return storage
+    if storage.on_disk is not None:
+        return storage.on_disk
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(storage))
     return Path("sweeper-tracking").absolute() / f"{name}-{sha256(str(storage).encode()).hexdigest()[:8]}"
 

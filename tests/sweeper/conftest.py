@@ -8,6 +8,7 @@ import pytest
 
 from sweeper.launch.local import run_local
 from sweeper.storage.bucket import Bucket, ObjectPath
+from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_at
 from tests.sweeper.small_sweeps import TINY, a_launch
 from tests.sweeper.storage.object_server import CREDENTIALS, a_service
@@ -35,7 +36,7 @@ def empty_mlflow(tmp_path_factory) -> Path:
 @pytest.fixture
 def storage(tmp_path, empty_mlflow) -> Path:
     """A storage folder in which MLflow's database is set up already."""
-    folder = tmp_path / "storage"
+    folder = Folder(tmp_path / "storage")
     folder.mkdir()
     shutil.copy(empty_mlflow, folder / "mlflow.db")
     return folder
@@ -82,7 +83,7 @@ def in_bucket(request, tmp_path):
 
 def a_place(request, tmp_path):
     if request.param == "folder":
-        return tmp_path / "storage"
+        return Folder(tmp_path / "storage")
     if request.param == "s3":
         return storage_at(request.getfixturevalue("bucket"))
     store = pytest.importorskip("obstore.store", reason="needs obstore")

@@ -19,7 +19,7 @@ from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.status import Status
-from sweeper.storage.folder import storage_errors
+from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_that_answers
 from sweeper.text import text_table
 from trainers.errors import InvalidInput, nearest
@@ -44,7 +44,7 @@ def export(sweep: str, trials: Sequence[str], storage: str, out: str, phase: str
 
     place = storage_that_answers(storage)
     view = SweepView(SweepFolder.find(place, sweep))
-    folder = Path(out)
+    folder = Folder(out)
     rows, sampled = [], False
     store = open_store(place)
     for result in _wanted(view, trials):
@@ -55,8 +55,7 @@ def export(sweep: str, trials: Sequence[str], storage: str, out: str, phase: str
             continue
         path = _path(folder, result)
         network = _network(store, result.trial.recipe, record)
-        with storage_errors("write to", folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.make()
         size = save_ticket(network, result.trial.recipe, path)
         bits = 8 * size / connections(network)
         rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy, unit=" %"), str(path)])

@@ -17,11 +17,9 @@ from sweeper.cli.options import storage_option, yes_option
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.launch.view import SweepView
 from sweeper.records.bucket_store import open_store
-from sweeper.records.inventory import Inventory, StoredStage
-from sweeper.records.store import Store
+from sweeper.records.store import Store, StoredStage
 from sweeper.records.sweep_folder import SweepFolder, sweeping_up
 from sweeper.storage.claims import PATIENCE_SECONDS
-from sweeper.storage.folder import storage_errors
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
 from trainers.costs.units import BYTE
@@ -55,7 +53,7 @@ class _Asked:
 def gc(storage: str, delete: bool, older_than: float, earlier_versions: bool, yes: bool) -> int:
     """Prints what no sweep refers to, and removes it if told."""
     place, asked = storage_that_answers(storage), _Asked(delete, older_than, earlier_versions)
-    if not _is_there(place):
+    if not (place / "stages").is_dir():
         print(f"Nothing is stored in {place}.")
         return ExitCode.GOOD
     agreed: set[str] | None = None  # to what was asked about; None: to all
@@ -80,9 +78,9 @@ def gc(storage: str, delete: bool, older_than: float, earlier_versions: bool, ye
 def _remove(unwanted: _Unwanted, agreed: set[str] | None) -> None:
     chosen = [stage for stage in unwanted.old if agreed is None or stage.key in agreed]
     for stage in chosen:
-        unwanted.inventory.remove(stage)
+        unwanted.store.remove(stage)
     print(f"Removed: {_amount(chosen)}.")
-    if left := unwanted.inventory.remove_leftovers():
+    if left := unwanted.store.remove_leftovers():
         print(f"Removed: {counted(left, 'state')} that crashed writers left.")
 
 
@@ -95,8 +93,8 @@ class _Unwanted:
     """What is stored in vain. Raises InvalidInput where it is to be removed and that cannot be told for sure."""
 
     def __init__(self, storage: Place, asked: _Asked) -> None:
-        self.storage, self.asked, self.inventory = storage, asked, Inventory(storage)
-        self.stored = list(self.inventory.stages())
+        self.storage, self.asked, self.store = storage, asked, open_store(storage)
+        self.stored = list(self.store.stages())
         self.wanted = wanted = _Wanted(storage, not asked.earlier_versions)
         if asked.delete and wanted.searching:
             raise InvalidInput(
@@ -120,12 +118,7 @@ class _Unwanted:
             )
         lines.append(f"{sweep} refers to {_amount(unwanted)}{younger}." if unwanted
                      else f"A sweep refers to each of {'the others' if self.earlier else 'them'}.")  # fmt: skip
-        return [*lines, *([_table(open_store(self.storage), self.old)] if self.old else [])]
-
-
-def _is_there(storage: Place) -> bool:
-    with storage_errors("read", storage):
-        return (storage / "stages").is_dir()
+        return [*lines, *([_table(self.store, self.old)] if self.old else [])]
 
 
 class _Wanted:

@@ -23,7 +23,6 @@ from sweeper.cli.options import storage_option, sweep_argument, tracking_option
 from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.search.spec_versions import wall_seconds_of
-from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.storage.tracking_address import (
     SERVERS,
@@ -91,7 +90,7 @@ def ui(sweep: str | None, storage: str, port: int, tracking: str | None) -> int:
 def _nothing_tracked(address: str, storage: Place) -> str:
     if address != default_address(storage):
         return f"tracking: there is no database at {file_of(address)}; sweeper track makes one of what is stored"
-    if isinstance(storage, ObjectPath):
+    if storage.on_disk is None:
         where = f"{file_of(address)}, below the folder that you stand in: a bucket holds no database"
         return f"storage: nothing of {storage} is tracked in {where}; name another with --tracking"
     return f"storage: nothing is tracked in {storage} yet; launch a sweep first"

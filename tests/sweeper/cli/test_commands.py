@@ -11,7 +11,7 @@ import pytest
 from reports.analysis.statistics import estimate, welch
 from sweeper.cli.commands import status as watching
 from sweeper.launch.local import run_local
-from sweeper.records.inventory import Inventory
+from sweeper.records.bucket_store import open_store
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
 from tests.sweeper.cli.test_cli import said, wrong
 from tests.sweeper.processes import environment
@@ -136,7 +136,7 @@ def test_what_cannot_be_compared_is_told(capsys, two, sides, message):
 
 
 def stored(storage):
-    return {stage.key for stage in Inventory(storage).stages()}
+    return {stage.key for stage in open_store(storage).stages()}
 
 
 def test_gc_removes_what_no_sweep_refers_to_and_only_when_told(capsys, own, trained):

@@ -12,6 +12,7 @@ from sweeper.search.limits import Account
 from sweeper.search.policy import Steering
 from sweeper.search.rungs import RungBook
 from sweeper.stages.forest import Cuts, plant
+from sweeper.storage.folder import Folder
 from trainers.recipe.recipe import Recipe
 
 DIGESTS = {"digits": "d1", "mnist": "d2"}
@@ -102,7 +103,7 @@ class FakeLaunch(Launch):
         self.accuracy = accuracy
         steering = Steering(
             search,
-            RungBook(rungs, folder) if rungs else None,
+            RungBook(rungs, Folder(folder) if folder else None) if rungs else None,
             Account(limits, Guess()) if limits else None,
         )
         store = store or FakeStore()

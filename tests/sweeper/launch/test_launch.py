@@ -15,7 +15,7 @@ from sweeper.records.trial_result import arm_results, spent
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.schedule import RetryRule
 from sweeper.stages.status import StageStatus, Status
-from sweeper.storage.folder import StoreError
+from sweeper.storage.base import StoreError
 from tests.sweeper.small_sweeps import a_launch, train
 
 FLAKY = Failure(Fault.INFRASTRUCTURE, "its worker process died")

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from sweeper.records.bucket_store import ObjectStore, check_promises, open_store
-from sweeper.records.inventory import Inventory
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.stages.faults import Fault, StorageFault, failure_of
 from sweeper.stages.forest import plant, point_key
+from sweeper.storage.base import StoreError
 from sweeper.storage.bucket import Bucket, ObjectPath, bucket_at
-from sweeper.storage.folder import StoreError
 from sweeper.storage.journal import ObjectLog
 from sweeper.storage.place import storage_at, storage_that_answers
 from tests.sweeper.records.test_store import LINEAGE, a_record, a_state
@@ -36,10 +35,6 @@ def again(store):
     if not isinstance(root, ObjectPath):
         return open_store(root)
     return open_store(ObjectPath(Bucket(root.bucket.url, root.bucket.client), root.key))
-
-
-def put(path, content):
-    path.put(content) if isinstance(path, ObjectPath) else path.write_bytes(content)
 
 
 def paths(store, key=KEY):
@@ -92,7 +87,7 @@ def test_the_first_writer_wins_and_the_second_changes_nothing(store):
     assert again(store).read(KEY).test_accuracy == 0.5
     assert torch.equal(again(store).read_state(KEY)["B.0"], a_state(1.0)["B.0"])
     assert store.damages == []
-    (stage,) = Inventory(store.root).stages()
+    (stage,) = open_store(store.root).stages()
     assert stage.key == KEY
     if isinstance(store, ObjectStore):
         assert len((store.root / "stages").entries()) == 2, "nothing is left of the second's state"
@@ -123,7 +118,7 @@ def test_planting_leaves_only_what_is_new(store):
     forest = plant(recipes(2, 4, 7), {"digits": "d"}, again(store))
     assert forest.epochs_left == 3
     state = paths(store, sorted(forest.stages.values(), key=lambda stage: stage.end)[1].key)[1]
-    put(state, state.read_bytes()[:-1] + b"x")
+    state.put(state.read_bytes()[:-1] + b"x")
     other = again(store)
     assert plant(recipes(2, 4, 7), {"digits": "d"}, other).epochs_left == 5
     assert len(other.damages) == 1
@@ -138,15 +133,15 @@ def test_whatever_is_damaged_is_set_aside_told_and_written_again(store, what):
     store.write(a_record(0, 3), a_state())
     record, state = paths(store)
     if what == "record":
-        put(record, record.read_bytes()[:-2])
+        record.put(record.read_bytes()[:-2])
     elif what == "other record":
-        put(record, paths(store, point_key(LINEAGE, 3))[0].read_bytes())
+        record.put(paths(store, point_key(LINEAGE, 3))[0].read_bytes())
     elif what == "state":
-        put(state, state.read_bytes()[:-1] + b"x")
+        state.put(state.read_bytes()[:-1] + b"x")
     elif what == "cut state":
-        put(state, state.read_bytes()[:-1])
+        state.put(state.read_bytes()[:-1])
     else:
-        state.unlink()
+        state.remove()
     reader = again(store)
     with pytest.raises(StorageFault):
         reader.read_state(KEY)
@@ -163,7 +158,7 @@ def test_what_another_has_mended_meanwhile_is_not_set_aside(in_bucket, monkeypat
     store = open_store(in_bucket)
     store.write(a_record(), a_state())
     record, _ = paths(store)
-    put(record, b"{}")
+    record.put(b"{}")
     slow, quick = again(store), again(store)
     owner, name = (ObjectStore, "_set_aside") if moment.startswith("before") else (ObjectPath, "replace_if")
     original = getattr(owner, name)
@@ -200,8 +195,8 @@ def test_partials_and_failures_are_kept_replaced_and_forgotten(store):
 def test_a_damaged_partial_or_failure_is_as_good_as_none(store):
     store.write_partial(KEY, a_record(), a_state())
     store.write_failure(KEY, {"fault": "bug"})
-    put(store._partial(KEY), store._partial(KEY).read_bytes()[:-1])
-    put(store._failure(KEY), b"{")
+    store._partial(KEY).put(store._partial(KEY).read_bytes()[:-1])
+    store._failure(KEY).put(b"{")
     assert store.read_partial(KEY) is None and store.read_failure(KEY) is None and again(store).failures() == {}
     assert len(store.damages) == 2
     store.write_partial(KEY, a_record(), a_state())
@@ -214,7 +209,7 @@ def test_a_damaged_partial_or_failure_is_as_good_as_none(store):
 def test_what_is_removed_is_absent_and_can_be_written_again(store):
     for end in (2, 3):
         store.write(a_record(0, end), a_state())
-    inventory = Inventory(store.root)
+    inventory = open_store(store.root)
     stages = {stage.key: stage for stage in inventory.stages()}
     assert stages.keys() == {KEY, point_key(LINEAGE, 3)}
     assert {stage.lineage for stage in stages.values()} == {LINEAGE} and all(
@@ -231,9 +226,9 @@ def test_states_that_crashed_writers_left_go_once_they_are_old(in_bucket, monkey
     store.write(a_record(), a_state())
     orphan = in_bucket / "stages" / "cd" / ("cd" * 32) / f"{'0' * 64}.safetensors"
     orphan.put(b"half")
-    assert Inventory(in_bucket).remove_leftovers() == 0 and orphan.is_file()
-    monkeypatch.setattr("sweeper.records.inventory.DRAFTS_ARE_OLD_AFTER_SECONDS", -1.0)
-    assert Inventory(in_bucket).remove_leftovers() == 1 and not orphan.is_file()
+    assert open_store(in_bucket).remove_leftovers() == 0 and orphan.is_file()
+    monkeypatch.setattr("sweeper.records.bucket_store.DRAFTS_ARE_OLD_AFTER_SECONDS", -1.0)
+    assert open_store(in_bucket).remove_leftovers() == 1 and not orphan.is_file()
     assert again(store).has_state(KEY)
 
 

@@ -32,7 +32,7 @@ from sweeper.records.stage_record import (
 from sweeper.records.store import RECORD, STATE, Store
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import plant, point_key
-from sweeper.storage.folder import StoreError
+from sweeper.storage.base import StoreError
 from tests.waiting import PATIENCE_SECONDS
 from trainers.costs import totals
 from trainers.recipe.recipe import Recipe

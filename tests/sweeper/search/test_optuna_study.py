@@ -13,6 +13,7 @@ from sweeper.cli.main import main
 from sweeper.search.optuna_study import JOURNAL, StudySearch, _CellStudy
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
+from sweeper.storage.folder import Folder
 from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
 from trainers.errors import InvalidInput
 
@@ -46,7 +47,7 @@ def by_options(recipe, epoch):
 
 
 def searching(spec, folder, store=None, **more):
-    search = StudySearch(spec, folder)
+    search = StudySearch(spec, Folder(folder))
     return FakeLaunch(search.recipes(), search=search, store=store, accuracy=by_options, **more)
 
 
@@ -139,7 +140,7 @@ def test_a_small_space_is_searched_through_and_then_the_search_is_over(tmp_path)
     launch.run()
     assert len(trials_of(tmp_path)) == 6
     assert launch.sweep_status() is Status.COMPLETED
-    assert StudySearch(spec(small, sampler="tpe", trials=50), tmp_path, read_only=True).exhausted
+    assert StudySearch(spec(small, sampler="tpe", trials=50), Folder(tmp_path), read_only=True).exhausted
 
 
 def test_every_cell_of_the_grid_has_a_study_of_its_own(tmp_path):
@@ -176,7 +177,7 @@ def test_failed_and_stopped_points_are_told_and_mended_ones_stand_beside_failure
     again.run()
     mended = [trial for trial in trials_of(tmp_path) if "after_failure_of" in trial.user_attrs]
     assert [(trial.user_attrs["after_failure_of"], trial.state.name) for trial in mended] == [(0, "COMPLETE")]
-    assert len(StudySearch(one_field, tmp_path, read_only=True).recipes()) == 6
+    assert len(StudySearch(one_field, Folder(tmp_path), read_only=True).recipes()) == 6
 
 
 def test_half_a_line_and_a_lock_that_a_killed_driver_left_are_cleared_away(tmp_path):
@@ -195,16 +196,16 @@ def test_a_journal_that_cannot_be_read_is_told_and_nothing_is_made_of_it(tmp_pat
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:2], b"{{{\n", *lines[2:]]))
     with pytest.raises(InvalidInput, match=r"search: cannot read .*search\.log.*begins anew"):
-        StudySearch(spec(trials=2), tmp_path)
+        StudySearch(spec(trials=2), Folder(tmp_path))
 
 
 def test_to_look_at_a_search_writes_nothing(tmp_path):
-    look = StudySearch(spec(), tmp_path, read_only=True)
+    look = StudySearch(spec(), Folder(tmp_path), read_only=True)
     assert look.recipes() == [] and look.left() == [12] and not look.exhausted
     assert list(tmp_path.iterdir()) == []
     searching(spec(trials=3), tmp_path).run()
     before = (tmp_path / JOURNAL).read_bytes()
-    assert len(StudySearch(spec(trials=5), tmp_path, read_only=True).recipes()) == 3
+    assert len(StudySearch(spec(trials=5), Folder(tmp_path), read_only=True).recipes()) == 3
     assert (tmp_path / JOURNAL).read_bytes() == before
 
 

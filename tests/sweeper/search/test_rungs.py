@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from search_spaces.spec import Rungs
 from sweeper.search.rungs import JUDGEMENTS, Judgement, RungBook, goes_on
 from sweeper.stages.forest import Cuts, plant
+from sweeper.storage.folder import Folder
 from tests.sweeper.stages.test_forest import DIGESTS, MemoryStore, recipe
 
 ASHA = Rungs(rule="asha", epochs=[2], reduction=3, min_trials=2)
@@ -42,7 +43,7 @@ def test_the_median_rule_holds_the_best_so_far_against_running_averages():
 
 def a_book(recipes, folder=None, rungs=ASHA, stored=None):
     forest = plant(recipes, DIGESTS, stored, Cuts(total=frozenset(rungs.epochs)))
-    book = RungBook(rungs, folder)
+    book = RungBook(rungs, Folder(folder) if folder else None)
     arms = {}
     for number, trial in enumerate(forest.trials):
         arms.setdefault(trial.recipe.arm_hash(), []).append(number)

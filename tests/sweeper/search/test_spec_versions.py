@@ -13,7 +13,7 @@ from search_spaces.loading import load_spec
 from search_spaces.row_names import row_names
 from sweeper.cli.commands import launch as launching
 from sweeper.cli.main import main
-from sweeper.records.inventory import Inventory
+from sweeper.records.bucket_store import open_store
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.search.spec_versions import Versions
 from sweeper.tracking.mlflow_client import client
@@ -78,7 +78,7 @@ def tracked(storage: Path, sweep: str = "tiny", version: int | None = None) -> p
 
 
 def stored(storage: Path) -> set[str]:
-    return {stage.key for stage in Inventory(storage).stages()}
+    return {stage.key for stage in open_store(storage).stages()}
 
 
 # Views

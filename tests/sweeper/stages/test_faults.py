@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sweeper.stages.faults import Failure, Fault, StorageFault, failure_of
-from sweeper.storage.folder import StoreError
+from sweeper.storage.base import StoreError
 from trainers.data.files import DataError
 from trainers.training import TrainingFailed
 

@@ -23,6 +23,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import point_key
 from sweeper.storage import claims
 from sweeper.storage.claims import Claims
+from sweeper.storage.folder import Folder
 from tests.sweeper.processes import environment
 from tests.sweeper.small_sweeps import TINY, a_launch, facts, table_of, train, trained_storage
 from tests.waiting import PATIENCE_SECONDS, ending_of, wait_until
@@ -58,7 +59,7 @@ def somebody(root, key, **process):
 
 def test_a_stage_is_claimed_by_one_until_it_lets_go_and_then_nothing_is_left(tmp_path):
     threads = set(threading.enumerate())
-    first, second = Claims(tmp_path), Claims(tmp_path)
+    first, second = Claims(Folder(tmp_path)), Claims(Folder(tmp_path))
     assert first.take(KEYS[0]) and first.take(KEYS[0]) and second.take(KEYS[1])
     assert not second.take(KEYS[0])
     first.release(KEYS[0])
@@ -76,11 +77,11 @@ def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(tmp_path):
     born = claims._born(gone.pid)
     gone.wait()
     somebody(tmp_path, KEYS[0], kernel=claims._kernel(), pid=gone.pid, born=born)
-    assert Claims(tmp_path).take(KEYS[0])
+    assert Claims(Folder(tmp_path)).take(KEYS[0])
     somebody(tmp_path, KEYS[1], kernel=claims._kernel(), pid=os.getpid(), born="1")  # a later one of the same number
-    assert Claims(tmp_path).take(KEYS[1])
+    assert Claims(Folder(tmp_path)).take(KEYS[1])
     somebody(tmp_path, KEYS[2], kernel=claims._kernel(), pid=os.getpid(), born=claims._born(os.getpid()))
-    assert not Claims(tmp_path).take(KEYS[2])
+    assert not Claims(Folder(tmp_path)).take(KEYS[2])
 
 
 @pytest.mark.parametrize("skew", [-1e6, 0.0, 1e6], ids=["their clock is behind", "is alike", "is ahead"])
@@ -88,7 +89,7 @@ def test_the_claim_of_another_machine_holds_as_long_as_its_owner_touches_it_what
     tmp_path, clock, skew
 ):
     card = somebody(tmp_path, KEYS[0])
-    observer = Claims(tmp_path, clock)
+    observer = Claims(Folder(tmp_path), clock)
     for beat in range(5):
         os.utime(card, (time.time() + skew + beat, time.time() + skew + beat))
         clock.now += claims.PATIENCE_SECONDS - 1
@@ -103,7 +104,7 @@ def test_the_claim_of_another_machine_holds_as_long_as_its_owner_touches_it_what
 
 def test_a_claim_without_a_readable_owner_is_given_the_same_time(tmp_path, clock):
     somebody(tmp_path, KEYS[0]).write_text("")  # the disk was full
-    observer = Claims(tmp_path, clock)
+    observer = Claims(Folder(tmp_path), clock)
     assert not observer.take(KEYS[0])
     clock.now += claims.PATIENCE_SECONDS + 1
     assert observer.take(KEYS[0])
@@ -111,12 +112,12 @@ def test_a_claim_without_a_readable_owner_is_given_the_same_time(tmp_path, clock
 
 
 def test_whoever_was_taken_for_dead_comes_back_under_another_name(tmp_path):
-    sleeper = Claims(tmp_path)
+    sleeper = Claims(Folder(tmp_path))
     assert sleeper.take(KEYS[0])
     name = sleeper.owner
     for path in [*(tmp_path / "claims").glob("*.*"), *(tmp_path / "claims" / "owners").iterdir()]:
         path.unlink()  # as another machine does that has seen it untouched for minutes
-    assert Claims(tmp_path).take(KEYS[0])
+    assert Claims(Folder(tmp_path)).take(KEYS[0])
     assert sleeper.take(KEYS[1])
     assert sleeper.owner != name
     sleeper.release_all()
@@ -124,7 +125,7 @@ def test_whoever_was_taken_for_dead_comes_back_under_another_name(tmp_path):
 
 
 def test_of_many_that_claim_at_once_no_two_get_the_same_stage(tmp_path):
-    barrier, rivals = threading.Barrier(4), [Claims(tmp_path) for _ in range(4)]
+    barrier, rivals = threading.Barrier(4), [Claims(Folder(tmp_path)) for _ in range(4)]
 
     def take_all(mine):
         barrier.wait()

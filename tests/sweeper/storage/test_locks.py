@@ -8,6 +8,7 @@ import pytest
 from sweeper.records.sweep_folder import SweepFolder, planting, sweeping_up
 from sweeper.storage import claims
 from sweeper.storage import locks as leases
+from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.claims import Claims
 from sweeper.storage.locks import Lease
 from tests.sweeper.storage.test_claims import KEYS, Clock
@@ -60,7 +61,7 @@ def test_the_claim_of_another_machine_holds_as_long_as_its_owner_writes_it_anew(
 
 
 def test_nobody_is_taken_for_dead_because_the_storage_was_away(in_bucket, monkeypatch):
-    clock, look = Clock(), claims._look_at
+    clock, look = Clock(), ObjectPath.sign_of_life
     (in_bucket / "claims" / "owners" / ("a" * 32)).put(b'{"kernel": "another"}')
     (in_bucket / "claims" / f"{KEYS[0]}.{'a' * 32}").put(b"-")
     observer = Claims(in_bucket, clock)
@@ -70,7 +71,7 @@ def test_nobody_is_taken_for_dead_because_the_storage_was_away(in_bucket, monkey
         clock.now += 10 * claims.PATIENCE_SECONDS
         return look(card)
 
-    monkeypatch.setattr(claims, "_look_at", answered_late)
+    monkeypatch.setattr(ObjectPath, "sign_of_life", answered_late)
     clock.now += 1
     assert not observer.take(KEYS[0]), "its owner could not write either"
     monkeypatch.undo()

@@ -12,6 +12,7 @@ from sweeper.cli.commands.cluster import _handed_on
 from sweeper.cli.commands.mlflow import ui
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.storage import tracking_file
+from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_at
 from sweeper.storage.tracking_address import check_open, default_address, understood
 from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder, file_of, make_movable
@@ -95,7 +96,7 @@ def test_artifacts_of_sweeps_become_relative_and_those_of_others_stay(database, 
 
 def test_a_database_outside_of_the_storage_stays_as_it_is(database, storage, tmp_path):
     before = locations(database)
-    check_open(f"sqlite:///{database}", tmp_path / "another")
+    check_open(f"sqlite:///{database}", Folder(tmp_path / "another"))
     assert locations(database) == before
 
 
