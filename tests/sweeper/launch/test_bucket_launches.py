@@ -136,7 +136,7 @@ def test_two_sweeps_that_share_stages_train_each_once_and_one_sweep_is_launched_
     assert len(list((tmp_path / "tickets").glob("*.safetensors"))) == 10
     for name in ("left", "right"):
         for entry in SweepFolder(root, name).path.entries():
-            entry.path.unlink()
+            entry.path.remove()
     assert "No sweep refers to 18 stages" in say("gc", "--storage", bucket)
     assert "Removed: 18 stages" in say("gc", "--storage", bucket, "--delete")
     assert not (root / "stages").is_dir()
