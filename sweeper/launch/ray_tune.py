@@ -56,7 +56,7 @@ def run_on_ray(
     silence = Silence(launch, epoch_timeout)
     launch.watchers.append(silence)
     nodes = Nodes(launch.resources, launch.leave_out)
-    attendant = _Attendant(launch, refresh, silence, nodes)
+    attendant = _TuneCallback(launch, refresh, silence, nodes)
     with ExitStack() as last, ray_session(address, give_up) as folder, _watchdog(launch, attendant, give_up):
         last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -88,7 +88,7 @@ def run_on_ray(
 
 
 @contextmanager
-def _watchdog(launch: Launch, attendant: _Attendant, give_up: Callable[[str], None]) -> Iterator[None]:
+def _watchdog(launch: Launch, attendant: _TuneCallback, give_up: Callable[[str], None]) -> Iterator[None]:
     """Without its servers Ray waits a minute and then ends the whole process, telling nobody."""
     over = threading.Event()
 
@@ -179,7 +179,7 @@ class StageSearcher(_NotKept, Searcher):
         """Nothing: launching again is how one goes on."""
 
 
-class _Attendant(_NotKept, tune.Callback):
+class _TuneCallback(_NotKept, tune.Callback):
     """Refreshes the display, hears of workers that died, kills those that hang, and tells nodes that fail."""
 
     def __init__(self, launch: Launch, refresh: Callable[[], None], silence: Silence, nodes: Nodes) -> None:
@@ -230,7 +230,7 @@ class _Attendant(_NotKept, tune.Callback):
 class _StopWhenAsked(_NotKept, tune.Stopper):
     """Each stage after the epoch that it is in, however long that takes: told to stop all, Tune kills after 15 s."""
 
-    def __init__(self, launch: Launch, attendant: _Attendant) -> None:
+    def __init__(self, launch: Launch, attendant: _TuneCallback) -> None:
         self.launch = launch
         self.attendant = attendant
 

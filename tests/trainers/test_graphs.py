@@ -24,7 +24,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "supermask": {**LENET, "method": "supermask"},
     "edge-popup": {**LENET, "method": "edge_popup"},
     "dropout": {"network": "conv2", "dataset": "cifar10", "method": "learned", "width": 0.05, "batch_size": 16},
-    "batch norm": {"network": "resnet18", "dataset": "cifar10", "method": "learned", "batch_size": 8},
+    "batch norm": {
+        "network": "resnet18",
+        "dataset": "cifar10",
+        "method": "learned",
+        "batch_size": 8,
+        "finetune_epochs": 1,
+    },
 }
 LEARNED = {**LENET, "method": "learned"}
 

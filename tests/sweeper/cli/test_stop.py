@@ -135,11 +135,12 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
 def test_on_ray_each_stage_ends_after_its_epoch_before_all_is_stopped(tiny, storage):
     quiet()
     from sweeper.launch.hung_workers import Silence
-    from sweeper.launch.ray_tune import _Attendant, _StopWhenAsked
+    from sweeper.launch.ray_nodes import Nodes
+    from sweeper.launch.ray_tune import _StopWhenAsked, _TuneCallback
 
     launch = a_launch(tiny, storage)
     order = launch.next_order()
-    attendant = _Attendant(launch, lambda: None, Silence(launch, None))
+    attendant = _TuneCallback(launch, lambda: None, Silence(launch, None), Nodes(launch.resources, lambda *told: None))
     asked = _StopWhenAsked(launch, attendant)
     trial = SimpleNamespace(
         trial_id="a", config={"order": json.dumps(order.as_dict())}, temporary_state=SimpleNamespace(ray_actor=None)

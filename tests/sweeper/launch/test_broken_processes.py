@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
-from tests.sweeper.launch import test_ray
-from tests.sweeper.launch.test_ray import Started, _nothing_outlives_its_test, records, two_nodes  # noqa: F401
+from tests.sweeper.launch.nodes import two_nodes
+from tests.sweeper.launch.started import Started, records
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.cluster
 
 SPEC = """\
 name: many
@@ -99,17 +99,17 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_node_that_keeps_failing_gets_no_more_stages_and_is_told(storage, tmp_path, request):
-    _, address, raylet = request.getfixturevalue("two_nodes")
+def test_a_node_that_keeps_failing_gets_no_more_stages_and_is_told(storage, tmp_path):
     (tmp_path / "many.yaml").write_text(SPEC)
     failed = tmp_path / "failed"
     failed.touch()
-    program = BAD_NODE.format(raylet=raylet, address=address, failed=str(failed))
-    launch = Started(
-        tmp_path / "many.yaml", "--storage", storage, "--ray-address", address,
-        folder=tmp_path, parallel=2, program=program,
-    )  # fmt: skip
-    text = launch.ends_with(0)
+    with two_nodes(tmp_path) as (_, address, raylet):
+        program = BAD_NODE.format(raylet=raylet, address=address, failed=str(failed))
+        launch = Started(
+            tmp_path / "many.yaml", "--storage", storage, "--ray-address", address,
+            folder=tmp_path, parallel=2, program=program,
+        )  # fmt: skip
+        text = launch.ends_with(0)
     assert "18 of 18 trials completed" in text
     assert re.search(r"Node \S+ \(\S+\) was left out: 3 stages in a row failed on it, the last: infrastructure: ", text)
     assert 3 <= len(failed.read_text()) <= 4, "one may have been on its way there"
@@ -135,9 +135,12 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU, which does give a tensor")
-def test_a_node_whose_gpu_does_not_start_is_left_out_and_told(storage, tmp_path, request, monkeypatch):
-    monkeypatch.setattr(test_ray, "CLUSTER", test_ray.CLUSTER.replace('"num_cpus": 1', '"num_cpus": 1, "num_gpus": 1'))
-    _, address, raylet = request.getfixturevalue("two_nodes")
+def test_a_node_whose_gpu_does_not_start_is_left_out_and_told(storage, tmp_path):
+    with two_nodes(tmp_path, gpus=1) as (_, address, raylet):
+        _one_gpu_does_not_start(storage, tmp_path, address, raylet)
+
+
+def _one_gpu_does_not_start(storage, tmp_path, address, raylet):
     (tmp_path / "many.yaml").write_text(SPEC.replace("18", "3"))
     arguments = (tmp_path / "many.yaml", "--storage", storage, "--ray-address", address, "--gpus-per-trial", "1")
     everywhere = NO_CUDA.format(address=address, raylets=f"range({2**31})")

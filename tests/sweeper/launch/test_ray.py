@@ -6,9 +6,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -22,10 +19,11 @@ from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.stages.faults import Fault
 from sweeper.tracking.mlflow_client import client
+from tests.sweeper.launch.nodes import two_nodes
 from tests.sweeper.launch.started import Started, records, short
-from tests.sweeper.processes import claimed, environment
+from tests.sweeper.processes import claimed
 from tests.sweeper.small_sweeps import a_launch, facts, table_of, trained_storage
-from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.waiting import wait_until
 from trainers.errors import InvalidInput
 
 pytestmark = [
@@ -135,51 +133,14 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow,
     assert set(statuses(storage, "slow").values()) == {"FINISHED"}
 
 
-# Two nodes on this machine; the second goes without a word when a line comes, and all ends with the input.
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": sys.argv[1], "include_dashboard": False})
-second = cluster.add_node(**small)
-cluster.wait_for_nodes()
-print(cluster.address, second.all_processes["raylet"][0].process.pid, flush=True)
-if sys.stdin.readline():
-    cluster.remove_node(second, allow_graceful=False)
-sys.stdin.readline()
-cluster.shutdown()
-"""
-
-
 @pytest.fixture
-def two_nodes(tmp_path):
-    """The process that holds them, their address, and the pid of the second one's raylet."""
-    quiet()  # a token, which the cluster, the launch and this process share
-    folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # Ray's sockets need a short path
-    health = {"RAY_health_check_initial_delay_ms": "500", "RAY_health_check_period_ms": "500"}
-    apart = {"RAY_TMPDIR": folder}  # else it writes into a folder that all of this machine share and anybody may remove
-    Path(folder, "ray").mkdir()
-    with (tmp_path / "cluster").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-            text=True, env=environment() | health | apart, start_new_session=True,
-        )  # fmt: skip
-    try:
-        address, raylet = process.stdout.readline().split()
-        yield process, address, int(raylet)
-        process.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+def nodes(tmp_path):
+    with two_nodes(tmp_path) as there:
+        yield there
 
 
-def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(slow, storage, tmp_path, two_nodes):
-    cluster, address, raylet = two_nodes
+def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(slow, storage, tmp_path, nodes):
+    cluster, address, raylet = nodes
     launch = Started(
         slow, "--storage", storage, "--ray-address", address, "--epoch-timeout", "30", "--max-retries", "20",
         "--save-seconds", "0",

@@ -4,13 +4,13 @@ import contextlib
 import json
 import shutil
 import sqlite3
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from reports.tracked.runs import read_sweeps
 from sweeper.records.sweep_folder import SweepFolder
+from sweeper.storage.folder import Folder
 from tests.sweeper.cli.test_cli import said, wrong
 
 SPEC = """\
@@ -94,7 +94,7 @@ def test_a_moved_storage_works_where_it_lies_and_the_old_folder_stays_gone(launc
     own = f"sqlite:///{moved}/mlflow.db"
     there = ("--storage", moved)
     assert said(capsys, "track", "tiny", *there) == (0, "MLflow shows all 1 trials of tiny as they are.\n", "")
-    assert tracking_of(Namespace(storage=str(moved), tracking=None), ["tiny"]) == own
+    assert tracking_of(Folder(moved), None, ["tiny"]) == own
     assert said(capsys, "report", "tiny", *there, "-o", tmp_path / "report")[0] == 0
     assert "name: tiny" in read_sweeps(["tiny"], own).sweeps[0].spec, "the artifacts are found"
     code, out, _ = said(capsys, "resume", "tiny", *there, "--local")

@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -148,7 +147,7 @@ def test_a_sweep_in_a_bucket_keeps_the_file_that_it_was_tracked_to(in_bucket, tm
 def test_where_a_bucket_s_runs_are_looked_for_is_said(bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput) as refused:
-        ui(Namespace(storage=bucket, tracking=None, sweep=None, port=5000))
+        ui.callback(storage=bucket, tracking=None, sweep=None, port=5000)
     assert f"is tracked in {tmp_path}/sweeper-tracking/" in str(refused.value)
     assert str(refused.value).endswith(
         "below the folder that you stand in: a bucket holds no database; name another with --tracking"
