@@ -143,7 +143,10 @@ def test_on_ray_each_stage_ends_after_its_epoch_before_all_is_stopped(tiny, stor
     attendant = _TuneCallback(launch, lambda: None, Silence(launch, None), Nodes(launch.resources, lambda *told: None))
     asked = _StopWhenAsked(launch, attendant)
     trial = SimpleNamespace(
-        trial_id="a", config={"order": json.dumps(order.as_dict())}, temporary_state=SimpleNamespace(ray_actor=None)
+        trial_id="a",
+        config={"order": json.dumps(order.as_dict())},
+        temporary_state=SimpleNamespace(ray_actor=None),
+        last_result={},
     )
     attendant.on_trial_start(0, [trial], trial)
     assert not asked("a", {}) and not asked.stop_all()
