@@ -13,6 +13,7 @@ import pytest
 
 from sweeper.cli.commands.mlflow import _free_port, tracking_of
 from sweeper.records.sweep_folder import SweepFolder
+from sweeper.storage.folder import Folder
 from tests.sweeper.processes import command, environment
 from tests.sweeper.small_sweeps import a_launch, trained_storage
 from tests.sweeper.tracking.projected import project
@@ -85,7 +86,7 @@ def test_a_port_that_is_taken_is_passed_over(monkeypatch):
 
 
 def test_sweeps_are_looked_for_where_they_were_tracked(trained, tmp_path):
-    where = trained_storage(trained, tmp_path)
+    where = Folder(trained_storage(trained, tmp_path))
     folder = SweepFolder(where, "tiny")
     file = folder.read()
     file.tracking = "http://tracking.example:5000"
