@@ -145,10 +145,4 @@ def _as_one(linked: Linked) -> Spec:
 
 
 def _numbers(forest: Forest) -> dict[str, Any]:
-    return {
-        "trials": len(forest.trials),
-        "stages": len(forest.stages),
-        "epochs_alone": forest.epochs_alone,
-        "epochs_shared": forest.epochs_shared,
-        "epochs_left": forest.epochs_left,
-    }
+    return {name: value for name, value in totals(forest).items() if name != "sharing"}
