@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "5470ccd3fe49964cfefe5ac1992d72aad4dfec8f3be36fda7acbaf0ee48f1e8c"
+PINNED_SOURCES = "3f71bc8bc966bc3a927b93a4bf1d849b8b370d4157b27d50dff84a4b1e2fc143"
 
 
 @cache

@@ -58,10 +58,6 @@ def pair(method: SlotMachine, dtype: torch.dtype = torch.float64) -> tuple[nn.Mo
     return compact, plain
 
 
-def chosen_options(net: nn.Module) -> list[Tensor]:
-    return [s.selected_options(b) if isinstance(s, SlotWeight) else s.chosen for _, s, b in selected_weights(net)]
-
-
 @pytest.mark.parametrize(
     ("options", "sharing", "nesterov", "weight_decay"),
     [
@@ -94,10 +90,11 @@ def test_compact_training_selects_what_k_scores_select_at_every_step(options, sh
             set_learning_rate(optimizer, learning_rate(recipe, "slot", step // 20))  # restarts after steps 40, 120
             optimizer.zero_grad()
             functional.cross_entropy(net(images), labels).backward()
-        ours, theirs = chosen_options(compact), chosen_options(plain)
-        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)), f"selections differ in step {step}"
-        for (_, slot, _), (_, oracle, _) in zip(selected_weights(compact), selected_weights(plain), strict=True):
-            assert torch.equal(slot.in_use, oracle.values.gather(-1, oracle.chosen[..., None])[..., 0])
+        # Of a connection no two options have the same value: the same values are the same options.
+        ours = [slot.in_use.clone() for _, slot, _ in selected_weights(compact)]
+        for value, (_, oracle, _) in zip(ours, selected_weights(plain), strict=True):
+            theirs = oracle.values.gather(-1, oracle.chosen[..., None])[..., 0]
+            assert torch.equal(value, theirs), f"selections differ in step {step}"
         changes += sum(int((a != b).sum()) for a, b in zip(ours, before, strict=True)) if before else 0
         before = ours
         for optimizer in optimizers:

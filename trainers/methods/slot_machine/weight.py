@@ -26,7 +26,7 @@ from trainers.kernels import native
 from trainers.kernels import torch_kernels as kernels
 from trainers.kernels.options import Options
 from trainers.kernels.ranks import option_ranks, ranked_values
-from trainers.kernels.winners import NOWHERE, all_winners, blocks, outside, winners
+from trainers.kernels.winners import NOWHERE, blocks, outside, winners
 from trainers.methods.base import SelectedWeight
 from trainers.methods.snapshots import options_in_use
 
@@ -105,12 +105,6 @@ class SlotWeight(SelectedWeight):
 
     def chosen_weight(self, chosen: Tensor) -> Tensor:
         return ranked_values(self.options, chosen.flatten()).view(chosen.shape)
-
-    def selected_options(self, accumulated: Tensor) -> Tensor:
-        """The winning option's index for every connection, in the weight's shape."""
-        flat = accumulated.detach().cpu().contiguous().view(-1).numpy()
-        found = all_winners(flat, self.scale.item(), self.options)
-        return torch.from_numpy(found).view(accumulated.shape)
 
     def scores(self, accumulated: Tensor) -> Tensor:
         """All K scores of every connection, (*weight.shape, K): what the paper's code would hold. Only to look at."""
