@@ -10,16 +10,17 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search_spaces.loading import spec_of
-from search_spaces.spec import Spec
 from sweeper.records.environment import utc_now
 from sweeper.storage.base import Place
 from sweeper.storage.folder import storage_of
 from sweeper.storage.locks import GLIMPSE_SECONDS
 from sweeper.storage.tracking_address import IN_THE_STORAGE, address_of_kept, is_own
 from trainers.errors import InvalidInput, nearest
+
+if TYPE_CHECKING:
+    from search_spaces.spec import Spec
 
 # Said in sweep.json of an address that is meant as it stands; earlier versions wrote every address so.
 ELSEWHERE = "tracked_elsewhere"
@@ -67,7 +68,9 @@ class SweepFolder:
         return self.path / "spec.yaml"
 
     def spec(self, overrides: Sequence[str] = ()) -> Spec:
-        """As it was launched last, but for these overrides. Raises InvalidInput."""
+        """The spec as it was launched last, but for these overrides. Raises InvalidInput."""
+        from search_spaces.loading import spec_of
+
         try:
             text = self.spec_path.read_text()
         except FileNotFoundError as error:
