@@ -156,10 +156,6 @@ class Store(Unfinished):
             if record is not None:
                 yield record
 
-    def epochs_stored(self, lineage: str) -> list[int]:
-        """The epochs of a lineage at which a stage ends."""
-        return sorted(self.spans(lineage))
-
     def stages(self) -> Iterator[StoredStage]:
         """Every finished stage. What does not look like one is passed over."""
         for folder in sorted((self.folder / "stages").glob("??/*/*-*")):
