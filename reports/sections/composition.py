@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.analysis.arms import apart_by_numerics, arms_of, mark_fronts, once_each
+from reports.analysis.arms import apart_by_numerics, arms_of, mark_fronts, once_each, stopped_together
 from reports.analysis.published import with_published
 from reports.document.blocks import Block, Document, Figure, Paragraph, Section, distinct
 from reports.pictures.charts import figures_of
@@ -33,7 +33,7 @@ def compose(
 
     Sweeps stand side by side; what compares across sweeps counts a trial that they share once.
     """
-    tracked = replace(tracked, trials=apart_by_numerics(tracked.trials))
+    tracked = replace(tracked, trials=apart_by_numerics(stopped_together(tracked.trials)))
     names = [sweep.name for sweep in tracked.sweeps]
     arms = fronts_of_each_sweep(arms_table(tracked.trials, ("sweep", "arm_hash")))
     pooled_trials = once_each(tracked.trials)

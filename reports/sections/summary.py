@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analysis.arms import best_by, same_problem
+from reports.analysis.arms import best_by, counted_trials, same_problem
 from reports.analysis.paper_claims import Judgement
 from reports.analysis.statistics import welch
 from reports.document.blocks import Block, Paragraph, Points
@@ -52,7 +52,7 @@ def _best(arms: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
 def _scored(arm: pd.Series[Any]) -> str:
     """'K=8 GS, with 97.09 ± 0.15 % test accuracy (n = 3, 40 epochs)'."""
     score = percent(float(arm["test_accuracy"]), float(arm["test_accuracy_half_width"]))
-    return f"{arm['arm']}, with {score} % test accuracy (n = {arm['n']}, {arm['epochs']:g} epochs)"
+    return f"{arm['arm']}, with {score} % test accuracy (n = {counted_trials(arm)}, {arm['epochs']:g} epochs)"
 
 
 def _gap(arm: pd.Series[Any], learned: pd.Series[Any], trials: pd.DataFrame) -> str:

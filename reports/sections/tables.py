@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.analysis.arms import ARM_FIELDS, FAMILIES, best_by
+from reports.analysis.arms import ARM_FIELDS, FAMILIES, best_by, counted_trials, standing
 from reports.analysis.likeness import Likeness
 from reports.analysis.published import COLUMNS, best_published
 from reports.document.blocks import Cell, Column, Table
@@ -166,9 +166,7 @@ def _best_options(arms: pd.DataFrame) -> Iterator[tuple[dict[Hashable, Any], dic
     """For every line over K: the arm that is best by validation, and the one that is best by test."""
     measured = arms[arms["n"] > 0].reset_index(drop=True)
     options = measured["options"].to_numpy(dtype=float)
-    validation, test = (
-        measured[metric].fillna(-1).to_numpy(dtype=float) for metric in ("validation_accuracy", "test_accuracy")
-    )
+    validation, test = (standing(measured, metric) for metric in ("validation_accuracy", "test_accuracy"))
     records = measured.to_dict("records")
     for line in Likeness(measured).groups(np.flatnonzero(measured["method"] == "slot_machine"), {"options"}):
         if len(set(options[line])) > 1:
@@ -257,9 +255,8 @@ def status_word(status: str) -> str:
 
 
 def _count(arm: Any) -> Cell:
-    """n, and of how many where some are missing."""
-    n, trials = int(arm["n"]), int(arm["trials"])
-    return Cell(f"{n}" if n == trials else f"{n} of {trials}", n)
+    """n, of how many where some are missing, and why."""
+    return Cell(counted_trials(arm), int(arm["n"]))
 
 
 def _cost(arm: Any, cost: str) -> Cell:

@@ -12,7 +12,7 @@ from sweeper.launch.launch import Launch
 from sweeper.launch.view import SweepView
 from sweeper.planning.forecast import Forecast, against
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
-from sweeper.records.trial_result import TrialResult, arm_results, spent
+from sweeper.records.trial_result import ArmResult, TrialResult, arm_results, spent
 from sweeper.search.spec_versions import launches_of, version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
 from sweeper.storage.tracking_address import without_password
@@ -74,15 +74,17 @@ def arms_table(results: Sequence[TrialResult], estimate: Estimating) -> str:
             arm.label,
             accuracy(estimate(arm.validation_accuracies)),
             accuracy(estimate(arm.test_accuracies)),
-            _count(arm.completed, arm.trials),
+            _count(arm),
         ]
         for arm in arm_results(results)
     ]
     return text_table(["arm", "validation accuracy", "test accuracy", "n"], rows)
 
 
-def _count(completed: int, trials: int) -> str:
-    return str(completed) if completed == trials else f"{completed} of {trials}"
+def _count(arm: ArmResult) -> str:
+    """'3', '2 of 3, 1 diverged'."""
+    n = str(arm.completed) if arm.completed == arm.trials else f"{arm.completed} of {arm.trials}"
+    return f"{n}, {arm.diverged} diverged" if arm.diverged else n
 
 
 def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile, version: int) -> str:

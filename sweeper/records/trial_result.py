@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.records.compressed import Chain
 from sweeper.records.stage_record import Snapshot, StageRecord
-from sweeper.stages.faults import Failure
+from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Forest, Trial
 from sweeper.stages.status import Status
 from trainers.costs import totals
@@ -49,6 +49,11 @@ class TrialResult:
     def is_final(self) -> bool:
         """Whether its results stand: a trial that was stopped early may yet go on under another spec."""
         return self.status is Status.COMPLETED and bool(self.finals)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it failed because its loss was not a number."""
+        return self.failure is not None and self.failure.fault is Fault.NOT_A_NUMBER
 
     @property
     def test_accuracy(self) -> float | None:
@@ -142,6 +147,7 @@ class ArmResult:
     trials: int
     validation_accuracies: tuple[float, ...]  # of the completed trials, in the order of their seeds
     test_accuracies: tuple[float, ...]
+    diverged: int = 0  # trials whose loss was not a number
 
     @property
     def completed(self) -> int:
@@ -163,6 +169,7 @@ def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
         len(members),
         tuple(float(member.epochs[-1]["validation_accuracy"]) for member in completed),
         tuple(member.finals["test_accuracy"] for member in completed),
+        sum(member.diverged for member in members),
     )
 
 

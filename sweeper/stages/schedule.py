@@ -231,6 +231,8 @@ class Schedule:
         """What grew below this stage makes the paths through it longer, and those through the stages above it."""
         while key is not None and key in self.stages and self._remaining_of(key) != self._remaining[key]:
             self._remaining[key] = self._remaining_of(key)
+            if key in self._queued:
+                self._push(key)
             key = self.stages[key].parent
 
     def _parent_is_done(self, stage: Stage) -> bool:
@@ -243,13 +245,17 @@ class Schedule:
             self._alone.append(key)
             return
         self._queued.add(key)
+        self._push(key)
+
+    def _push(self, key: str) -> None:
         heapq.heappush(self._ready, (-self._remaining[key], self._order[key], key))
 
     def _pop_ready(self) -> str:
-        while (key := heapq.heappop(self._ready)[2]) not in self._queued:
-            pass
-        self._queued.remove(key)
-        return key
+        while True:
+            priority, _, key = heapq.heappop(self._ready)
+            if key in self._queued and -priority == self._remaining[key]:
+                self._queued.remove(key)
+                return key
 
     def _make_ready_if_it_may(self, key: str) -> None:
         waits = self._status[key] is StageStatus.WAITING and not self._holds[key]
