@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Said in sweep.json of an address that is meant as it stands; earlier versions wrote every address so.
 ELSEWHERE = "tracked_elsewhere"
+LAUNCH_SETTINGS = "manner"  # the key of SweepFile.launch_settings
 
 
 @dataclass
@@ -36,7 +37,7 @@ class SweepFile:
     digests: dict[str, str]  # of the data sets, so that no later command needs the data
     data_dir: str | None = None
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
-    manner: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: with or without Ray, and such
+    launch_settings: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: without Ray, say
     owner: str = ""  # who launched it first
     launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome, sources_apart
 
@@ -97,7 +98,7 @@ class SweepFolder:
         try:
             kept = dict(json.loads(path.read_text()))
             elsewhere = kept.pop(ELSEWHERE, False)
-            file = SweepFile(**kept)
+            file = SweepFile(launch_settings=kept.pop(LAUNCH_SETTINGS, {}), **kept)
             if not elsewhere:
                 file.tracking = address_of_kept(file.tracking, self.storage, self.name)
             return file
@@ -116,7 +117,9 @@ class SweepFolder:
     def _kept(self, file: SweepFile) -> dict[str, Any]:
         """What is written of it: the storage's own database by that name, for the storage may be moved or copied."""
         own = is_own(file.tracking, self.storage)
-        return {**asdict(file), **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
+        kept = asdict(file)
+        kept[LAUNCH_SETTINGS] = kept.pop("launch_settings")
+        return {**kept, **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

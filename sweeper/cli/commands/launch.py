@@ -118,7 +118,7 @@ def _at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepF
 def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions, forget_failures: bool = False) -> int:
     """Launches the sweep as it was launched last, but for what is said otherwise now; returns the exit code."""
     file = folder.read()
-    before = {"tracking": file.tracking, "data_dir": file.data_dir, **file.manner}
+    before = {"tracking": file.tracking, "data_dir": file.data_dir, **file.launch_settings}
     unsaid = {name: value for name, value in before.items() if getattr(options, name) in (None, "")}
     shares = {**file.options, **options.shares.said()}
     return _launch(spec, folder.storage, replace(options, **unsaid), shares, forget_failures)
@@ -160,7 +160,7 @@ def _launch(
             file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
             file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
             file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
-            file.manner = settings
+            file.launch_settings = settings
             file.owner = file.owner or options.submission.owner
             for earlier in file.launches:
                 if earlier["outcome"] == "running":
