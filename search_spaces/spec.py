@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
 from search_spaces.ranges import Dimension, Search
 from trainers.errors import InvalidInput, explain, nearest
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]

@@ -10,7 +10,7 @@ from sweeper.records.stage_record import StageRecord
 from sweeper.records.trial_result import Epoch
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Stage
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 TIMES_AS_LONG = 20.0  # as the longest epoch of such a stage so far: by then it hangs
 AT_LEAST_SECONDS = 300.0  # also for an epoch that should take a second: the machine may be busy, the disk slow

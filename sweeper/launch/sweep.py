@@ -60,6 +60,13 @@ class PlantedSweep:
                 stand_ins.append(dearest.model_copy(update={"seed": STAND_IN_SEEDS + number}))
         return grow(self.forest, stand_ins, self.digests) if stand_ins else self.forest
 
+    def forget_failures(self) -> int:
+        """Clears the failures of its stages, so that they are trained again; returns how many there were."""
+        failed = [key for key in self.store.failures() if key in self.forest.stages]
+        for key in failed:
+            self.store.clear_failure(key)
+        return len(failed)
+
     def launch(
         self, resources: Resources, estimates: Estimates | None = None, wall_seconds: float = 0.0, **more: Any
     ) -> Launch:

@@ -83,9 +83,9 @@ class ObjectStore(Store):
             listed = self._listed(self.bucket / "lineages")
             ends = {lineage: listed.get(lineage, []) for lineage in lineages}
         else:
-            ends = dict(zip(lineages, self.bucket.bucket.at_once(self._ends, lineages), strict=True))
+            ends = dict(zip(lineages, self.bucket.bucket.concurrently(self._ends, lineages), strict=True))
         keys = [point_key(lineage, end) for lineage in ends for end in ends[lineage]]
-        self.bucket.bucket.at_once(self._found, [key for key in keys if key not in self.bucket.bucket.known])
+        self.bucket.bucket.concurrently(self._found, [key for key in keys if key not in self.bucket.bucket.known])
         self._expected = ends
 
     def spans(self, lineage: str) -> dict[int, int]:
@@ -99,7 +99,7 @@ class ObjectStore(Store):
         entries = [entry for entry in (self.bucket / "stages").entries() if entry.path.name == RECORD]
         entries.sort(key=lambda entry: entry.modified, reverse=True)
         keys = [entry.path.parent.name for entry in entries[:count]]
-        found = self.bucket.bucket.at_once(self.read, filter(is_key, keys))
+        found = self.bucket.bucket.concurrently(self.read, filter(is_key, keys))
         lineages: set[str] = set()
         for record in found:
             if record is not None and record.lineage not in lineages:
@@ -144,7 +144,7 @@ class ObjectStore(Store):
         return len(old)
 
     def _remove_all(self, entries: list[Entry]) -> None:
-        self.bucket.bucket.at_once(lambda entry: entry.path.remove(), entries)
+        self.bucket.bucket.concurrently(lambda entry: entry.path.remove(), entries)
 
     def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
         from safetensors.torch import save

@@ -10,10 +10,8 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search_spaces.loading import spec_of
-from search_spaces.spec import Spec
 from sweeper.records.environment import utc_now
 from sweeper.storage.base import Place
 from sweeper.storage.folder import storage_of
@@ -21,8 +19,12 @@ from sweeper.storage.locks import GLIMPSE_SECONDS
 from sweeper.storage.tracking_address import IN_THE_STORAGE, address_of_kept, is_own
 from trainers.errors import InvalidInput, nearest
 
+if TYPE_CHECKING:
+    from search_spaces.spec import Spec
+
 # Said in sweep.json of an address that is meant as it stands; earlier versions wrote every address so.
 ELSEWHERE = "tracked_elsewhere"
+LAUNCH_SETTINGS = "manner"  # the key of SweepFile.launch_settings
 
 
 @dataclass
@@ -35,7 +37,7 @@ class SweepFile:
     digests: dict[str, str]  # of the data sets, so that no later command needs the data
     data_dir: str | None = None
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
-    manner: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: with or without Ray, and such
+    launch_settings: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: without Ray, say
     owner: str = ""  # who launched it first
     launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome, sources_apart
 
@@ -67,7 +69,9 @@ class SweepFolder:
         return self.path / "spec.yaml"
 
     def spec(self, overrides: Sequence[str] = ()) -> Spec:
-        """As it was launched last, but for these overrides. Raises InvalidInput."""
+        """The spec as it was launched last, but for these overrides. Raises InvalidInput."""
+        from search_spaces.loading import spec_of
+
         try:
             text = self.spec_path.read_text()
         except FileNotFoundError as error:
@@ -94,7 +98,7 @@ class SweepFolder:
         try:
             kept = dict(json.loads(path.read_text()))
             elsewhere = kept.pop(ELSEWHERE, False)
-            file = SweepFile(**kept)
+            file = SweepFile(launch_settings=kept.pop(LAUNCH_SETTINGS, {}), **kept)
             if not elsewhere:
                 file.tracking = address_of_kept(file.tracking, self.storage, self.name)
             return file
@@ -113,7 +117,9 @@ class SweepFolder:
     def _kept(self, file: SweepFile) -> dict[str, Any]:
         """What is written of it: the storage's own database by that name, for the storage may be moved or copied."""
         own = is_own(file.tracking, self.storage)
-        return {**asdict(file), **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
+        kept = asdict(file)
+        kept[LAUNCH_SETTINGS] = kept.pop("launch_settings")
+        return {**kept, **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

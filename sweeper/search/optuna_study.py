@@ -39,8 +39,9 @@ from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.base import Journal, Place, StoreError, storage_errors
 from trainers.errors import InvalidInput
+from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.recipe.recipe import Recipe
 
 JOURNAL = "search.log"
 EXHAUSTED = "exhausted"  # of a study: after so many points there is none left

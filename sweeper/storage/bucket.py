@@ -122,12 +122,12 @@ class ObjectPath:
 
     def folders_with(self, name: str) -> list[str]:
         folders = sorted(ObjectPath(self.bucket, prefix) for prefix in self.bucket.prefixes(self.key))
-        holding = self.bucket.at_once(lambda folder: (folder / name).is_file(), folders)
+        holding = self.bucket.concurrently(lambda folder: (folder / name).is_file(), folders)
         return [folder.name for folder, holds in zip(folders, holding, strict=True) if holds]
 
     def contents(self, names: list[str]) -> list[bytes]:
         """Of these objects below this name."""
-        return self.bucket.at_once(lambda name: (self / name).read_bytes(), names)
+        return self.bucket.concurrently(lambda name: (self / name).read_bytes(), names)
 
     # Writing
 

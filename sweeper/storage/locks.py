@@ -19,7 +19,7 @@ from typing import IO
 
 from sweeper.storage.base import Place, StoreError, storage_errors
 from sweeper.storage.claims import PATIENCE_SECONDS, TOUCH_SECONDS, Claims
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 LOOK_SECONDS = 1.0
 GLIMPSE_SECONDS = 3 * TOUCH_SECONDS  # without a sign of life a holder is thought gone by those who only look

@@ -19,7 +19,7 @@ from trainers.errors import InvalidInput
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Client
 
-AT_ONCE = 32  # requests, where many objects are read
+CONCURRENT_REQUESTS = 32  # requests, where many objects are read
 _SAID = re.compile(r"<Code>([^<]+)</Code>\s*<Message>([^<]*)</Message>")
 Item = TypeVar("Item")
 
@@ -92,12 +92,12 @@ class Bucket:
 
         self._ask("remove", key, obstore.delete, key)
 
-    def at_once(self, question: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    def concurrently(self, question: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
         """The answers for many, asked side by side."""
         items = list(items)
         if len(items) < 2:
             return [question(item) for item in items]
-        with ThreadPoolExecutor(min(AT_ONCE, len(items)), thread_name_prefix="objects") as pool:
+        with ThreadPoolExecutor(min(CONCURRENT_REQUESTS, len(items)), thread_name_prefix="objects") as pool:
             return list(pool.map(question, items))
 
     def _ask(self, doing: str, key: str, question: Callable[..., Answer], *words: Any, **more: Any) -> Answer:

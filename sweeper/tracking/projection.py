@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 METRICS_A_CALL = 900  # MLflow takes 1000 entries in one call, tags included
 PAGE = 1000
-AT_ONCE = 4  # trials that are projected side by side
+CONCURRENT_TRIALS = 4  # trials that are projected side by side
 SWEEPS_OWN = "tags.`sweeper.kind` = 'sweep'"  # the runs of sweeps, not of trials
 
 
@@ -87,7 +87,7 @@ class Projection:
         return self._bring_up_to_date(result)
 
     def project_together(self, results: Sequence[TrialResult]) -> int:
-        """The same of `AT_ONCE` trials at most, side by side: a server mostly waits. Returns how many were changed.
+        """The same of `CONCURRENT_TRIALS` trials at most, side by side: a server mostly waits. Returns how many were changed.
 
         A database gets them one after the other, and SQLite has but one writer anyway.
         """

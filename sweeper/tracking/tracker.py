@@ -17,7 +17,7 @@ from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest, Stage
 from sweeper.stages.status import Status
 from sweeper.tracking.mlflow_client import TrackingDown
-from sweeper.tracking.projection import AT_ONCE, Projection
+from sweeper.tracking.projection import CONCURRENT_TRIALS, Projection
 from sweeper.tracking.run_state import ENDED
 
 FIRST_PAUSE_SECONDS = 2.0
@@ -138,7 +138,7 @@ class Tracker(threading.Thread):
                     batch[number] = result
                 elif result.status in ENDED:
                     self._settled.add(number)
-                if len(batch) == AT_ONCE:
+                if len(batch) == CONCURRENT_TRIALS:
                     break
             if not batch:
                 break

@@ -24,7 +24,7 @@ from pydantic import (
 
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
 from trainers.errors import InvalidInput, explain
-from trainers.hashing import content_hash as content_hash
+from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
 from trainers.networks.registry import NETWORKS

@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from search_spaces.loading import check_limits_only, load_spec
-from search_spaces.spec import NAME
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.options import LaunchOptions, cluster_option
 from sweeper.launch.ray_jobs import SPEC, Cluster, Job, words, write_submission
@@ -36,6 +34,8 @@ REASONS: Mapping[int, str] = {  # why a job failed, by its exit code
 
 def launch_on_cluster(spec: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]) -> int:
     """`sweeper launch SPEC --cluster URL`. said: what the command line itself says."""
+    from search_spaces.loading import load_spec
+
     loaded = load_spec(spec, overrides)
     return _submit(loaded.name, ["launch", SPEC], loaded.to_yaml(), options, said)
 
@@ -44,6 +44,9 @@ def again_on_cluster(
     name: str, sweep: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]
 ) -> int:
     """`sweeper resume SWEEP --cluster URL`, and `retry`"""
+    from search_spaces.loading import check_limits_only
+    from search_spaces.spec import NAME
+
     if not re.fullmatch(NAME.strip("^$"), sweep):
         raise InvalidInput(f"sweep: {sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
     check_limits_only(overrides)

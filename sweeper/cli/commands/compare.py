@@ -8,23 +8,23 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from search_spaces.labels import arm_labels
-from search_spaces.row_names import row_names
 from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.options import json_option, storage_option, version_option
-from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import Difference, Statistics, accuracy, points_with_interval, text_table
 from trainers.errors import InvalidInput
-from trainers.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from sweeper.launch.view import SweepView
+    from sweeper.records.trial_result import TrialResult
+    from trainers.recipe.recipe import Recipe
 
 LINE = 100  # characters
 # Validation comes first: it is what one selects by.
@@ -136,11 +136,15 @@ def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int],
 
 
 def _view(storage: Place, side: str, version: int | None) -> SweepView:
+    from sweeper.launch.view import SweepView
+
     return SweepView(SweepFolder.find(storage, side.partition(":")[0]), version=version)
 
 
 def _arms(view: SweepView, side: str) -> list[Arm]:
     """The arms of 'SWEEP', or those of 'SWEEP:ARM'."""
+    from sweeper.launch.view import arms_like
+
     sweep, colon, wanted = side.partition(":")
     members: dict[str, list[TrialResult]] = defaultdict(list)
     for result in view.results:
@@ -232,6 +236,9 @@ def _remarks(differences: Sequence[Mapping[str, Difference | None]], lone: Seque
 
 def _names(pairs: Sequence[Pair], arms: Sequence[Arm]) -> list[str]:
     """What rows are called; labels are those that tell all these arms apart, whatever their sweeps call them."""
+    from search_spaces.labels import arm_labels
+    from search_spaces.row_names import row_names
+
     labels = arm_labels([arm.recipe for arm in arms])
     label_of = {arm.recipe_hash: label for arm, label in zip(arms, labels, strict=True)}
     return row_names([(label_of[pair.first.recipe_hash], label_of[pair.second.recipe_hash]) for pair in pairs])

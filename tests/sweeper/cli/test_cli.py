@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from sweeper.cli.main import COMMANDS, main
+from sweeper.launch import sweep
+from sweeper.stages.forest import plant
 from tests.sweeper.processes import environment, start_sweeper
 from tests.sweeper.small_sweeps import table_of, trained_storage
 from tests.waiting import ending_of, wait_until
@@ -55,11 +57,16 @@ def test_the_help_lists_every_command_with_what_it_does(capsys):
     assert out.splitlines()[-1].startswith("example: sweeper launch ")
 
 
+LATE = {"numpy", "torch", "ray", "mlflow", "rich", "pandas", "scipy"}
+MUCH = ("launch", "resume", "retry", "plan")  # commands that take most of the project
+
+
 @pytest.mark.parametrize(
     ("command", "unwanted"),
     [
         ("", {"pydantic", "yaml", "numpy", "torch", "ray", "mlflow", "rich", "sweeper.cli.options"}),
-        *((name, {"numpy", "torch", "ray", "mlflow", "rich", "pandas", "scipy"}) for name in COMMANDS),
+        *((name, LATE) for name in MUCH),
+        *((name, LATE | {"pydantic", "yaml"}) for name in COMMANDS if name not in MUCH),
     ],
 )
 def test_help_imports_none_of_what_takes_long(command, unwanted):
@@ -208,7 +215,7 @@ def test_a_ray_that_does_not_start_breaks_the_launch_off_in_a_line(capsys, tiny,
     assert f"to go on: sweeper resume tiny --storage {storage}" in out
 
 
-def test_a_launch_with_a_failing_arm_exits_with_1_and_retry_runs_just_that(capsys, tmp_path, storage):
+def test_a_launch_with_a_failing_arm_exits_with_1_and_retry_runs_just_that(capsys, tmp_path, storage, monkeypatch):
     spec = tmp_path / "half.yaml"
     spec.write_text(
         "name: half\n"
@@ -226,8 +233,10 @@ def test_a_launch_with_a_failing_arm_exits_with_1_and_retry_runs_just_that(capsy
     out = said(capsys, "status", "half", "--storage", storage)[1]
     assert out.startswith("half: failed\n")
     assert "FAILED  not a number: " in out
+    planted: list[object] = []
+    monkeypatch.setattr(sweep, "plant", lambda *given: planted.append(plant(*given)) or planted[-1])
     code, out, _ = said(capsys, "retry", "half", "--storage", storage, "--local")
-    assert code == 1
+    assert (code, len(planted)) == (1, 1)
     assert out.startswith("1 failed stages are tried again.\n")
     assert "1 stages are stored already; 1 epochs are left" in out
 
