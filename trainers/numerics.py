@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "d22b9b6fbac72604855191eaa6f71ce5c0845c25488ce097d11614cc4f97a01d"
+PINNED_SOURCES = "fa913186eaf5738810428ce68358ab830d8578e689630588fad9c89d9047dcd8"
 
 
 @cache

@@ -89,7 +89,7 @@ class _Imported(Method):
 
     def attach(self, layer: nn.Module, name: str, seed: int) -> None:
         assert isinstance(layer.weight, Tensor)
-        values, scores = (tensor.to(layer.weight, copy=True) for tensor in self.machines[name])
+        values, scores = (tensor.to(layer.weight) for tensor in self.machines[name])
         attach_given(
             layer, values, scores, probabilistic=self.probabilistic, sample_at_evaluation=self.sample_at_evaluation
         )

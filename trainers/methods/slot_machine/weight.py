@@ -216,11 +216,12 @@ def attach_given(layer: nn.Module, values: Tensor, scores: Tensor, **selection: 
     """Make the layer's weight a slot machine with these values and scores, each of shape (*weight.shape, K).
 
     This is how the state of K-score code comes in: its present scores are initial scores here, with B = 0 and c = 1.
+    They are copied: what becomes of the caller's tensors afterwards changes nothing here.
     """
     if values.shape != scores.shape:
         raise ValueError(
             f"values, scores: their shapes must be alike, not {tuple(values.shape)}, {tuple(scores.shape)}"
         )
     count = values.shape[-1]
-    flat = (tensor.detach().reshape(-1, count).contiguous() for tensor in (values, scores))
+    flat = (tensor.detach().clone(memory_format=torch.contiguous_format).view(-1, count) for tensor in (values, scores))
     return attach_options(layer, GivenOptions(*flat), **selection)
