@@ -70,7 +70,8 @@ def partial(tracked: Tracked, not_launched: Sequence[str]) -> list[Notice]:
 
     A sweep whose other trials were all stopped at rungs is whole; it is told that there were some.
     """
-    lines, pruned = [], []
+    lines: list[str] = []
+    pruned: list[str] = []
     for sweep in tracked.sweeps:
         found = counts(sweep, tracked.trials[tracked.trials["sweep"] == sweep.name])
         done, total = found.get(COMPLETED, 0), sum(found.values())
