@@ -87,7 +87,7 @@ class Projection:
         return self._bring_up_to_date(result)
 
     def project_together(self, results: Sequence[TrialResult]) -> int:
-        """The same of `CONCURRENT_TRIALS` trials at most, side by side: a server mostly waits. Returns how many were changed.
+        """The same of `CONCURRENT_TRIALS` trials at most, side by side. Returns how many were changed.
 
         A database gets them one after the other, and SQLite has but one writer anyway.
         """
