@@ -18,7 +18,7 @@ from sweeper.records.trial_result import Epoch
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Stage
 from sweeper.stages.status import StageStatus, Status
-from sweeper.text import Estimate, Estimating, accuracy, in_words
+from sweeper.text import Estimate, accuracy, in_words
 
 RATE_SECONDS = 60.0  # epochs per second are those of the last minute,
 RATE_ENTRIES = 20  # or longer where fewer epochs than this have ended in it
@@ -86,7 +86,6 @@ class Progress:
     """Notes what happens in a launch. A `Watcher`."""
 
     launch: Launch
-    estimate: Estimating
     clock: Callable[[], float] = time.monotonic
     news: deque[str] = field(default_factory=deque)  # what deserves a line of its own
     problem: Callable[[], str] = lambda: ""  # of the tracking, to be shown while it lasts
@@ -161,6 +160,8 @@ class Progress:
 
     def _best(self) -> tuple[BestArm, ...]:
         """The arms with the highest mean. Looks at each trial once, when it is completed."""
+        from reports.analysis.statistics import estimate
+
         trials, labels = self.launch.forest.trials, self.launch.labels
         for number in range(self._known, len(trials)):
             self._trials_ending[trials[number].stages[-1]].append(number)
@@ -174,4 +175,4 @@ class Progress:
             arms[labels[number]].append(value)
         sizes = Counter(labels) if arms else Counter()
         best = nlargest(BEST_ARMS, arms, key=lambda label: fmean(arms[label]))
-        return tuple(BestArm(label, self.estimate(arms[label]), sizes[label]) for label in best)
+        return tuple(BestArm(label, estimate(arms[label]), sizes[label]) for label in best)

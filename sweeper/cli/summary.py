@@ -16,7 +16,7 @@ from sweeper.records.trial_result import ArmResult, TrialResult, arm_results, sp
 from sweeper.search.spec_versions import launches_of, version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
 from sweeper.storage.tracking_address import without_password
-from sweeper.text import Estimating, accuracy, in_words, text_table
+from sweeper.text import accuracy, in_words, text_table
 from sweeper.tracking.tracker import Tracker
 
 
@@ -25,13 +25,12 @@ def print_summary(
     tracker: Tracker,
     folder: SweepFolder,
     file: SweepFile,
-    estimate: Estimating,
     forecast: Forecast | None = None,
 ) -> None:
     """The end of a launch, held against what it was thought to take."""
     results, retry = run.results(), hint_to_launch("retry", folder, file)
     print()
-    print(arms_table(results, estimate))
+    print(arms_table(results))
     print()
     version = version_of_last_launch(file)
     print(totals(run, results, file, version))
@@ -46,12 +45,12 @@ def print_summary(
     print(*where(tracker, folder, file), sep="\n")
 
 
-def standing(view: SweepView, estimate: Estimating) -> str:
+def standing(view: SweepView) -> str:
     """How a version of a sweep stands: its arms, what was spent, what failed, and how to go on."""
     lines = [f"{view.name}: {view.state}" + (f" ({view.folder.holder()})" if view.running else "")]
     if view.spec.description:
         lines.append(view.spec.description)
-    lines += ["", arms_table(view.results, estimate), "", totals(view.launch, view.results, view.file, view.version)]
+    lines += ["", arms_table(view.results), "", totals(view.launch, view.results, view.file, view.version)]
     lines += [*failures(view.launch, view.results, _to_go_on("retry", view)), *view.rest()]
     left = view.launch.schedule.epochs_left()
     if left and not view.running:
@@ -67,8 +66,10 @@ def _to_go_on(command: str, view: SweepView) -> str:
     return f"sweeper launch {path}{storage_flag(view.folder.storage)}"
 
 
-def arms_table(results: Sequence[TrialResult], estimate: Estimating) -> str:
+def arms_table(results: Sequence[TrialResult]) -> str:
     """A row per arm: means over its completed trials, each with its 95 % interval."""
+    from reports.analysis.statistics import estimate
+
     rows = [
         [
             arm.label,

@@ -87,9 +87,9 @@ class Projection:
         return self._bring_up_to_date(result)
 
     def project_together(self, results: Sequence[TrialResult]) -> int:
-        """The same of `CONCURRENT_TRIALS` trials at most, side by side: a server mostly waits. Returns how many were changed.
+        """Brings `CONCURRENT_TRIALS` trials at most up to date, side by side. Returns how many it changed.
 
-        A database gets them one after the other, and SQLite has but one writer anyway.
+        A server mostly waits; a database gets them one by one, and SQLite has but one writer anyway.
         """
         self.connect()
         if not self.address.startswith("http"):

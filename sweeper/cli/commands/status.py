@@ -66,10 +66,9 @@ def status(
 
 def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool) -> str:
     if in_detail:
-        from reports.analysis.statistics import estimate
         from sweeper.cli.summary import standing
 
-        return standing(views[0], estimate)
+        return standing(views[0])
     if not views:
         return f"No sweep was launched in {storage}."
     rows = [[view.name, view.state, *view.counts()] for view in views]
