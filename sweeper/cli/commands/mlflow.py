@@ -94,7 +94,7 @@ def _nothing_tracked(address: str, storage: Place) -> str:
 
 def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
     """The page that opens a sweep's runs: MLflow shows another view first otherwise."""
-    from sweeper.tracking.projection import sweep_page
+    from sweeper.tracking.experiment import sweep_page
 
     page = sweep_page(address, sweep) if sweep else "#/experiments"
     if page is None:
