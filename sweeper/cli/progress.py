@@ -42,7 +42,7 @@ class BestArm:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a launch was at one moment."""
+    """The progress of a launch at one moment."""
 
     at: float  # the clock
     stages: Counter[StageStatus]
@@ -58,7 +58,7 @@ class Standing:
         return self.epochs_left / self.rate if self.rate else None
 
     def counts(self) -> str:
-        """'3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
+        """The counts of stages: '3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
         parts = [
             f"{self.stages[StageStatus.DONE]:,}/{self.stages.total():,} stages done",
             f"{self.stages[StageStatus.RUNNING]:,} running",
@@ -69,7 +69,7 @@ class Standing:
         return ", ".join(parts)
 
     def speed(self, seconds_later: float = 0.0) -> str:
-        """'12.3 epochs/s, 4 min left'."""
+        """The speed and the time left: '12.3 epochs/s, 4 min left'."""
         if self.rate is None or self.seconds_left is None:
             return "starting" if self.epochs_left else "nothing left"
         speed = f"{self.rate:.3g} epochs/s" if self.rate >= 0.1 else f"{60 * self.rate:.3g} epochs/min"
@@ -77,13 +77,13 @@ class Standing:
         return f"{speed}, {in_words(left)} left" if self.epochs_left else speed
 
     def line(self) -> str:
-        """All of it that fits into one line."""
+        """The standing in one line."""
         return "; ".join([self.counts(), self.speed(), *[f"best: {arm}" for arm in self.best[:1]]])
 
 
 @dataclass
 class Progress:
-    """Notes what happens in a launch. A `Watcher`."""
+    """A `Watcher` that counts what happens in a launch."""
 
     launch: Launch
     clock: Callable[[], float] = time.monotonic
@@ -150,7 +150,7 @@ class Progress:
 
     @property
     def rate(self) -> float | None:
-        """Epochs per second."""
+        """The epochs per second, of late."""
         now = self.clock()
         while len(self._ends) > RATE_ENTRIES and now - self._ends[0][0] > RATE_SECONDS:
             self._since = self._ends.popleft()[0]

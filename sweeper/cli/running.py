@@ -41,7 +41,7 @@ Driver = Callable[[Launch, Callable[[], None], Callable[[str], None]], None]
 
 @dataclass
 class RunningLaunch:
-    """Carries a launch out, once."""
+    """A launch that is carried out once."""
 
     run: Launch
     folder: SweepFolder
@@ -61,7 +61,7 @@ class RunningLaunch:
         self.run.tell = self.progress.news.append
 
     def carry_out(self, driver: Driver) -> int:
-        """Runs it to its end, and returns the exit code."""
+        """Runs the launch to its end; returns the exit code."""
         self.tracker.start()
         with told_of_signals((signal.SIGINT, signal.SIGTERM), self._told_to_stop), self._requests():
             try:

@@ -27,7 +27,7 @@ def print_summary(
     file: SweepFile,
     forecast: Forecast | None = None,
 ) -> None:
-    """The end of a launch, held against what it was thought to take."""
+    """Prints how a launch ended, against what it was estimated to take."""
     results, retry = run.results(), hint_to_launch("retry", folder, file)
     print()
     print(arms_table(results))
@@ -46,7 +46,7 @@ def print_summary(
 
 
 def standing(view: SweepView) -> str:
-    """How a version of a sweep stands: its arms, what was spent, what failed, and how to go on."""
+    """A text on how far a version of a sweep is: its arms, what was spent, what failed, how to go on."""
     lines = [f"{view.name}: {view.state}" + (f" ({view.folder.holder()})" if view.running else "")]
     if view.spec.description:
         lines.append(view.spec.description)
@@ -67,7 +67,7 @@ def _to_go_on(command: str, view: SweepView) -> str:
 
 
 def arms_table(results: Sequence[TrialResult]) -> str:
-    """A row per arm: means over its completed trials, each with its 95 % interval."""
+    """A table with a row per arm: means over its completed trials, each with its 95 % interval."""
     from reports.analysis.statistics import estimate
 
     rows = [
@@ -89,7 +89,7 @@ def _count(arm: ArmResult) -> str:
 
 
 def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile, version: int) -> str:
-    """The trials of a version, and what was spent on them, by which launches."""
+    """A line on the trials of a version, and what launches spent on them."""
     counts = {status: sum(result.status is status for result in results) for status in Status}
     epochs, seconds = spent(run.forest, run.records, run.sweep)
     parts = [f"{counts[Status.COMPLETED]} of {len(results)} trials completed"]
@@ -110,7 +110,7 @@ def _launches(file: SweepFile, version: int) -> str:
 
 
 def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
-    """What this launch trained, against what that was estimated to take."""
+    """Lines on what this launch trained, against what it was estimated to take."""
     trained = [key for key in run.records if key not in run.forest.stored]
     if forecast is None or run.estimates is None or not trained:
         return []
@@ -121,7 +121,7 @@ def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
 
 
 def left_out(run: Launch, file: SweepFile, version: int) -> list[str]:
-    """Which limits were reached, and what was not run because of them."""
+    """Lines on the limits that were reached, and what was not run because of them."""
     if not run.limits_reached:
         return []
     account = run.steering.account
@@ -145,7 +145,7 @@ def left_out(run: Launch, file: SweepFile, version: int) -> list[str]:
 
 
 def failures(run: Launch, results: Sequence[TrialResult], retry: str) -> list[str]:
-    """A line per cause, with the trials that it ended and a worker's last words; the command that tries them again."""
+    """Lines per cause of failure, with its trials and a worker's last words; then the command that retries them."""
     causes: dict[str, list[str]] = defaultdict(list)
     last_words: dict[str, list[str]] = defaultdict(list)
     for result in results:
@@ -184,7 +184,7 @@ def damages(run: Launch) -> list[str]:
 
 
 def where(tracker: Tracker, folder: SweepFolder, file: SweepFile) -> list[str]:
-    """Where the results are, and what to do with them."""
+    """Lines on where the results are, and what to do with them."""
     there = " (on the machines of the cluster, as what follows)" if cluster_of(file) else ""
     lines = [
         f"Results:  {folder.storage}{there}",

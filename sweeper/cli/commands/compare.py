@@ -37,7 +37,7 @@ NO_FACTS = frozenset({"seed", "filled"})  # of a recipe: the same arm, said in a
 
 @dataclass(frozen=True)
 class Arm:
-    """Trials alike but for the seed."""
+    """The trials of one arm, which differ only in the seed."""
 
     sweep: str
     version: int | None  # None: the present one
@@ -61,7 +61,7 @@ class Arm:
         return self.recipe.model_dump(mode="json", exclude=set(NO_FACTS))
 
     def values(self, measure: str) -> dict[int, float]:
-        """By seed; of completed trials only."""
+        """The values of a measure by seed, of completed trials only."""
         completed = [result for result in self.trials if result.status is Status.COMPLETED]
         read = {result.trial.recipe.seed: MEASURES[measure](result) for result in completed}
         return {seed: value for seed, value in read.items() if value is not None}
@@ -76,7 +76,7 @@ class Pair:
 
     @property
     def same_recipe(self) -> bool:
-        """Then they are one arm, and no difference between them means anything."""
+        """Whether both are the same arm, so that no difference between them means anything."""
         return self.first.recipe_hash == self.second.recipe_hash
 
     def differs(self) -> dict[str, tuple[Any, Any]]:
@@ -85,7 +85,7 @@ class Pair:
         return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
 
     def differs_as_stated(self) -> dict[str, tuple[Any, Any]]:
-        """The same, but for what follows from the rest: what presets filled in."""
+        """The fields in which they differ, without those that presets filled in."""
         filled = self.first.recipe.filled, self.second.recipe.filled
         return {
             name: values

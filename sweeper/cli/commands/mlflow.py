@@ -39,7 +39,7 @@ START_SECONDS = 120.0
 
 
 def tracking_of(storage: Place, tracking: str | None, sweeps: Sequence[str] = ()) -> str:
-    """Where the sweeps are tracked: as said now, else as they were launched, else in the storage."""
+    """The address where the sweeps are tracked: as given, else as they were launched, else in the storage."""
     if tracking:
         return understood(tracking)
     known = [sweep for sweep in sweeps if sweep in SweepFolder.names(storage)]

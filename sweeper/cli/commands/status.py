@@ -160,7 +160,7 @@ Look = Callable[[], tuple[str, bool]]  # what there is to see, and whether somet
 
 
 def watch_until_nothing_runs(look: Look, stream: TextIO | None = None) -> None:
-    """Shows what `look` sees until nothing runs: in place at a terminal, else whenever it has changed."""
+    """Shows what `look` returns until nothing runs: in place at a terminal, else whenever it has changed."""
     with _shown(stream or sys.stdout) as show:
         while True:
             began = time.monotonic()
