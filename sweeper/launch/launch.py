@@ -234,7 +234,7 @@ class Launch(SweepState):
         return result if search_trial is None else replace(result, search_trial=search_trial)
 
     def sweep_status(self) -> Status:
-        """The sweep's status. COMPLETED: all trials, as far as rungs let them; STOPPED_EARLY: as far as limits allow."""
+        """The sweep's status. COMPLETED: all trials, as far as rungs let them; STOPPED_EARLY: as limits allow."""
         counts = {self.status(trial) for trial in self.forest.trials}
         if counts <= {Status.COMPLETED, Status.STOPPED_EARLY} and not self.steering.wants_more:
             return Status.COMPLETED
