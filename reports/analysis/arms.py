@@ -23,9 +23,9 @@ ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
 def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> pd.DataFrame:
     """A row per arm: recipe, family, `trials`, n, and for every metric `<metric>` (the mean) and `<metric>_half_width`.
 
-    n counts the completed trials that have a test accuracy. `status_<STATUS>` counts trials, `diverged` the failed ones
-    whose loss was not a number; `device` lists the kinds that completed trials ran on; `seeds` and `run_ids` are tuples.
-    Ordered by problem, family, options and label.
+    n counts the completed trials that have a test accuracy. `status_<STATUS>` counts trials, `diverged` those that
+    failed because their loss was not a number; `device` lists the kinds that completed trials ran on; `seeds` and
+    `run_ids` are tuples. Ordered by problem, family, options and label.
     """
     trials = trials.assign(measured=(trials["status"] == COMPLETED) & trials["test_accuracy"].notna())
     keys = list(by) if len(by) > 1 else by[0]
@@ -79,7 +79,7 @@ def apart_by_numerics(trials: pd.DataFrame) -> pd.DataFrame:
 def stopped_together(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials, all completed ones of an arm as stopped early where a rung stopped one of its seeds.
 
-    A seed that was stored beyond the rung has completed whatever the rung said: the mean of such seeds is not the arm's.
+    A seed that was stored beyond the rung has completed whatever the rung said: the mean of such is not the arm's.
     """
     is_stopped = trials["status"] == STOPPED_EARLY
     arms = is_stopped.groupby([trials["sweep"], trials["arm_hash"]]).transform("any").astype(bool)
@@ -122,8 +122,8 @@ def best_by(arms: pd.DataFrame, metric: str) -> pd.Series[Any]:
 def standing(arms: pd.DataFrame, metric: str) -> np.ndarray:
     """Numbers that order arms by an accuracy: of whom all trials completed by their means, above all others.
 
-    The others by the lower end of their intervals, and last those of a single trial: the mean of few is a lucky one more
-    often than that of many.
+    The others by the lower end of their intervals, and last those of a single trial: the mean of few is a lucky one
+    more often than that of many.
     """
     means = arms[metric].to_numpy(dtype=float)
     lower_ends = means - arms[f"{metric}_half_width"].to_numpy(dtype=float)

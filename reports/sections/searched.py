@@ -15,7 +15,7 @@ from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
 from trainers.costs.registry import EPOCHS, cost_named
 from trainers.errors import InvalidInput
-from trainers.readable import counted, number, percent
+from trainers.readable import counted, lowered, number, percent
 
 BEST = 10  # points of a search for one objective
 
@@ -77,7 +77,7 @@ def _is_beaten(point: Any, points: pd.DataFrame, goals: list[str]) -> bool:
 def _phrase(goal: str) -> str:
     if goal in (ACCURACY, EPOCHS):
         return goal.replace("_", " ")
-    return cost_named(goal).phrase.lower()
+    return lowered(cost_named(goal).phrase)
 
 
 def _column(goal: str) -> Column:

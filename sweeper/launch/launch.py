@@ -22,7 +22,7 @@ from sweeper.search.limits import Amount
 from sweeper.search.policy import Steering
 from sweeper.search.sweep_state import SweepState
 from sweeper.stages.faults import Failure, Fault
-from sweeper.stages.forest import Forest, Stage
+from sweeper.stages.forest import Forest, Stage, Trial
 from sweeper.stages.schedule import RetryRule
 from sweeper.stages.status import Status
 from sweeper.storage.base import StoreError
@@ -90,14 +90,21 @@ class Launch(SweepState):
 
     def add(self, recipes: Sequence[Recipe]) -> list[int]:
         """Takes in trials while it runs; returns the numbers of their trials. Recipes it has are not added twice."""
-        self._take_in(*self.grown(recipes, self._begun()))
+        self._take_in(*self.grown(recipes, self.begun()))
         return self.numbers_of(recipes)
 
     def _take_in(self, forest: Forest, failures: Mapping[str, dict[str, Any]]) -> None:
         self.steering.begin(self, self.take_in(forest, failures, self.steering.holds))
 
-    def _begun(self) -> set[str]:
-        return self.begun() | self._started | self.elsewhere
+    def begun(self) -> set[str]:
+        """Stages that must stay as they are: what ran, or was given out."""
+        return super().begun() | self._started | self.elsewhere
+
+    def status(self, trial: Trial) -> Status:
+        """Of an arm of which a rung stopped a seed, all seeds are stopped: one may be stored beyond the rung."""
+        status = super().status(trial)
+        is_stopped = status is Status.COMPLETED and self.steering.stops(trial.stages[-1])
+        return Status.STOPPED_EARLY if is_stopped else status
 
     # For drivers
 
@@ -130,14 +137,16 @@ class Launch(SweepState):
         return None
 
     def _bring_more(self) -> bool:
-        """Tries to make another stage ready: takes on another trial, or asks for one. False: there is nothing more."""
-        if self.steering.take_one_on(self):
+        """Tries to make another stage ready: of what pauses or waits, or of a point to ask for. False: nothing more."""
+        if self.steering.promote(self) or self.steering.take_one_on(self):
             return True
         if self.steering.may_ask:
             with planting(self.store.root):  # nothing is swept up that the new trials are to share
-                if recipes := self.steering.ask():
+                if recipes := self.steering.ask(self):
                     self.add(recipes)
                     return True
+        if self.steering.settle(self):
+            return True
         self.steering.ran_dry()
         return False
 
@@ -175,7 +184,7 @@ class Launch(SweepState):
             self.fail(key, step.failure)
         elif step.done:
             self._take_result(stage)
-        elif limit := self.steering.overspent(self._live):
+        elif limit := self.steering.overspent(self, self._live):
             self.out_of = limit
             self.stop()
 

@@ -98,7 +98,9 @@ class Schedule:
         if self.given_up or self._runs_alone():
             return None
         while self._delayed and self._delayed[0][0] <= seconds:
-            self._make_ready(heapq.heappop(self._delayed)[1])
+            key = heapq.heappop(self._delayed)[1]
+            if self._status[key] is StageStatus.READY:  # it may have been stopped
+                self._make_ready(key)
         if self._queued:
             key = self._pop_ready()
         elif self._alone and not self._running:
@@ -137,11 +139,18 @@ class Schedule:
             self._holds[key] -= 1
             self._make_ready_if_it_may(key)
 
+    def hold(self, keys: Iterable[str]) -> None:
+        """These stages, which wait, have one more reason not to run yet."""
+        self._holds.update(keys)
+
     def stop(self, keys: Iterable[str]) -> None:
-        """What goes on from here is not wanted any more: these stages, held so far, and all below them."""
+        """What goes on from here is not wanted any more: these stages and all below them, as far as they do not run."""
         for key in self._with_descendants(keys):
-            if self._status[key] is StageStatus.WAITING:
+            if self._status[key] in (StageStatus.WAITING, StageStatus.READY):
                 self._status[key] = StageStatus.STOPPED
+                self._queued.discard(key)
+                if key in self._alone:
+                    self._alone.remove(key)
 
     def withhold(self, key: str) -> None:
         """The stage was given out, and is not to run now: it is held instead."""

@@ -63,6 +63,13 @@ def options_weighed_per_epoch(recipe: Recipe, train_examples: int | None = None,
     return batches * connections * weighed
 
 
+def connections_of(network: str, dataset: str, **fields: Any) -> int:
+    """The weights of a network for the images of a data set. Raises KeyError for one that is not registered."""
+    data_set = DATA_SETS[dataset]
+    taken = {name: fields[name] for name in NETWORKS[network].fields}
+    return _connections(network, tuple(taken.items()), data_set.input_shape, data_set.classes)
+
+
 def _data(recipe: Recipe, train_examples: int | None, classes: int | None) -> tuple[InputShape, int, int]:
     """The shape of an image, and how many training images and classes there are."""
     if recipe.dataset in DATA_SETS:

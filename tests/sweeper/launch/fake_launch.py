@@ -99,6 +99,7 @@ class FakeLaunch(Launch):
         store: FakeStore | None = None,
         accuracy: Accuracy = lambda recipe, epoch: 0.5,
         folder: Path | None = None,
+        read_only: bool = False,
     ) -> None:
         self.accuracy = accuracy
         steering = Steering(
@@ -109,7 +110,7 @@ class FakeLaunch(Launch):
         store = store or FakeStore()
         cuts = Cuts(frozenset(rungs.epochs if rungs else ()), {"slot": frozenset(range(1, 10))} if search else {})
         forest = plant(recipes, DIGESTS, store, cuts)
-        super().__init__("fake", forest, DIGESTS, store, Resources(), {}, steering=steering)
+        super().__init__("fake", forest, DIGESTS, store, Resources(), {}, steering=steering, read_only=read_only)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,7 +22,7 @@ from trainers.optimization import learning_rate, set_learning_rate
 from trainers.recipe.recipe import Recipe
 from trainers.streams import RandomStream
 
-STEPS = 300
+STEPS = 150  # past both restarts
 KINDS = list(itertools.product((2, 8), ("none", "layer", "network")))
 
 
