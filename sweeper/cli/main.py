@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 class Commands(Group):
-    """Those of the list. Only the one that is asked for is imported."""
+    """The commands of the list, of which only the one that is asked for is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -53,7 +53,7 @@ class ObjectStore(Store):
         return self.root
 
     def prepare(self) -> None:
-        """Prove that the bucket can be written, and that its service keeps what all the rest relies on."""
+        """Checks that the bucket can be written, and that its service keeps the promises that the store relies on."""
         check_promises(impatient(self.bucket))
 
     # Reading
@@ -78,7 +78,7 @@ class ObjectStore(Store):
         return found is not None and self._read_state(key, found[1]) is not None
 
     def expect(self, lineages: Collection[str]) -> None:
-        """Lists these lineages and reads their records, side by side."""
+        """Prefetches the records of these lineages, side by side."""
         if len(lineages) > FEW:
             listed = self._listed(self.bucket / "lineages")
             ends = {lineage: listed.get(lineage, []) for lineage in lineages}
@@ -231,7 +231,7 @@ class ObjectStore(Store):
 
 
 def decode_or_none(content: bytes) -> StateFile | None:
-    """What a record knows of its state; None of one that cannot be read."""
+    """The name and size of a record's state; None for a record that cannot be read."""
     try:
         return decode(content)[1]
     except (Damaged, NewerFormat):
@@ -239,7 +239,7 @@ def decode_or_none(content: bytes) -> StateFile | None:
 
 
 def epochs_of(marks: Collection[Entry]) -> dict[str, list[int]]:
-    """By lineage: the epochs that a listing of marks names."""
+    """The epochs that a listing of marks names, by lineage."""
     ends: dict[str, list[int]] = {}
     for mark in marks:
         lineage, epoch = mark.path.parent.name, mark.path.name
@@ -249,7 +249,7 @@ def epochs_of(marks: Collection[Entry]) -> dict[str, list[int]]:
 
 
 def check_promises(root: ObjectPath) -> None:
-    """What everything relies on, tried out: one creator, conditions that hold, listings that show what was written.
+    """Tries out the promises that the store relies on: one creator, conditions that hold, complete listings.
 
     Raises StoreError: no such bucket, no right to write, nobody there, or a service that does not keep this.
     """

@@ -29,7 +29,7 @@ LAUNCH_SETTINGS = "manner"  # the key of SweepFile.launch_settings
 
 @dataclass
 class SweepFile:
-    """sweep.json: everything a later command needs to find its way without being told again."""
+    """The content of sweep.json: all that a later command needs without being told again."""
 
     name: str
     spec_hash: str
@@ -47,17 +47,17 @@ class SweepFile:
         return str(asked[-1].get("sources_apart", "")) if asked else ""
 
     def all_sources_apart(self) -> set[str]:
-        """The same of every launch."""
+        """The digests of the sources that any launch kept its results apart by, with the empty one."""
         return {"", *(str(launch.get("sources_apart", "")) for launch in self.launches)}
 
     @property
     def wall_seconds(self) -> float:
-        """All launches together."""
+        """The wall-clock seconds of all launches together."""
         return sum(float(launch.get("seconds", 0)) for launch in self.launches)
 
 
 class SweepFolder:
-    """<storage>/sweeps/<name>/"""
+    """The folder of a sweep, <storage>/sweeps/<name>/."""
 
     def __init__(self, storage: Place, name: str) -> None:
         self.storage = storage_of(storage)
@@ -93,7 +93,7 @@ class SweepFolder:
         return cls(storage, name)
 
     def read(self) -> SweepFile:
-        """Raises InvalidInput for a file that cannot be read."""
+        """The content of sweep.json. Raises InvalidInput where it cannot be read."""
         path = self.path / "sweep.json"
         try:
             kept = dict(json.loads(path.read_text()))
@@ -109,7 +109,7 @@ class SweepFolder:
         return self.read() if (self.path / "sweep.json").is_file() else None
 
     def write(self, file: SweepFile, spec_text: str | None = None) -> None:
-        """Raises StoreError."""
+        """Writes sweep.json and, if given, the spec. Raises StoreError."""
         if spec_text is not None:
             self.spec_path.put(spec_text.encode())
         (self.path / "sweep.json").put(json.dumps(self._kept(file), indent=1).encode())
@@ -123,7 +123,7 @@ class SweepFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Held while a launch runs, and let go of when its process ends, however it ends (see `sweeper.storage.locks`).
+        """Holds the sweep's lock; it is released when the process ends, however it ends (see `sweeper.storage.locks`).
 
         Raises InvalidInput if another launch of the same sweep runs.
         """
@@ -136,7 +136,7 @@ class SweepFolder:
             lock.release()
 
     def holder(self) -> str:
-        """Who holds the lock, or held it last."""
+        """The name of the process that holds the lock, or held it last."""
         return self.path.lock().holder()
 
     def is_running(self, patience_seconds: float = GLIMPSE_SECONDS) -> bool:
@@ -153,31 +153,31 @@ class SweepFolder:
         return self.path / "stop"
 
     def ask_to_stop(self) -> None:
-        """Ask the launch that runs to stop: a file, so that it works from any machine that has this storage."""
+        """Asks the running launch to stop, by a file, from any machine that has this storage."""
         self._stop_path.put(f"{this_process()}\n".encode())
 
     def asked_to_stop(self) -> str | None:
-        """Who asked; None if nobody did."""
+        """The name of the process that asked the launch to stop; None if none did."""
         try:
             return self._stop_path.read_text().strip()
         except OSError:
             return None
 
     def forget_stop(self) -> None:
-        """What was asked of an earlier launch is not asked of this one."""
+        """Removes the request to stop that was meant for an earlier launch."""
         self._stop_path.remove()
 
 
 def this_process() -> str:
-    """What to call this process on whatever machine that is read."""
+    """The name of this process, as understood on any machine."""
     return f"process {os.getpid()} on {platform.node()}"
 
 
 def planting(storage: Place) -> contextlib.AbstractContextManager[None]:
-    """Held while a launch looks which of its stages are stored: until then nothing may be removed."""
+    """Holds a shared lock while a launch looks which of its stages are stored, so that none is removed."""
     return storage_of(storage).shared()
 
 
 def sweeping_up(storage: Place) -> contextlib.AbstractContextManager[None]:
-    """Held while stages that no sweep refers to are removed: no launch plants its forest meanwhile."""
+    """Holds an exclusive lock while unused stages are removed, so that no launch plants its forest meanwhile."""
     return storage_of(storage).alone()

@@ -83,7 +83,7 @@ class Tracker(threading.Thread):
                 self._closing.wait(min(pause, LONGEST_PAUSE_SECONDS))
 
     def close(self, patience_seconds: float) -> None:
-        """Projects what is left and ends; waits as long as something moves, at most so long without."""
+        """Projects what is left and ends; waits while it gets on, and at most so many seconds while it does not."""
         self._closing.set()
         seen, since = -1, time.monotonic()
         while self.is_alive() and time.monotonic() - since < patience_seconds:
@@ -93,7 +93,7 @@ class Tracker(threading.Thread):
         self._abandoned.set()
 
     def behind(self) -> int:
-        """Trials that MLflow does not show as they are."""
+        """The number of trials that MLflow does not show as they are."""
         return self.projection.behind(self._unsettled())
 
     def _unsettled(self) -> list[TrialResult]:
@@ -101,7 +101,7 @@ class Tracker(threading.Thread):
         return [self._as_shown(self.launch.result(number)) for number in numbers if number not in self._settled]
 
     def catch_up(self, last: bool) -> None:
-        """Projects the trials that something was heard of; all of them, where it is time or `last` is true."""
+        """Projects the trials that changed; all trials from time to time, and where `last` is true."""
         projection = self.projection
         projection.connect()
         began = time.monotonic()

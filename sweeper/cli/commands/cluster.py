@@ -33,7 +33,7 @@ REASONS: Mapping[int, str] = {  # why a job failed, by its exit code
 
 
 def launch_on_cluster(spec: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]) -> int:
-    """`sweeper launch SPEC --cluster URL`. said: what the command line itself says."""
+    """Runs `sweeper launch SPEC --cluster URL`; returns the exit code. said: what the command line itself says."""
     from search_spaces.loading import load_spec
 
     loaded = load_spec(spec, overrides)
@@ -43,7 +43,7 @@ def launch_on_cluster(spec: str, overrides: Sequence[str], options: LaunchOption
 def again_on_cluster(
     name: str, sweep: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]
 ) -> int:
-    """`sweeper resume SWEEP --cluster URL`, and `retry`"""
+    """Runs `sweeper resume SWEEP --cluster URL`, or `retry`; returns the exit code."""
     from search_spaces.loading import check_limits_only
     from search_spaces.spec import NAME
 
@@ -116,7 +116,7 @@ def _flag(name: str) -> str:
 
 
 def status_on_cluster(address: str, sweep: str | None, watch: bool, as_json: bool) -> int:
-    """`sweeper status [SWEEP] --cluster URL`"""
+    """Runs `sweeper status [SWEEP] --cluster URL`; returns the exit code."""
     if watch:
         raise InvalidInput("--watch: on a cluster, sweeper logs shows what a sweep says as it says it")
     cluster = Cluster.connect(address)
@@ -145,13 +145,13 @@ def status_on_cluster(address: str, sweep: str | None, watch: bool, as_json: boo
 @click.argument("sweep", metavar="SWEEP", help="a sweep that was launched there")
 @cluster_option(required=True)
 def logs(sweep: str, cluster: str) -> int:
-    """Prints what a sweep on a cluster said so far, then what it says, until it ends."""
+    """Prints the output of a sweep on a cluster until it ends."""
     there = Cluster.connect(cluster)
     return _follow(there, there.newest(sweep))
 
 
 def stop_on_cluster(address: str, sweep: str) -> int:
-    """`sweeper stop SWEEP --cluster URL`"""
+    """Runs `sweeper stop SWEEP --cluster URL`; returns the exit code."""
     cluster = Cluster.connect(address)
     job = cluster.newest(sweep)
     if job.is_over:

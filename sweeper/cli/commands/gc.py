@@ -109,7 +109,7 @@ class _Unwanted:
         self.old = [stage for stage in self.unwanted if _days(stage) >= asked.older_than]
 
     def lines(self) -> list[str]:
-        """What there is, and what of it no sweep refers to."""
+        """Lines on what is stored, and what of it no sweep refers to."""
         days, unwanted = self.asked.older_than, self.unwanted
         younger = f"; {_amount(self.old)} of them are older than {days:g} days" if days else ""
         sweep = "The present version of no sweep" if self.asked.earlier_versions else "No sweep"
@@ -159,7 +159,7 @@ class _Wanted:
 
 
 def stages_of_other_versions(view: SweepView) -> set[str]:
-    """All that the versions of a sweep refer to, but for the present one. Raises InvalidInput."""
+    """The stages that versions of a sweep other than the present one refer to. Raises InvalidInput."""
     from sweeper.launch.sweep import PlantedSweep
 
     stages: set[str] = set()

@@ -36,8 +36,9 @@ def import_records(files: Sequence[str], storage: str, sweep: str, description: 
     """Brings in records; the same again changes nothing."""
     from sweeper.records.bucket_store import open_store
     from sweeper.records.imported import ImportedSweep
+    from sweeper.tracking.experiment import is_launched
     from sweeper.tracking.mlflow_client import TrackingDown
-    from sweeper.tracking.projection import Projection, is_launched
+    from sweeper.tracking.projection import Projection
     from sweeper.tracking.run_state import SweepFacts
 
     place = storage_that_answers(storage)

@@ -127,8 +127,6 @@ def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions, forge
 def _launch(
     spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[str, Any], forget_failures: bool = False
 ) -> int:
-    from reports.analysis.statistics import estimate
-
     settings = _settings_of(options)
     elsewhere = settings["ray_address"] is not None and not settings["local"]
     wanted = RequestedShares(**shares, elsewhere=elsewhere)
@@ -177,7 +175,7 @@ def _launch(
         )  # fmt: skip
         projection = projection_of(spec, file, versions)
         forecast = foresight.plan.estimate
-        return RunningLaunch(run, folder, file, projection, estimate, forecast).carry_out(driver)
+        return RunningLaunch(run, folder, file, projection, forecast).carry_out(driver)
 
 
 def _settings_of(options: LaunchOptions) -> dict[str, Any]:

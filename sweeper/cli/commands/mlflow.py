@@ -39,7 +39,7 @@ START_SECONDS = 120.0
 
 
 def tracking_of(storage: Place, tracking: str | None, sweeps: Sequence[str] = ()) -> str:
-    """Where the sweeps are tracked: as said now, else as they were launched, else in the storage."""
+    """The address where the sweeps are tracked: as given, else as they were launched, else in the storage."""
     if tracking:
         return understood(tracking)
     known = [sweep for sweep in sweeps if sweep in SweepFolder.names(storage)]
@@ -94,7 +94,7 @@ def _nothing_tracked(address: str, storage: Place) -> str:
 
 def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
     """The page that opens a sweep's runs: MLflow shows another view first otherwise."""
-    from sweeper.tracking.projection import sweep_page
+    from sweeper.tracking.experiment import sweep_page
 
     page = sweep_page(address, sweep) if sweep else "#/experiments"
     if page is None:

@@ -32,7 +32,7 @@ from trainers.errors import InvalidInput
 def report(names: Sequence[str], storage: str, out: str, version: int | None, tracking: str | None) -> int:
     """Writes the report of sweeps, or of a chain."""
     from sweeper.cli.chains import called, sweeps_of
-    from sweeper.tracking.projection import log_report
+    from sweeper.tracking.experiment import log_report
 
     place = storage_that_answers(storage)
     sweeps, missing = sweeps_of(place, names)

@@ -66,10 +66,9 @@ def status(
 
 def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool) -> str:
     if in_detail:
-        from reports.analysis.statistics import estimate
         from sweeper.cli.summary import standing
 
-        return standing(views[0], estimate)
+        return standing(views[0])
     if not views:
         return f"No sweep was launched in {storage}."
     rows = [[view.name, view.state, *view.counts()] for view in views]
@@ -161,7 +160,7 @@ Look = Callable[[], tuple[str, bool]]  # what there is to see, and whether somet
 
 
 def watch_until_nothing_runs(look: Look, stream: TextIO | None = None) -> None:
-    """Shows what `look` sees until nothing runs: in place at a terminal, else whenever it has changed."""
+    """Shows what `look` returns until nothing runs: in place at a terminal, else whenever it has changed."""
     with _shown(stream or sys.stdout) as show:
         while True:
             began = time.monotonic()
