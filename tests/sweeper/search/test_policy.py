@@ -303,7 +303,7 @@ def test_when_a_point_does_not_fit_smaller_ones_are_asked_for():
 
 
 @pytest.mark.parametrize("ruled", ["rungs", "search"])
-def test_the_seeds_of_an_arm_are_taken_on_together_so_that_none_waits_for_ever(ruled):
+def test_seeds_of_an_arm_are_taken_on_together_where_they_are_judged_together(ruled):
     arms = [one for options in (8, 4) for one in seeds(options=options, slot_epochs=6)]
     passing = Rungs(rule="stop", epochs=[2], reduction=2, min_trials=9)
     search = ListedSearch(arms[:2], arms[2:]) if ruled == "search" else None
