@@ -16,7 +16,7 @@ from reports.sections import provenance
 from reports.sections.axes import axis_tables
 from reports.sections.evidence import evidence_section, judge_all
 from reports.sections.first_screen import first_screen
-from reports.sections.searched import search_table
+from reports.sections.searched import search_blocks
 from reports.sections.selected_values import ReadTexts, selection_sections
 from reports.sections.shared_values import shared_values_sections
 from reports.sections.tables import arm_tables, budget_table, choice_table, numbers, published_table, trial_table
@@ -110,8 +110,7 @@ def _sweep(
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)
     if len(arms):
-        if found := search_table(sweep, trials, arms, f"searched-{anchor}"):
-            blocks.append(found)
+        blocks += search_blocks(sweep, trials, arms, f"searched-{anchor}")
         blocks += pictures
         blocks += axis_tables(arms, anchor)
         # How to read such a table is said once.
