@@ -12,13 +12,10 @@ from typing import Any
 from trainers.data.registry import IMAGE_FOLDER
 from trainers.errors import InvalidInput
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
-from trainers.recipe.choices import PHASES
+from trainers.recipe.choices import PHASES, SCHEDULE_FIELDS
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices
 from trainers.recipe.presets import preset_fields
 from trainers.recipe.recipe import Recipe
-
-# A tuple, because what is looked for in it is whatever a spec says, lists and mappings too.
-SCHEDULES_WITH_FIELDS = ("warm_restarts", "steps")
 
 
 def given_fields(
@@ -67,8 +64,10 @@ def _drop_schedule_fields(
     """What belongs to one schedule means nothing to a schedule without fields, nor to another that replaces it."""
     schedule = given.get(name, with_defaults(given).get(name))
     replaced = name in base and name in own and base[name] != own[name]
-    for part in (f"{name}_epochs", f"{name}_factor"):
-        without = part in droppable and schedule not in SCHEDULES_WITH_FIELDS
+    told = next((parts for known, parts in SCHEDULE_FIELDS.items() if known == schedule), ())
+    for end in ("epochs", "factor"):
+        part = f"{name}_{end}"
+        without = part in droppable and end not in told
         if without or (replaced and part not in own):
             given.pop(part, None)
 

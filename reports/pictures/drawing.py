@@ -16,6 +16,7 @@ from trainers.methods.registry import families
 from trainers.readable import percent
 
 LONGEST_NAME = 44  # letters
+LOWEST = -3.0  # %: nothing is below 0, however wide an interval
 CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
 # A family is told by its shape as well as by its colour.
 SHAPES = {family.name: family.marker for family in families()}
@@ -95,7 +96,9 @@ def accuracy_limits(axes: Any, points: pd.DataFrame, others: pd.Series[Any] | No
     """The same for accuracies in % upwards, with `others` in view; nothing is above 100 %."""
     low, high = view(points["accuracy"], points["half_width"], others)
     room = 8 * (high - low) or 1.0
-    axes.set_ylim(100 * low - room, min(100 * high + 1.5 * room, max(100.5, 100 * float(points["accuracy"].max()))))
+    axes.set_ylim(
+        max(100 * low - room, LOWEST), min(100 * high + 1.5 * room, max(100.5, 100 * float(points["accuracy"].max())))
+    )
 
 
 def view(

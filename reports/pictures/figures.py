@@ -24,6 +24,7 @@ from reports.pictures.canvas import (
 )
 from reports.pictures.drawing import (
     LINES,
+    LOWEST,
     PUBLISHED,
     SHAPES,
     accuracy_axis,
@@ -75,7 +76,7 @@ def accuracy_by_arm(points: pd.DataFrame, words: Words) -> Drawing:
         axes.text(1.02, -1.05, "n", va="center", **beside)
         low, high = view(*(points.loc[~points["below"], column] for column in ("accuracy", "half_width")))
         room = 4 * (high - low) or 1.0
-        axes.set_xlim(100 * low - room, min(100 * high + room, max(100.5, 100 * high)))
+        axes.set_xlim(max(100 * low - room, LOWEST), min(100 * high + room, max(100.5, 100 * high)))
         axes.set_ylim(count - 0.4, -0.6)
         axes.set_yticks(range(count), points["label"].map(shortened), color=INK)
         axes.spines["left"].set_visible(False)

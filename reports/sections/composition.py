@@ -13,10 +13,11 @@ from reports.pictures.charts import figures_of
 from reports.pictures.curves import ReadCurves, curves_of
 from reports.request import Asked
 from reports.sections import provenance
+from reports.sections.against import against_section
 from reports.sections.axes import axis_tables
 from reports.sections.evidence import evidence_section, judge_all
 from reports.sections.first_screen import first_screen
-from reports.sections.searched import search_table
+from reports.sections.searched import search_blocks
 from reports.sections.selected_values import ReadTexts, selection_sections
 from reports.sections.shared_values import shared_values_sections
 from reports.sections.tables import arm_tables, budget_table, choice_table, numbers, published_table, trial_table
@@ -28,11 +29,17 @@ NOTHING_MORE = Asked()
 
 
 def compose(
-    tracked: Tracked, links: Links, read: ReadCurves, read_texts: ReadTexts, asked: Asked = NOTHING_MORE
+    tracked: Tracked,
+    links: Links,
+    read: ReadCurves,
+    read_texts: ReadTexts,
+    asked: Asked = NOTHING_MORE,
+    then: pd.DataFrame | None = None,
 ) -> tuple[Document, pd.DataFrame]:
     """The whole report, and the arms of all sweeps as one table of numbers.
 
-    Sweeps stand side by side; what compares across sweeps counts a trial that they share once.
+    Sweeps stand side by side; what compares across sweeps counts a trial that they share once. `then`: arms of before,
+    to say what moved.
     """
     tracked = replace(tracked, trials=apart_by_numerics(stopped_together(tracked.trials)))
     names = [sweep.name for sweep in tracked.sweeps]
@@ -51,6 +58,8 @@ def compose(
             ),
         ),
     ]
+    if then is not None:
+        sections.append(against_section(pooled, then, asked.against))
     for place, (sweep, anchor) in enumerate(zip(tracked.sweeps, anchors, strict=True)):
         own = tracked.trials[tracked.trials["sweep"] == sweep.name]
         its_arms = arms[arms["sweep"] == sweep.name].reset_index(drop=True)
@@ -110,8 +119,7 @@ def _sweep(
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)
     if len(arms):
-        if found := search_table(sweep, trials, arms, f"searched-{anchor}"):
-            blocks.append(found)
+        blocks += search_blocks(sweep, trials, arms, f"searched-{anchor}")
         blocks += pictures
         blocks += axis_tables(arms, anchor)
         # How to read such a table is said once.

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from math import isnan
 from statistics import fmean
 
 from sweeper.launch.launch import Launch
@@ -23,6 +24,7 @@ from sweeper.text import Estimate, accuracy, in_words
 RATE_SECONDS = 60.0  # epochs per second are those of the last minute,
 RATE_ENTRIES = 20  # or longer where fewer epochs than this have ended in it
 BEST_ARMS = 5
+LIKELY_BEST = 50  # arms, of which the best ones are shown
 CAUSES = 3
 
 
@@ -33,6 +35,12 @@ class BestArm:
     label: str
     validation_accuracy: Estimate
     trials: int  # completed or not
+
+    def standing(self) -> tuple[bool, bool, float]:
+        """What arms are ordered by: whole ones by their means, then the others by the lower ends of their intervals."""
+        found = self.validation_accuracy
+        is_whole, is_single = found.n == self.trials, isnan(found.half_width)
+        return is_whole, not is_single, found.mean if is_whole or is_single else found.mean - found.half_width
 
     def __str__(self) -> str:
         n, trials = self.validation_accuracy.n, self.trials
@@ -159,7 +167,7 @@ class Progress:
         return sum(count for _, count in self._ends) / (now - self._since)
 
     def _best(self) -> tuple[BestArm, ...]:
-        """The arms with the highest mean. Looks at each trial once, when it is completed."""
+        """The best arms: those first of which all trials completed. Looks at each trial once, when it is completed."""
         from reports.analysis.statistics import estimate
 
         trials, labels = self.launch.forest.trials, self.launch.labels
@@ -172,7 +180,10 @@ class Progress:
                 self._accuracies[number] = self.launch.result(number).validation_accuracy or 0.0
         arms: dict[str, list[float]] = defaultdict(list)
         for number, value in self._accuracies.items():
-            arms[labels[number]].append(value)
+            if not self.launch.steering.stops(trials[number].stages[-1]):
+                arms[labels[number]].append(value)
         sizes = Counter(labels) if arms else Counter()
-        best = nlargest(BEST_ARMS, arms, key=lambda label: fmean(arms[label]))
-        return tuple(BestArm(label, estimate(arms[label]), sizes[label]) for label in best)
+        # The lower end is asked of few: of thousands of arms with one trial so far most cannot be among the best.
+        likely = nlargest(LIKELY_BEST, arms, key=lambda label: (len(arms[label]) == sizes[label], fmean(arms[label])))
+        best = [BestArm(label, estimate(arms[label]), sizes[label]) for label in likely]
+        return tuple(nlargest(BEST_ARMS, best, key=BestArm.standing))

@@ -38,15 +38,14 @@ class PlantedSweep:
         """
         self.spec, self.digests, self.read_only = spec, digests, read_only
         self.store = open_store(folder.storage)
-        self.steering = Steering()
+        search = None
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
         if spec.search is not None:
             from sweeper.search.optuna_study import StudySearch
 
-            self.steering.search = search = StudySearch(spec, folder.path, read_only)
+            search = StudySearch(spec, folder.path, read_only)
             recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
-        if spec.rungs is not None:
-            self.steering.rungs = RungBook(spec.rungs, folder.path)
+        self.steering = Steering(search, RungBook(spec.rungs, folder.path) if spec.rungs is not None else None)
         self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec), sources_apart)
 
     def at_most(self) -> Forest:

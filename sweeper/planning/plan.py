@@ -171,9 +171,10 @@ def _shared_flops(forest: Forest, flops: Mapping[str, int | None]) -> int | None
     """Each epoch of a lineage once, also where stored stages overlap."""
     furthest: dict[str, tuple[int | None, int]] = {}
     for key, stage in forest.stages.items():
-        _, end = furthest.get(stage.lineage, (0, 0))
+        begin = forest.lines[stage.lineage].begin
+        _, epochs = furthest.get(stage.lineage, (0, 0))
         whole = flops[key]
-        furthest[stage.lineage] = (None if whole is None else whole // stage.epochs, max(end, stage.end))
+        furthest[stage.lineage] = (None if whole is None else whole // stage.epochs, max(epochs, stage.end - begin))
     return _total(furthest.values())
 
 

@@ -150,11 +150,20 @@ class Account:
         attempt = Amount(epochs, flops * epochs / stage.epochs, seconds)
         self.lost += Amount(*(max(0.0, a - b) for a, b in zip(astuple(attempt), astuple(saved), strict=True)))
 
-    def epoch_in_flight(self, stage: Stage, epochs: int, seconds: float) -> float:
-        """How long the next epoch of a stage takes that has trained so many in so long; 0 where that was its last."""
-        if epochs >= stage.epochs:
-            return 0.0
-        return seconds / epochs if epochs else self._seconds(stage) / stage.epochs
+    def epochs_in_flight(self, running: Collection[tuple[Stage, Amount]]) -> list[float]:
+        """How long the next epoch of each of these stages takes, which have come so far; 0 where that was the last.
+
+        As long as those before it; of a stage that tells of none yet, as estimated and as wrong as the others were.
+        """
+        told = [(self._seconds(stage) / stage.epochs * taken.epochs, taken.seconds) for stage, taken in running]
+        expected, took = (sum(column) for column in zip(*told, strict=True)) if told else (0.0, 0.0)
+        late = max(1.0, took / expected) if expected else 1.0
+        return [
+            0.0 if taken.epochs >= stage.epochs
+            else taken.seconds / taken.epochs if taken.epochs
+            else late * self._seconds(stage) / stage.epochs
+            for stage, taken in running
+        ]  # fmt: skip
 
     def exceeded(self, live_seconds: float, longest_epoch: float = 0.0) -> str | None:
         """The limit of time that is reached although stages still run, which take so long with the epochs in flight."""

@@ -264,8 +264,8 @@ class Steering:
         """
         if self.account is None:
             return None
-        in_flight = [self.account.epoch_in_flight(state.forest.stages[key], len(epochs), seconds_of(epochs))
-                     for key, epochs in running.items()]  # fmt: skip
+        taken = {key: Amount(len(epochs), 0.0, seconds_of(epochs)) for key, epochs in running.items()}
+        in_flight = self.account.epochs_in_flight([(state.forest.stages[key], taken[key]) for key in running])
         live = self._live_seconds(self.account, running)
         return self.account.exceeded(live + sum(in_flight), max(in_flight, default=0.0))
 

@@ -29,7 +29,12 @@ from trainers.errors import InvalidInput
 @out_option("where the report goes")
 @version_option()
 @tracking_option()
-def report(names: Sequence[str], storage: str, out: str, version: int | None, tracking: str | None) -> int:
+@click.option("--tex", is_flag=True, help="for papers: LaTeX, a file a table; figures as PDF and PNG; BibTeX")
+@click.option("--against", metavar="DIR|SWEEP", help="say what moved since that report, or against that sweep")
+def report(
+    names: Sequence[str], storage: str, out: str, version: int | None, tracking: str | None, tex: bool,
+    against: str | None,
+) -> int:  # fmt: skip
     """Writes the report of sweeps, or of a chain."""
     from sweeper.cli.chains import called, sweeps_of
     from sweeper.tracking.experiment import log_report
@@ -41,8 +46,9 @@ def report(names: Sequence[str], storage: str, out: str, version: int | None, tr
         raise InvalidInput(f"--version: {version} of which sweep? Name one sweep, not {len(sweeps)}")
     places = ["--tracking", without_password(address)] if tracking else ["--storage", storage]
     of_version = ["--version", str(version)] if version else []
-    again = ["sweeper", "report", *names, *places, *of_version, "-o", "DIR"]
-    asked = Asked(*called(place, names), missing, again)
+    more = [*(["--tex"] if tex else []), *(["--against", against] if against else [])]
+    again = ["sweeper", "report", *names, *places, *of_version, *more, "-o", "DIR"]
+    asked = Asked(*called(place, names), missing, again, tex, against or "")
     if is_file(address) and file_of(address).is_file():
         check_open(address, place)
     page = build_report(sweeps, address_for_mlflow(address), Path(out), asked, version)

@@ -105,7 +105,7 @@ def test_who_only_looks_on_sees_what_the_launch_left(tmp_path):
     assert [look.status(trial) for trial in look.forest.trials] == [Status.COMPLETED] + [Status.STOPPED_EARLY] * 2
 
 
-def test_what_was_decided_under_the_name_asha_before_holds_for_stop_and_pauses_for_asha(tmp_path):
+def test_what_was_decided_as_asha_before_holds_for_stop_and_pauses_for_asha(tmp_path):
     FakeLaunch(arms(8, 6), rungs=STOP, accuracy=by_options, folder=tmp_path).run()
     books = [RungBook(rungs, Folder(tmp_path)).judgements for rungs in (STOP, ASHA, SYNCHRONOUS)]
     assert [[one.goes_on for one in book.values()] for book in books] == [[True, False], [True, False], []]

@@ -303,7 +303,7 @@ def test_when_a_point_does_not_fit_smaller_ones_are_asked_for():
 
 
 @pytest.mark.parametrize("ruled", ["rungs", "search"])
-def test_the_seeds_of_an_arm_are_taken_on_together_so_that_none_waits_for_one_that_never_begins(ruled):
+def test_seeds_of_an_arm_are_taken_on_together_where_they_are_judged_together(ruled):
     arms = [one for options in (8, 4) for one in seeds(options=options, slot_epochs=6)]
     passing = Rungs(rule="stop", epochs=[2], reduction=2, min_trials=9)
     search = ListedSearch(arms[:2], arms[2:]) if ruled == "search" else None
@@ -338,7 +338,7 @@ def test_epochs_in_flight_count_so_that_a_limit_is_passed_by_one_epoch_at_most()
     assert launch.stop_requested, "8 s, and 4, 4 and 1 more"
 
 
-def test_an_arm_of_which_a_seed_was_stored_beyond_the_rung_is_stopped_with_all_its_seeds():
+def test_an_arm_with_a_seed_stored_beyond_the_rung_is_stopped_with_all_its_seeds():
     store = FakeStore()
     worse = seeds(options=4, slot_epochs=6)
     FakeLaunch(worse[:1], store=store, accuracy=by_options).run()

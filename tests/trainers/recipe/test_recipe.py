@@ -57,7 +57,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         LENET,
         {"slot_schedule": "cosin"},
-        "slot_schedule: 'cosin' is not one of constant, warm_restarts, steps, cosine (did you mean cosine?)",
+        "slot_schedule: 'cosin' is not one of constant, warm_restarts, steps, cosine, cooldown (did you mean cosine?)",
     ),
     (LENET, {"slot_optimizer": "adam"}, "slot_optimizer: 'adam' is not one of sgd"),
     (LENET, {"optionss": 8}, "optionss: unknown field (did you mean options?)"),
@@ -264,7 +264,7 @@ def test_equal_numbers_have_equal_hashes():
 
 
 def test_a_phases_length_matters_from_its_first_step_to_schedules_that_look_at_it():
-    assert set(LENGTH_DEPENDENT_SCHEDULES) == {"cosine"}
+    assert set(LENGTH_DEPENDENT_SCHEDULES) == {"cosine", "cooldown"}
     for schedule, matters in (("constant", False), ("cosine", True)):
         long, short = (recipe(slot_schedule=schedule, slot_epochs=epochs) for epochs in (20, 10))
         assert (long.phase_fields("slot") != short.phase_fields("slot")) is matters
