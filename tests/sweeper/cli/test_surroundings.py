@@ -1,6 +1,8 @@
 """Every command in every broken surrounding: it does its work, or says in a line what is wrong; no traceback."""
 
 import contextlib
+import json
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -189,3 +191,28 @@ def test_where_no_file_can_be_written_the_traceback_is_on_stderr(bug, tmp_path, 
     assert main(["status", "--storage", str(tmp_path)]) == 70
     message = capsys.readouterr().err
     assert "No such file or directory" in message and "Traceback" in message
+
+
+@pytest.mark.parametrize(
+    ("broken", "fault"),
+    [
+        (sweep_file_is_of_a_newer_version, "sweep.json: colour: a field that this version does not know"),
+        (sweep_file_has_wrong_kinds, "sweep.json: tracking: should be a valid string, not 7"),
+        (spec_is_garbage, "spec.yaml is not UTF-8 text (byte 8: "),
+        (versions_are_garbage, "versions.json: "),
+    ],
+)
+def test_a_sweep_that_cannot_be_read_is_named_and_the_others_are_shown(kept, tmp_path, capsys, broken, fault):
+    storage = shutil.copytree(kept / "storage", tmp_path / "storage")
+    shutil.copytree(storage / "sweeps/tiny", storage / "sweeps/other")
+    spec = storage / "sweeps/other/spec.yaml"
+    spec.write_text(spec.read_text().replace("name: tiny", "name: other"))
+    broken(storage)
+    assert main(["status", "--storage", str(storage)]) == 1
+    out, message = capsys.readouterr()
+    assert re.search(r"^other.* completed ", out, re.MULTILINE) and re.search(r"^tiny +unreadable", out, re.MULTILINE)
+    assert fault in message
+    assert main(["status", "--storage", str(storage), "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["sweep"] == "other" and second["sweep"] == "tiny" and fault in second["error"]
+    assert main(["status", "other", "--storage", str(storage)]) == 0
