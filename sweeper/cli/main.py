@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from sweeper.cli.completion import answer
 
             return answer(cli, os.environ)
+        _reach_this_machine_directly(os.environ)
         with cli.make_context("sweeper", words) as context:
             return int(cli.invoke(context))
     except click.exceptions.Exit as left:  # after --help
@@ -123,6 +124,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.GOOD
     except Exception as error:  # the last boundary: nobody below knew what to say
         return _tell_of_bug(error, words)
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+def _reach_this_machine_directly(environment: MutableMapping[str, str]) -> None:
+    """Tells this process, and those that it starts, that no proxy leads to this machine's own servers."""
+    named = {name: environment[name] for name in ("no_proxy", "NO_PROXY") if environment.get(name)}
+    if "*" in named.values() or not any(environment.get(one) or environment.get(one.upper()) for one in PROXIES):
+        return
+    there = list(dict.fromkeys(part.strip() for text in named.values() for part in text.split(",")))
+    without = ",".join([*there, *(host for host in THIS_MACHINE if host not in there)])
+    environment.update(no_proxy=without, NO_PROXY=without)
 
 
 PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")

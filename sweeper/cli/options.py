@@ -94,7 +94,7 @@ def tracking_option(again: bool = False) -> Declaration[Any]:
     """Adds --tracking. `again`: as the last launch had it, whatever the environment says now."""
     default = AS_LAUNCHED if again else "mlflow.db in the storage"
     return click.option(
-        "--tracking", metavar="URI", envvar=None if again else "MLFLOW_TRACKING_URI",
+        "--tracking", metavar="URI", envvar=None if again else "MLFLOW_TRACKING_URI", callback=values.tracking,
         help=f"where MLflow is: sqlite:///FILE, http://HOST:PORT, postgresql://… (default: {default})",
     )  # fmt: skip
 
@@ -227,7 +227,7 @@ def launch_options(again: bool = False) -> Declaration[Any]:
         ),
         shares_options(again),
         click.option(
-            "--ray-address", metavar="HOST:PORT", envvar=None if again else "RAY_ADDRESS",
+            "--ray-address", metavar="HOST:PORT", envvar=None if again else "RAY_ADDRESS", type=values.ray_address,
             help=f"join this Ray cluster {_default('start Ray on this machine alone', again)}; the storage must be a "
             "folder or bucket that all share",
         ),
