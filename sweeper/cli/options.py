@@ -210,6 +210,7 @@ class LaunchOptions:
     max_retries: int | None
     local: bool | None
     download: bool | None
+    despite_memory: bool
     ask_above: float
     yes: bool
     submission: Submission
@@ -250,6 +251,10 @@ def launch_options(again: bool = False) -> Declaration[Any]:
         ),
         click.option(
             "--download/--no-download", default=None, help="download data that are not there (default: do)"
+        ),
+        click.option(
+            "--despite-memory", is_flag=True,
+            help="start although one trial is estimated at more memory than this machine, or its GPU, has",
         ),
         click.option(
             "--ask-above", metavar="HOURS", type=values.hours, default=1.0,
