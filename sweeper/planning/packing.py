@@ -97,8 +97,8 @@ def check_memory(hardware: Hardware, peak_memory_bytes: int | None, gpus: float)
     there, where = (hardware.gpu_memory_bytes, "a GPU of") if gpus else (hardware.memory_bytes, "")
     if there and peak_memory_bytes is not None and peak_memory_bytes > there:
         raise InvalidInput(
-            f"memory: one trial is estimated at {BYTE.print(peak_memory_bytes)}, more than the {BYTE.print(there)} that "
-            f"{where + ' ' if where else ''}this machine has: a smaller width or batch_size takes less, and "
+            f"memory: one trial is estimated at {BYTE.print(peak_memory_bytes)}, more than the {BYTE.print(there)} "
+            f"that {where + ' ' if where else ''}this machine has: a smaller width or batch_size takes less, and "
             "--despite-memory starts it all the same"
         )
 
