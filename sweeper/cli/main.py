@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def _run(words: Sequence[str]) -> int:
+def _run(words: list[str]) -> int:
     try:
         if {"_SWEEPER_COMPLETE", "_ARGCOMPLETE"} & os.environ.keys():  # a shell asks, or an old script
             from sweeper.cli.completion import answer
