@@ -78,7 +78,7 @@ def tabular(table: Table, environment: str = "tabular") -> str:
     layout = "".join("r" if column.numeric else PARAGRAPH if column.wraps else "l" for column in table.columns)
     # Numbered columns: pandas would not have two heads that read alike.
     styler = pd.DataFrame(cells, columns=range(len(heads)), dtype=object).style.hide(axis="index")
-    styler = styler.format_index(dict(enumerate(heads)).__getitem__, axis="columns")
+    styler = styler.format_index(dict(enumerate(heads)).get, axis="columns")  # type: ignore[arg-type]
     long = environment == "longtable"
     text = str(
         styler.to_latex(environment=environment if long else None, column_format=f"@{{}}{layout}@{{}}", hrules=True)
