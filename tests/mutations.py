@@ -414,6 +414,14 @@ MUTATIONS = {
         "tests/trainers/kernels/test_triton_kernels.py::"
         "test_where_triton_cannot_compile_torch_selects_and_one_warning_says_so",
     ),
+    "another_order": Mutation(
+        "a network on a GPU is turned to `channels_last`, and its connections are numbered in another order",
+        "trainers/kernels/options.py",
+        "if not all(tensor.is_contiguous() for tensor in tensors):",
+        "if False:",
+        "tests/trainers/kernels/test_interpreted_selection.py::"
+        "test_kernels_refuse_weights_that_lie_in_another_order",
+    ),
     "other_spec": Mutation(
         "another spec is launched under the name of a sweep",
         "reports/tracked/runs.py",

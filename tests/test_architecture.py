@@ -54,7 +54,7 @@ ONLY_IN = {
     "matplotlib": {"reports/pictures/canvas.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
     "rich": {"sweeper/cli/live.py"},
-    "triton": {"trainers/kernels/triton_kernels.py"},
+    "triton": {f"trainers/kernels/triton_{name}.py" for name in ("kernels", "intervals", "ranks")},
     "pynvml": {"trainers/costs/meters.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
@@ -81,7 +81,7 @@ NAMED_BEFORE = {
 }
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "manager", "managers"}
 # Imported only where there is a CUDA device, and triton with torch.
-NEEDS_TRITON = {"trainers/kernels/triton_kernels.py"}
+NEEDS_TRITON = ONLY_IN["triton"]
 # A machine with a GPU and little else trains all the same.
 NOT_NEEDED_TO_TRAIN = (
     "ray",
