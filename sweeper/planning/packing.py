@@ -20,7 +20,7 @@ RAY_STEPS = 10_000  # Ray counts shares of a GPU in ten-thousandths
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a machine has."""
+    """The CPU cores, GPUs and memory of a machine."""
 
     cpus: int
     gpus: int = 0
@@ -36,7 +36,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Packing:
-    """What every trial gets, and why."""
+    """The share of a machine that every trial gets, and the reasons."""
 
     cpus_per_trial: float
     gpus_per_trial: float
@@ -58,7 +58,7 @@ def pack(
     max_parallel: int | None = None,
     fill: int | None = None,
 ) -> Packing:
-    """Shares out the machine. `cpus` and `gpus` of a trial are taken as given, and chosen where they are None.
+    """Shares the machine out among trials. A trial's `cpus` and `gpus` are taken as given, chosen where None.
 
     `peak_memory_bytes` is that of the dearest trial; `width`: how many stages of the sweep can run at the same time;
     `fill`: how many keep a GPU busy, so that more gain nothing.
