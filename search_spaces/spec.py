@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
 from search_spaces.ranges import Dimension, Search
 from trainers.errors import InvalidInput, explain, nearest
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
@@ -19,7 +19,7 @@ Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Limits(BaseModel):
-    """What the whole sweep may spend; None is no limit."""
+    """The limits on what the whole sweep may spend; None is no limit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -31,7 +31,7 @@ class Limits(BaseModel):
 
 
 class Rungs(BaseModel):
-    """Epochs at which arms that do badly go no further; all seeds of an arm go on or stop together."""
+    """The epochs at which arms that do badly go no further; all seeds of an arm go on or stop together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -70,7 +70,7 @@ class Rungs(BaseModel):
 
 
 class Spec(BaseModel):
-    """One sweep: a base recipe, what varies, the arms beside the grid, and the seeds."""
+    """The spec of one sweep: a base recipe, what varies, the arms beside the grid, and the seeds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

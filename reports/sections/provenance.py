@@ -95,7 +95,7 @@ def as_run(trials: pd.DataFrame) -> str:
     problems = sorted({problem_name(arm) for arm in done[["network", "dataset"]].drop_duplicates().to_dict("records")})
     parts = [
         listed(problems), f"preset {listed(sorted(set(done['preset'].dropna())))}",
-        f"{_span(budgets)} epochs", f"seeds {_span(done['seed'])}", f"{counted(len(done), 'completed trial')}",
+        _spanned("epoch", budgets), _seeds(done["seed"]), f"{counted(len(done), 'completed trial')}",
         f"on {listed(sorted(set(done['device']) - {''}) or ['hardware that is not named'])}",
     ]  # fmt: skip
     return f"As run: {'; '.join(parts)}."
@@ -105,6 +105,16 @@ def _span(values: pd.Series[Any]) -> str:
     """'25', '0 and 1', '0 to 3'."""
     known = sorted({int(value) for value in values.dropna()})
     return listed(list(map(str, known))) if len(known) < 3 else f"{known[0]} to {known[-1]}"
+
+
+def _spanned(noun: str, values: pd.Series[Any]) -> str:
+    """'1 epoch', '25 epochs', '1 and 25 epochs'."""
+    return f"{_span(values)} {noun}{'' if set(values) == {1} else 's'}"
+
+
+def _seeds(values: pd.Series[Any]) -> str:
+    """'seed 0', 'seeds 0 to 3'."""
+    return f"seed{'' if values.nunique() == 1 else 's'} {_span(values)}"
 
 
 def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts:
@@ -152,7 +162,7 @@ def section(tracked: Tracked, links: Links, again: Sequence[str]) -> Section:
         if sweep.spec:
             inner.append(Code(sweep.spec, title="spec.yaml, as it was launched"))
         subsections.append(Section(sweep.name, "", inner))
-    return Section("Provenance", "provenance", blocks, subsections)
+    return Section("Provenance", "provenance", blocks, subsections, folded=True)
 
 
 def _facts(sweep: Sweep, trials: pd.DataFrame, links: Links) -> list[tuple[str, str]]:

@@ -42,7 +42,7 @@ def calibrate(
     tell: Callable[[str], None] = lambda line: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Sample]:
-    """Times every work of the sweep that no stored epoch tells of.
+    """Times every work of the sweep that no stored epoch was measured for.
 
     Each has its share of the seconds. What its first batches take beyond that is missing to the others: once begun they
     are not broken off, and nothing is begun after the last second.
@@ -149,7 +149,7 @@ def _first(split: Split | StreamedSplit, examples: int) -> Split | StreamedSplit
 
 
 def keep_calibrations(root: Place, samples: Iterable[Sample]) -> None:
-    """Adds to what was found before, in place of what was found of the same work on the same device."""
+    """Stores calibrations beside earlier ones, in place of those of the same work on the same device."""
     known = {(sample.work, sample.device, sample.threads): sample for sample in (*read_calibrations(root), *samples)}
     text = json.dumps([asdict(sample) for sample in known.values()], indent=1)
     (root / CALIBRATIONS).put(text.encode())

@@ -27,7 +27,7 @@ MORE_AT_ONCE = "one trial at once; the cluster takes more (--max-parallel says f
 
 @dataclass(frozen=True)
 class RequestedShares:
-    """How the trials are to share what they run on: numbers, `auto`, or None where nothing is said."""
+    """The shares of a machine that trials are to get: numbers, `auto`, or None where nothing is said."""
 
     cpus_per_trial: float | str | None = None
     gpus_per_trial: float | str | None = None
@@ -49,7 +49,7 @@ class RequestedShares:
 
 @dataclass(frozen=True)
 class Foresight:
-    """What is known of a sweep on this machine before it runs."""
+    """The plan of a sweep on this machine, with the estimates and the packing behind it."""
 
     plan: Plan
     estimates: Estimates
@@ -65,7 +65,7 @@ def foresee(spec: Spec, forest: Forest, store: Store, shares: RequestedShares, n
 
 
 def calibrate_here(forest: Forest, store: Store, shares: RequestedShares, data_dir: Path | None) -> None:
-    """Times what no stored epoch tells of, on the device that a launch would use, and keeps what it finds."""
+    """Times what no stored epoch was measured for, on the device of a launch, and stores the results."""
     from sweeper.planning.calibration import calibrate, keep_calibrations
 
     _, estimates = _look_ahead(forest, store, shares)
@@ -81,7 +81,7 @@ def _look_ahead(forest: Forest, store: Store, shares: RequestedShares) -> tuple[
 
 
 def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
-    """Failures of stages of this sweep that launching again does not try again by itself."""
+    """The failed stages of this sweep that launching again does not retry."""
     failures = {
         key: Failure.from_dict(fields)
         for key, fields in store.failures().items()

@@ -17,7 +17,7 @@ RAY_STEPS = 10_000  # Ray counts shares of a GPU in ten-thousandths
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a machine has."""
+    """The CPU cores, GPUs and memory of a machine."""
 
     cpus: int
     gpus: int = 0
@@ -27,7 +27,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Packing:
-    """What every trial gets, and why."""
+    """The share of a machine that every trial gets, and the reasons."""
 
     cpus_per_trial: float
     gpus_per_trial: float
@@ -48,7 +48,7 @@ def pack(
     gpus: float | None = None,
     max_parallel: int | None = None,
 ) -> Packing:
-    """Shares out the machine. `cpus` and `gpus` of a trial are taken as given, and chosen where they are None.
+    """Shares the machine out among trials. A trial's `cpus` and `gpus` are taken as given, chosen where None.
 
     `peak_memory_bytes` is that of the dearest trial; `width`: how many stages of the sweep can run at the same time.
     Raises InvalidInput where a trial is to get more than there is.

@@ -60,21 +60,21 @@ class TrialResult:
         return self.finals.get("test_accuracy")
 
     def objective(self, name: str) -> float | None:
-        """What a search is told: the validation accuracy, or one of the costs; None where that is not known."""
+        """The value of a search's objective: the validation accuracy or a cost; None where it is not known."""
         return self.validation_accuracy if name == "validation_accuracy" else self.finals.get(name)
 
     def as_pending(self) -> TrialResult:
-        """The same, as it is while no driver runs."""
+        """The result with status PENDING, as it is while no driver runs."""
         return replace(self, status=Status.PENDING)
 
     @property
     def seconds(self) -> float:
-        """Training and evaluation, all its epochs."""
+        """Seconds of training and evaluation, all its epochs."""
         return seconds_of(self.epochs)
 
 
 def seconds_of(epochs: Sequence[Epoch]) -> float:
-    """Training and evaluation."""
+    """Seconds of training and evaluation."""
     return math.fsum(epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in epochs)
 
 
@@ -120,7 +120,7 @@ def trial_result(
     records: Mapping[str, StageRecord],
     saved: Mapping[str, Sequence[Epoch]] | None = None,
 ) -> TrialResult:
-    """What is stored of a trial."""
+    """The result of a trial, as far as it is stored."""
     finished = [records[key] for key in trial.stages if key in records]
     finals: dict[str, float] = {}
     if status is Status.COMPLETED:
@@ -155,7 +155,7 @@ class ArmResult:
 
 
 def arm_results(results: Sequence[TrialResult]) -> list[ArmResult]:
-    """A row per arm, in the order of the sweep."""
+    """The results of each arm, in the order of the sweep."""
     arms: dict[str, list[TrialResult]] = defaultdict(list)
     for result in results:
         arms[result.label].append(result)

@@ -1,4 +1,4 @@
-"""A search by Optuna, asked and told: the only file that knows Optuna.
+"""A search by Optuna, asked and told. Only this file and `sweeper.search.optuna_journal` know Optuna.
 
 A stored study (an Optuna journal in the sweep's folder, a file or a log of objects) holds every point that was asked
 for, so that launching again goes on with the same search. Points are proposed in a copy of it in memory and stored only
@@ -8,14 +8,12 @@ if they are new: no point is tried twice. What a killed driver left RUNNING is s
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -27,8 +25,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
@@ -36,13 +33,14 @@ from search_spaces.expansion import CellSearch, searches
 from search_spaces.ranges import ACCURACY, Dimension, Point, Search, is_better_higher
 from search_spaces.spec import Spec
 from sweeper.records.trial_result import TrialResult
+from sweeper.search.optuna_journal import mend, opened
 from sweeper.search.policy import Fits
 from sweeper.stages.status import Status
-from sweeper.storage.base import Journal, Place, StoreError, storage_errors
+from sweeper.storage.base import Place
 from trainers.data.registry import DATA_SETS
-from trainers.errors import InvalidInput
+from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.recipe.recipe import Recipe
 
 JOURNAL = "search.log"
 EXHAUSTED = "exhausted"  # of a study: after so many points there is none left
@@ -69,8 +67,8 @@ class StudySearch:
         if read_only and not journal.exists():
             return
         if not read_only:
-            _mend(path, journal)
-        storage, known = _opened(path, journal)
+            mend(path, journal)
+        storage, known = opened(path, journal)
         for cell in searches(spec):
             name = _study_name(spec, cell)
             if name in known or not read_only:
@@ -341,50 +339,6 @@ class _OnlyTrials(InMemoryStorage):
         pass
 
 
-class _ObjectJournal(BaseJournalBackend):
-    """A journal in a bucket: one entry for whatever Optuna writes at once."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._log = journal
-
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        return [line for entry in self._log.entries() for line in json.loads(entry)][log_number_from:]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._log.append(json.dumps(logs, separators=(",", ":")).encode())
-
-
-class _FileJournal(BaseJournalBackend):
-    """Optuna's own journal in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, JournalFileBackend(str(path))
-
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        with storage_errors("read", self._path):
-            return list(self._file.read_logs(log_number_from))
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        with storage_errors("write to", self._path):
-            self._file.append_logs(logs)
-
-
-def _opened(path: Place, journal: Journal) -> tuple[BaseStorage, list[str]]:
-    """A journal, and the names of its studies. Raises InvalidInput for one that cannot be read."""
-    on_disk = path.on_disk
-    try:
-        with storage_errors("write to", path):  # Optuna makes the file that is not there yet
-            backend = _ObjectJournal(journal) if on_disk is None else _FileJournal(on_disk)
-        storage = JournalStorage(backend)
-        return storage, optuna.get_all_study_names(storage)
-    except StoreError:
-        raise
-    except ValueError as error:
-        raise InvalidInput(
-            f"search: cannot read {path}: {error}; without it the search begins anew, and nothing is trained twice"
-        ) from None
-
-
 def _study(search: Search, storage: BaseStorage, name: str, is_new: bool) -> optuna.Study:
     if not is_new:
         return optuna.load_study(study_name=name, storage=storage)
@@ -452,12 +406,6 @@ def _quietly() -> Iterator[None]:
 
 def _seed(*parts: int) -> int:
     return int(content_hash(list(parts))[:8], 16)
-
-
-def _mend(path: Place, journal: Journal) -> None:
-    """Takes away what a killed writer left: half a line, and its lock (the sweep's own lock keeps others out)."""
-    journal.mend()
-    (path.parent / f"{path.name}.lock").remove()
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

@@ -32,7 +32,7 @@ from typing import Any
 from search_spaces.spec import Rungs
 from sweeper.stages.forest import Forest, Trial, point_key
 from sweeper.storage.base import Journal, Place
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 JUDGEMENTS = "rungs.jsonl"
 

@@ -227,8 +227,11 @@ def published_digest(name: str) -> str:
 
 
 def _normalisation(pixels: Bytes, rows: Indices, brightest: int, kind: str) -> tuple[Tensor, Tensor]:
-    """Scale and shift per channel, (c, 1, 1): to 0..1 ("unit"), or to mean 0 and variance 1 over these rows."""
+    """Scale and shift per channel, (c, 1, 1): to 0..1 ("unit"), -1..1 ("symmetric"), or to mean 0 and variance 1 over
+    these rows."""
     channels = pixels.shape[1]
+    if kind == "symmetric":
+        return torch.full((channels, 1, 1), 2 / brightest), torch.full((channels, 1, 1), -1.0)
     if kind == "unit":
         return torch.full((channels, 1, 1), 1 / brightest), torch.zeros(channels, 1, 1)
     # Sums of integers are exact, so the same on every machine.

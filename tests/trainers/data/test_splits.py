@@ -130,6 +130,12 @@ def test_unit_images_lie_between_0_and_1_and_reach_both():
         assert (split.images.min(), split.images.max()) == (0, 1)
 
 
+def test_symmetric_images_are_unit_images_doubled_and_less_one():
+    unit, symmetric = (load_splits(recipe(normalisation=kind), None) for kind in ("unit", "symmetric"))
+    for name in ("train", "validation", "test"):
+        assert torch.equal(getattr(symmetric, name).images, 2 * getattr(unit, name).images - 1)
+
+
 def test_normalisation_is_that_of_torchvision(tiny_mnist):
     from torchvision import datasets, transforms
 
