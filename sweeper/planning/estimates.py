@@ -2,7 +2,7 @@
 
 An epoch is looked up by its `Work`: what decides how long it takes. Epochs of the same work, measured on the same kind
 of device with as many threads, are the best that can be known; then a calibration on this machine; then epochs of the
-same network under the same method, scaled by FLOPs; at last FLOPs at a rate that is assumed, and said.
+same network under the same method, scaled by steps and FLOPs (see `pace`); at last FLOPs at a rate that is assumed, and said.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
+from sweeper.planning.pace import Pace, Timed, steps_of
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.stages.forest import Forest, Stage
@@ -66,6 +67,12 @@ class Work:
         details = tuple(fields.get(name) for name in (*EVERY_PHASE, *own))
         return cls(fields["network"], fields["method"] if phase == "slot" else WEIGHTS, details)
 
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch; 0 where that is not known."""
+        told = dict(zip(EVERY_PHASE, self.details, strict=False))
+        return steps_of(told["dataset"], told["validation_examples"], told["batch_size"])
+
     def likeness(self, other: Work) -> int:
         """The number of details that two works of one network and kind have in common."""
         return sum(mine == theirs for mine, theirs in zip(self.details, other.details, strict=True))
@@ -89,6 +96,16 @@ class Sample:
         """The effort that seconds are proportional to: FLOPs, and what selection takes beside them."""
         return effort(self.flops, self.weighed)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """The steps and the effort of an epoch."""
+        return self.work.steps, self.effort
+
+    @property
+    def timed(self) -> Timed:
+        """The epoch as a pace is fitted to it."""
+        return Timed(*self.size, self.seconds)
+
     @classmethod
     def of(cls, record: StageRecord) -> Sample:
         """The sample of the epochs in a stage's record."""
@@ -99,7 +116,7 @@ class Sample:
             str(where.get("device", "")),
             int(where.get("threads", 1)),
             int(record.costs["flops"] // len(record.epochs)),
-            median(seconds),
+            fmean(seconds),  # the slow ones take their time, too
             int(record.costs["peak_memory_bytes"]),
             weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
         )
@@ -229,10 +246,11 @@ class Estimates:
         if alike:
             likeness = max(work.likeness(sample.work) for sample in alike)
             likest = [sample for sample in alike if work.likeness(sample.work) == likeness and sample.flops]
-            rate = median(sample.effort / sample.seconds for sample in likest) if likest else 0.0
-            if rate:
+            pace = Pace.of((sample.timed for sample in alike), self.machine.kind)
+            rates = [sample.seconds / seconds for sample in likest if (seconds := pace.seconds(*sample.size))]
+            if rates and any(rates):
                 why = f"{Source.SCALED} from other epochs of {work.network}"
-                return EpochEstimate(due / rate, Source.SCALED, why)
+                return EpochEstimate(median(rates) * pace.seconds(work.steps, due), Source.SCALED, why)
         rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
         return EpochEstimate(due / rate, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
 
