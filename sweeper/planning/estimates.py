@@ -2,7 +2,7 @@
 
 An epoch is looked up by its `Work`: what decides how long it takes. Epochs of the same work, measured on the same kind
 of device with as many threads, are the best that can be known; then a calibration on this machine; then epochs of the
-same network under the same method, scaled by steps and FLOPs (see `pace`); at last FLOPs at a rate that is assumed, and said.
+same network under the same method, scaled by steps and FLOPs (see `pace`); at last FLOPs at a rate that is assumed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 from statistics import fmean, median
 from typing import Any
 
-from sweeper.planning.pace import Pace, Timed, steps_of
+from sweeper.planning.pace import Pace, Timed
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.stages.forest import Forest, Stage
 from sweeper.storage.place import Place
+from trainers.data.registry import DATA_SETS
 from trainers.errors import InvalidInput
 from trainers.methods.registry import build_method
 from trainers.recipe.choices import Phase
@@ -34,6 +36,10 @@ SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
 WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
 # Training FLOPs a second that nothing is known of; a CPU's are of one thread.
 ASSUMED_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 2e12}
+# A step takes no less, however small its network: to replay a graph of some hundred kernels. Not measured on a GPU.
+LAUNCH_SECONDS = {"cpu": 0.0, "cuda": 3e-4}
+LAUNCH_BOUND = 1.5  # launches: a step that takes no longer does not tell how fast its GPU computes
+GPU_FLOPS_PER_SECOND = 4e13  # that it reaches on large products, other than over a whole step. Not measured
 # What weighing an option once takes, in FLOPs that the network does in the same time: 50 and 115 on two CPUs (Lenet,
 # batches of 128), not measured on a GPU.
 FLOPS_OF_AN_OPTION = 80
@@ -69,9 +75,10 @@ class Work:
 
     @property
     def steps(self) -> int:
-        """The steps of an epoch; 0 where that is not known."""
-        told = dict(zip(EVERY_PHASE, self.details, strict=False))
-        return steps_of(told["dataset"], told["validation_examples"], told["batch_size"])
+        """Of an epoch; 0 where only looking at the images would tell."""
+        of = dict(zip(EVERY_PHASE, self.details, strict=False))
+        data = DATA_SETS.get(of["dataset"])
+        return ceil((data.train_examples - of["validation_examples"]) / of["batch_size"]) if data else 0
 
     def likeness(self, other: Work) -> int:
         """The number of details that two works of one network and kind have in common."""
@@ -216,6 +223,16 @@ class Estimates:
             self._memory[works] = self._look_up_memory(works, recipe)
         return self._memory[works]
 
+    def trials_that_fill_a_gpu(self, forest: Forest) -> int | None:
+        """How many trials keep one GPU busy: launch time / GPU time of the longest step; None where that is unknown."""
+        longest = 0.0
+        for trial in forest.trials:
+            flops, steps = self.flops_per_epoch(trial.recipe), Work.of(trial.recipe, "finetune").steps
+            if flops is None or not steps:
+                return None
+            longest = max(longest, flops / steps / GPU_FLOPS_PER_SECOND)
+        return 1 + int(LAUNCH_SECONDS["cuda"] / longest) if longest else None
+
     def cost(self, forest: Forest) -> Callable[[Stage], float]:
         """The cost by which the schedule orders stages: seconds, or epochs where some stage's seconds are not known."""
         if any(self.seconds(stage) is None for stage in forest.stages.values()):
@@ -245,14 +262,23 @@ class Estimates:
         due = effort(flops, self._weighed(recipe, phase))
         if alike:
             likeness = max(work.likeness(sample.work) for sample in alike)
-            likest = [sample for sample in alike if work.likeness(sample.work) == likeness and sample.flops]
-            pace = Pace.of((sample.timed for sample in alike), self.machine.kind)
+            free = [sample for sample in alike if sample.seconds > LAUNCH_BOUND * self._launches(sample.work)]
+            likest = [sample for sample in free if work.likeness(sample.work) == likeness and sample.flops]
+            pace = Pace.of((sample.timed for sample in free), self.machine.kind)
             rates = [sample.seconds / seconds for sample in likest if (seconds := pace.seconds(*sample.size))]
-            if rates and any(rates):
+            if rates:
                 why = f"{Source.SCALED} from other epochs of {work.network}"
-                return EpochEstimate(median(rates) * pace.seconds(work.steps, due), Source.SCALED, why)
+                scaled = median(rates) * pace.seconds(work.steps, due)
+                return EpochEstimate(max(scaled, self._launches(work)), Source.SCALED, why)
         rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
-        return EpochEstimate(due / rate, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
+        why = f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s"
+        if (launches := self._launches(work)) > due / rate:
+            return EpochEstimate(launches, Source.ASSUMED, f"steps of an assumed {launches / work.steps * 1e3:g} ms")
+        return EpochEstimate(due / rate, Source.ASSUMED, why)
+
+    def _launches(self, work: Work) -> float:
+        """The least seconds that an epoch's steps take."""
+        return work.steps * LAUNCH_SECONDS[self.machine.kind]
 
 
 def measured(store: Store, forest: Forest) -> Iterator[Sample]:

@@ -125,11 +125,12 @@ def _packing(forest: Forest, samples: Sequence[Sample], shares: RequestedShares)
     on_gpus = hardware.gpus if gpus is None else gpus
     if shares.cpus_per_trial is None and not on_gpus:
         cpus = 1.0
-    peak = None
+    peak = fill = None
     if on_gpus and gpus is None:
-        memory = dearest(forest, Estimates(samples, machine_here("cuda", 1)))
-        peak = memory.bytes if memory else None
-    return pack(hardware, peak, width(forest), cpus=cpus, gpus=gpus, max_parallel=shares.max_parallel)
+        estimates = Estimates(samples, machine_here("cuda", 1))
+        memory = dearest(forest, estimates)
+        peak, fill = memory.bytes if memory else None, estimates.trials_that_fill_a_gpu(forest)
+    return pack(hardware, peak, width(forest), cpus=cpus, gpus=gpus, max_parallel=shares.max_parallel, fill=fill)
 
 
 def hardware_here() -> Hardware:
@@ -142,4 +143,13 @@ def hardware_here() -> Hardware:
     except (RuntimeError, AssertionError) as error:  # a driver that is too old, a torch without CUDA
         why = f"{count} GPU{'' if count == 1 else 's'} counted, which CUDA does not start"
         return Hardware(cores, idle_gpus=f"{why}: {first_line(error)}")
-    return Hardware(cores, count, memory)
+    return Hardware(cores, count, memory, memory_bytes=_memory_here() if count else 0)
+
+
+def _memory_here() -> int:
+    """Bytes of memory that this machine has, or that a container may take of it."""
+    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(has, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return has

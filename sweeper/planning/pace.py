@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil
-
-from trainers.data.registry import DATA_SETS
 
 # What a step takes beside its products, in FLOPs that a network does in the same time, until two works tell: Lenet on
 # a CPU, where batches of 32 take 2.3 times, and of 8 seven times as long as is told by FLOPs from batches of 128.
@@ -52,9 +49,3 @@ class Pace:
     def seconds(self, steps: int, effort: float) -> float:
         """Of an epoch; in proportion only, where nothing could be fitted."""
         return self.of_a_step * steps + self.of_a_flop * effort
-
-
-def steps_of(dataset: str, validation_examples: int, batch_size: int) -> int:
-    """The steps of an epoch; 0 of a folder of images, where only looking tells."""
-    known = DATA_SETS.get(dataset)
-    return ceil((known.train_examples - validation_examples) / batch_size) if known else 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainers.costs import totals
 from trainers.costs.registry import COSTS, RECORD_FORMAT
+from trainers.kept_epochs import is_kept
 from trainers.recipe.choices import Phase
 
 FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules
@@ -165,11 +166,6 @@ def canonical(value: Any) -> bytes:
 
 ARTIFACT = "selection.json"
 Snapshot = dict[str, Any]  # "epoch" of the phase, and "layers": trainers' LayerSelection, one each
-
-
-def is_kept(epoch: int) -> bool:
-    """Whether the snapshot of this epoch is always kept: 1, 2 and 5 times powers of ten."""
-    return str(epoch).rstrip("0") in ("1", "2", "5")
 
 
 def with_epoch(snapshots: Sequence[Snapshot], epoch: int, layers: Sequence[Mapping[str, Any]]) -> list[Snapshot]:
