@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper.launch.cluster.nodes import Nodes
 from sweeper.launch.launch import Launch
 from sweeper.launch.ray_worker import Code, faults_of_gpu, faults_of_node
+from sweeper.storage.base import StoreError
 from sweeper.storage.place import Place
 from trainers.errors import InvalidInput
 
@@ -32,9 +33,14 @@ class Question:
     marker: Place
     what: tuple[Any, ...]
 
-    def __call__(self) -> tuple[Any, ...]:
-        """What `sweeper.launch.worker.lacks` is given; the file is there from now on."""
+    def write(self) -> None:
+        """Puts the file into the storage. Raises StoreError."""
         self.marker.put(b"here\n")
+
+    def __call__(self) -> tuple[Any, ...]:
+        """What `sweeper.launch.worker.lacks` is given; the file is there again, should it have been swept up."""
+        with suppress(StoreError):  # then it may be there all the same
+            self.write()
         return self.what
 
 
@@ -48,7 +54,8 @@ def question_of(launch: Launch) -> Iterator[Question]:
     try:
         yield question
     finally:
-        question.marker.remove()
+        with suppress(StoreError):
+            question.marker.remove()
 
 
 def check_nodes(nodes: Nodes, question: Question, code: Code) -> None:
@@ -57,7 +64,8 @@ def check_nodes(nodes: Nodes, question: Question, code: Code) -> None:
     Raises InvalidInput with a line for everything that other nodes lack, and where no node is left that lives.
     """
     there = {node.id: node for node in nodes.usable()}
-    answers = _ask(there, PATIENCE_SECONDS, 0.0, faults_of_node, asdict(code), *question())
+    question.write()
+    answers = _ask(there, PATIENCE_SECONDS, 0.0, faults_of_node, asdict(code), *question.what)
     lacking = [(node, fault) for node, answer in answers.items() if isinstance(answer, list) for fault in answer]
     silent = {node: answer for node, answer in answers.items() if isinstance(answer, RayError)}
     unfit: dict[str, str] = {}

@@ -39,7 +39,31 @@ for line in sys.stdin:
     print(pid, flush=True)
 cluster.shutdown()
 """
+NOTHING_TO_SET_UP = {"disable_launch_config_check": True, "disable_node_updaters": True}
+SET_UP = (
+    "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
+    "head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude", "rsync_filter",
+)  # fmt: skip
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--object-store-memory={OBJECT_STORE_BYTES}")
+
+# A launch whose epochs take their time until a file is there.
+SLOW = """
+import sys, time
+from pathlib import Path
+from sweeper.cli.main import main
+from sweeper.launch import ray_session
+ray_session.quiet({address!r})
+from sweeper.launch import ray_tune
+
+class Slow(ray_tune.StageTrainable):
+    def step(self):
+        if self._order and not Path({hurry!r}).exists():
+            time.sleep(0.2)
+        return super().step()
+
+ray_tune.StageTrainable = Slow
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 class Growing:
@@ -94,7 +118,7 @@ def autoscaling(most: int) -> Iterator[str]:
         address = f"{_own_address()}:{port}"
         small = {"object_store_memory": OBJECT_STORE_BYTES}
         kinds = {
-            "head": {"resources": {"CPU": 0, **small}, "node_config": {}, "max_workers": 0},
+            "ray.head.default": {"resources": {"CPU": 0, **small}, "node_config": {}, "max_workers": 0},
             "worker": {"resources": {"CPU": 1, **small}, "node_config": {}, "min_workers": 0, "max_workers": most},
         }
         config = {
@@ -102,9 +126,11 @@ def autoscaling(most: int) -> Iterator[str]:
             "max_workers": most,
             "idle_timeout_minutes": 0.1,
             "upscaling_speed": 1.0,
-            "provider": {"type": "fake_multinode", "gcs_address": address},
+            "provider": {"type": "fake_multinode", "gcs_address": address, **NOTHING_TO_SET_UP},
             "available_node_types": kinds,
-            "head_node_type": "head",
+            "head_node_type": "ray.head.default",
+            **{name: {} for name in ("auth", "docker", "file_mounts")},
+            **{name: [] for name in SET_UP},
         }
         Path(folder, "grows.json").write_text(json.dumps(config))
         command = [
@@ -117,6 +143,7 @@ def autoscaling(most: int) -> Iterator[str]:
                 command, stdout=log, stderr=log, env=variables(folder) | grows, cwd="/", start_new_session=True
             )
         wait_until(lambda: "Ray runtime started" in Path(folder, "said").read_text(), process)
+        wait_until(lambda: list(Path(folder).glob("session_*/logs/monitor.log")), process)
         yield address
 
 

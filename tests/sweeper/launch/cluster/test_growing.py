@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.launch import orphans
 from sweeper.records.store import Store
-from tests.sweeper.launch.cluster.growing import autoscaling, children, growing
+from tests.sweeper.launch.cluster.growing import SLOW, autoscaling, children, growing
 from tests.sweeper.launch.started import Started, records, short
 from tests.sweeper.processes import claimed
 from tests.waiting import wait_until
@@ -40,26 +40,6 @@ def saved_by(store: Store, storage: Path, raylet: int) -> list[str]:
     """The stages that workers of this raylet have saved on their way."""
     found = [store.partial_record(path.name) for path in (storage / "partials").glob("*/*")]
     return [partial.key for partial in found if partial and partial.environment["process"] in children(raylet)]
-
-
-# Epochs take their time until a file is there.
-SLOW = """
-import sys, time
-from pathlib import Path
-from sweeper.cli.main import main
-from sweeper.launch import ray_session
-ray_session.quiet({address!r})
-from sweeper.launch import ray_tune
-
-class Slow(ray_tune.StageTrainable):
-    def step(self):
-        if self._order and not Path({hurry!r}).exists():
-            time.sleep(0.5)
-        return super().step()
-
-ray_tune.StageTrainable = Slow
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def test_a_node_that_joins_is_used_and_one_that_is_told_to_go_loses_nothing(spec, storage, tmp_path):
@@ -116,7 +96,7 @@ def test_an_autoscaler_brings_nodes_to_a_sweep_that_starts_with_none(spec, stora
         )  # fmt: skip
         text = launch.ends_with(0)
     assert "waiting for a node with 1 CPU for a trial, for 15 min at most" in text
-    assert len(re.findall(r"node \S+ \(\S+\) has joined, with room for 1 trial", text)) == 2
+    assert len(re.findall(r"node \S+ \(\S+\) has joined, with room for 1 trial", text)) >= 2
     assert "4 of 4 trials completed" in text
 
 
