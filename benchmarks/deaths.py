@@ -18,12 +18,12 @@ from tests.sweeper.launch.started import Started
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120.0, help="how long workers and nodes die (default: 120)")
-    end, counted = time.monotonic() + parser.parse_args().seconds, 0
+    seconds, began, counted = parser.parse_args().seconds, 0.0, 0
 
     def enough(deaths: int) -> bool:
-        nonlocal counted
-        counted = deaths
-        return time.monotonic() > end
+        nonlocal began, counted
+        began, counted = began or time.monotonic(), deaths  # it is asked first once workers are there
+        return time.monotonic() - began > seconds
 
     try:
         with TemporaryDirectory() as folder:

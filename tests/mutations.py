@@ -201,7 +201,7 @@ MUTATIONS = {
     "node_dies_when_asked": Mutation(
         "a node dies while it is asked what it lacks",
         "sweeper/launch/ray_nodes.py",
-        "if node not in alive or isinstance(error, GONE)",
+        "if node not in alive or _is_gone(there[node], error)",
         "if False",
         ASKED,
     ),

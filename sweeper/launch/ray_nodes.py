@@ -13,7 +13,8 @@ import ray
 from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeper.launch.cluster.nodes import Nodes
+from sweeper.launch.cluster.nodes import Node, Nodes
+from sweeper.launch.cluster.sight import takes_connections
 from sweeper.launch.launch import Launch
 from sweeper.launch.ray_worker import Code, faults_of_gpu, faults_of_node
 from sweeper.storage.base import StoreError
@@ -78,7 +79,7 @@ def check_nodes(nodes: Nodes, question: Question, code: Code) -> None:
             elif isinstance(answer, RayError) and not isinstance(answer, GetTimeoutError):  # then others use its GPUs
                 silent[node] = answer
     alive = {node.id for node in nodes.look()} if silent else set()
-    dead = {node for node, error in silent.items() if node not in alive or isinstance(error, GONE)}
+    dead = {node for node, error in silent.items() if node not in alive or _is_gone(there[node], error)}
     unfit |= {node: f"it did not answer ({type(error).__name__})" for node, error in silent.items() if node not in dead}
     if lacking or (unfit and unfit.keys() == there.keys() - dead):
         faults = [*lacking, *unfit.items()]
@@ -87,6 +88,10 @@ def check_nodes(nodes: Nodes, question: Question, code: Code) -> None:
         nodes.found_unfit(node, why)
     for node in there.keys() - unfit - dead:
         nodes.found_fit(node)
+
+
+def _is_gone(node: Node, error: RayError) -> bool:
+    return isinstance(error, GONE) or not takes_connections(node.address, node.port)
 
 
 def _ask(

@@ -49,12 +49,13 @@ class Sight:
             elif node.id in self._answered:
                 self._silent_since.setdefault(node.id, began)
         if answer is None or answer.done():
-            self._tried[node.id] = time.monotonic(), threads.submit(_answers, node.address, node.port)
+            self._tried[node.id] = time.monotonic(), threads.submit(takes_connections, node.address, node.port)
         since = self._silent_since.get(node.id)
         return since is not None and time.monotonic() - since > SILENT_SECONDS
 
 
-def _answers(address: str, port: int) -> bool:
+def takes_connections(address: str, port: int) -> bool:
+    """Whether somebody listens there."""
     try:
         socket.create_connection((address, port), CONNECT_SECONDS).close()
     except OSError:

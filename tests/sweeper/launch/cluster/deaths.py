@@ -37,6 +37,7 @@ def tables_after_deaths(
             "--save-seconds", "1", folder=folder, parallel=None, program=program,
         )  # fmt: skip
         deaths = 0
+        wait_until(lambda: _workers(raylets), launch.process)
         while not enough(deaths):
             wait_until(lambda: _workers(raylets), launch.process)
             time.sleep(chance.uniform(0.0, 2.0))

@@ -103,9 +103,12 @@ def growing(cpus: int = 0) -> Iterator[Growing]:
             stderr=log, text=True, env=variables(folder), start_new_session=True,
         )  # fmt: skip
         address = process.stdout.readline().strip()
-        assert address, Path(folder, "said").read_text()
-        yield Growing(folder, process, address)
-        process.communicate(timeout=PATIENCE_SECONDS)
+        try:
+            assert address, Path(folder, "said").read_text()
+            yield Growing(folder, process, address)
+            process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            _end(process)
 
 
 @contextlib.contextmanager
@@ -142,9 +145,19 @@ def autoscaling(most: int) -> Iterator[str]:
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=variables(folder) | grows, cwd="/", start_new_session=True
             )
-        wait_until(lambda: "Ray runtime started" in Path(folder, "said").read_text(), process)
-        wait_until(lambda: list(Path(folder).glob("session_*/logs/monitor.log")), process)
-        yield address
+        try:
+            wait_until(lambda: "Ray runtime started" in Path(folder, "said").read_text(), process)
+            yield address
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    for pipe in filter(None, (process.stdin, process.stdout)):
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
+    process.wait()
 
 
 def variables(folder: str) -> dict[str, str]:

@@ -114,7 +114,7 @@ dies = {dies}
 def asked(driver, *what):
     if os.getppid() == dies:
         os.kill(dies, signal.SIGKILL)
-        time.sleep(600)
+        os._exit(1)
     return faults_of_node(driver, *what)
 
 class Lacking(ray_tune.StageTrainable):
