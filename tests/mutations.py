@@ -231,7 +231,7 @@ MUTATIONS = {
         "sweeper/launch/cluster/workforce.py",
         "if not self.nodes.answers(worker.node):",
         "if False:",
-        f"{WORKERS}workers_on_a_node_that_does_not_answer_are_killed_and_their_stages_tried_again",
+        f"{WORKERS}workers_on_a_node_that_does_not_answer_are_killed_their_stages_go_back",
     ),
     "deaths_without_progress": Mutation(
         "workers die again and again, each time some epochs later",

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from reports.analysis.statistics import estimate
 from sweeper.cli.progress import STILL_SECONDS, STILL_WHILE_TRAINING_SECONDS, TIMES_AS_LONG, Progress
 from sweeper.launch.orders import Step
 from sweeper.stages.faults import Failure, Fault, RetryRule
@@ -20,7 +19,7 @@ class Shown:
         self.now = 0.0
         rule = RetryRule(back_off_seconds=1000.0)
         self.launch = a_launch(spec, storage, clock=lambda: self.now, rule=rule)
-        self.progress = Progress(self.launch, estimate, lambda: self.now)
+        self.progress = Progress(self.launch, lambda: self.now)
         self.launch.watchers.append(self.progress)
 
     def later(self, seconds):

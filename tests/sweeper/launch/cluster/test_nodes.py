@@ -117,7 +117,7 @@ def test_waiting_for_a_node_is_told_with_its_reason_and_has_an_end():
     assert cluster.launch.stop_requested and cluster.launch.no_nodes == f"{wanted} did not come within 60 s"
 
 
-def test_a_node_that_lacks_something_is_never_used_one_that_fails_while_there_are_others():
+def test_a_node_that_lacks_something_is_never_used_a_failing_one_while_it_is_alone():
     cluster = Cluster(node("a"), node("bb"))
     assert cluster.nodes.needs_to_be_asked("a")
     cluster.nodes.found_fit("a")

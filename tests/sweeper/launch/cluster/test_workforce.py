@@ -158,7 +158,7 @@ def test_what_trains_on_a_node_that_is_about_to_go_is_saved_and_goes_back(here):
     assert here.launch.nodes_left_out == {}
 
 
-def test_workers_on_a_node_that_does_not_answer_are_killed_and_their_stages_tried_again(here):
+def test_workers_on_a_node_that_does_not_answer_are_killed_their_stages_go_back(here):
     (key,) = assigned(here.start("x", "a"))
     here.later(here.node("a", answers=False), here.node("b"))
     assert here.killed == ["x"]
