@@ -46,6 +46,8 @@ ONLY_IN = {
         "sweeper/launch/ray_session.py",
         "sweeper/launch/ray_worker.py",
         "sweeper/launch/last_words.py",
+        "sweeper/launch/cluster/sight.py",
+        "sweeper/launch/cluster/workforce.py",
     }
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
