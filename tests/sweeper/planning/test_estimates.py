@@ -140,7 +140,7 @@ def test_epochs_that_waited_for_launches_do_not_tell_how_fast_a_gpu_computes():
     assert (epoch.seconds, epoch.source) == (2.0, Source.SCALED)
 
 
-def test_so_many_trials_fill_a_gpu_as_their_steps_take_longer_to_launch_than_to_compute():
+def test_as_many_trials_fill_a_gpu_as_launch_times_hold_computing_times():
     forest = plant(expand(Spec.parse(SPLITS)), {"digits": "d"})
     launch_flops = LAUNCH_SECONDS["cuda"] * GPU_FLOPS_PER_SECOND
 
