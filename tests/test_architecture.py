@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "trainers": (
         "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks", "data",
-        "streams", "numerics", "sources", "readable", "hashing", "errors",
+        "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.
@@ -46,6 +46,8 @@ ONLY_IN = {
         "sweeper/launch/ray_session.py",
         "sweeper/launch/ray_worker.py",
         "sweeper/launch/last_words.py",
+        "sweeper/launch/cluster/sight.py",
+        "sweeper/launch/cluster/workforce.py",
     }
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
