@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "29faf8353291bc0374911fee359e7e293b46fabe311687ac7122ae6294dd8875"
+PINNED_SOURCES = "be38709dcc8989f61cf97ae14238e32b7859176a43ab7d6f4f8b3836f86d5952"
 
 
 @cache
