@@ -290,6 +290,22 @@ MUTATIONS = {
         "except ArithmeticError as error:  # the boundary",
         MEMORY,
     ),
+    "point_that_diverges": Mutation(
+        "a point of a search diverges with one of its seeds",
+        "sweeper/search/optuna_study.py",
+        "    if any(result.diverged for result in results):\n        return None\n",
+        "",
+        "tests/sweeper/search/test_optuna_study.py::"
+        "test_tpe_learns_where_points_diverge_and_no_second_seed_of_such_a_point_begins",
+    ),
+    "epochs_in_flight": Mutation(
+        "epochs take many times as long as estimated, under a limit of hours",
+        "sweeper/search/policy.py",
+        "self.account.exceeded(live + sum(in_flight), max(in_flight, default=0.0))",
+        "self.account.exceeded(live)",
+        "tests/sweeper/search/test_random_sweeps.py::"
+        "test_hours_are_passed_by_one_epoch_at_most_however_wrong_estimates_are",
+    ),
     "same_exception": Mutation(
         "the same exception in every stage",
         "sweeper/stages/schedule.py",
@@ -481,6 +497,14 @@ MUTATIONS = {
         'if reason := "":',
         "tests/trainers/kernels/test_triton_kernels.py::"
         "test_where_triton_cannot_compile_torch_selects_and_one_warning_says_so",
+    ),
+    "another_order": Mutation(
+        "a network on a GPU is turned to `channels_last`, and its connections are numbered in another order",
+        "trainers/kernels/options.py",
+        "if not all(tensor.is_contiguous() for tensor in tensors):",
+        "if False:",
+        "tests/trainers/kernels/test_interpreted_selection.py::"
+        "test_kernels_refuse_weights_that_lie_in_another_order",
     ),
     "other_spec": Mutation(
         "another spec is launched under the name of a sweep",
