@@ -149,5 +149,5 @@ def test_nodes_that_die_or_lack_something_when_asked_are_left_out_and_told(spec,
     assert "2 of 2 trials completed" in text
     for why in ("it died while it was asked what it lacks", "it has no such data"):
         assert re.search(rf"node \S+ \(\S+\) is left out: {why}", text)
-        assert re.search(rf"Node \S+ \(\S+\) was left out: {why}", text)
+    assert re.search(rf"Node \S+ \(\S+\) was left out: {why}", text), "the last of this name; here all have the same"
     assert len({re.search(r'"process": ?(\d+)', path.read_text())[1] for path in records(storage)}) == 1
