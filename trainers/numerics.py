@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "2d72a5c019dd5a5fa128d9a6ff0d12474eb949029717e43428976b8cba4bc4dc"
+PINNED_SOURCES = "809f566e12adc736b284c19d7bd75521885c77e66e009086d7826121de2ad4f4"
 
 
 @cache

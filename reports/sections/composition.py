@@ -89,6 +89,7 @@ def _sweep(
     if run := provenance.as_run(trials):
         blocks.append(Paragraph(run))
     blocks += provenance.imported(trials)
+    blocks += provenance.counted_before(trials)
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)

@@ -36,7 +36,7 @@ def test_every_combination_of_images_large_enough_is_a_recipe_of_published_lengt
             given |= {"slot_epochs" if method == "slot_machine" else "finetune_epochs": 100}
         recipe = Recipe.complete(given)
         assert recipe.budget_epochs >= 100
-        assert set(recipe.filled) >= METHOD_FIELDS[method] - {"options", "value_bound"}
+        assert set(recipe.filled) >= METHOD_FIELDS[method] - {"options", "value_bound", "evaluation_samples"}
 
 
 @pytest.mark.parametrize("preset", get_args(Preset))
