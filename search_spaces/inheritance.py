@@ -21,7 +21,7 @@ from trainers.recipe.recipe import Recipe
 def given_fields(
     budget_epochs: int | None, base: Mapping[str, Any], own: Mapping[str, Any], kept: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What a spec says of one recipe: `own` over `base`, less what the recipe's method does not have.
+    """The fields that a spec gives one recipe: `own` over `base`, without those that the method does not have.
 
     What is `kept` must fit the method: it stays, so that completing the recipe says what is wrong with it.
     """
@@ -97,7 +97,7 @@ def _with_budget(budget_epochs: int | None, given: dict[str, Any], method: Any) 
 
 
 def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """These fields, and what the preset or the recipe would fill."""
+    """These fields with those that the preset or the recipe fills in."""
     plain = {name: info.default for name, info in Recipe.model_fields.items() if not info.is_required()}
     try:
         return {**plain, **preset_fields(given), **given}

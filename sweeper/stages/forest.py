@@ -13,9 +13,10 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
+from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe.choices import Phase
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

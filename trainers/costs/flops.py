@@ -2,7 +2,8 @@
 
 Only the forward pass is counted, by `torch.utils.flop_counter` on the meta device: that counter takes the backward pass
 of grouped convolutions for many times what it is. The backward pass is the forward one twice, once for the weights and
-once for the inputs, but for layers that see the images themselves: nobody computes the gradient of those.
+once for the inputs, but for layers that see the images themselves: nobody computes the gradient of those. Nothing
+else that a step does is counted: the loss, the optimizer, selecting options, scores or masks, augmentation, evaluation.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from trainers.data.registry import DATA_SETS, image_shape
 from trainers.errors import InvalidInput
@@ -28,21 +28,18 @@ BACKWARD_AND_FORWARD = 3
 CLASSES = 1000  # of image_folder where nobody says: ImageNet's; only the share of the last layer hangs on it
 BATCH = 2  # batch normalisation needs more than one value per channel
 
-# What a step does beside the network's forward and backward pass; nothing of it is counted.
-UNCOUNTED_WORK = ("the loss", "the optimizer", "selecting options, scores or masks", "augmentation", "evaluation")
-
 
 def forward_flops(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     """FLOPs of one forward pass of a batch, in training mode. The network itself is left as it is."""
-    copy, images = _on_meta(network, input_shape, batch)
+    copy = deepcopy(network).to("meta").train()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        copy(images)
+        copy(torch.empty(batch, *input_shape, device="meta"))
     return int(counter.get_total_flops())
 
 
 def training_flops(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     """FLOPs of one step on a batch: forward, backward to the weights, and backward to all inputs but the images."""
-    copy, images = _on_meta(network, input_shape, batch)
+    copy = deepcopy(network).to("meta").train()
     begun: dict[nn.Module, int] = {}
     of_images = 0  # forward FLOPs of layers whose input has no gradient
 
@@ -61,7 +58,7 @@ def training_flops(network: nn.Module, input_shape: InputShape, batch: int) -> i
             module.register_forward_pre_hook(before)
             module.register_forward_hook(after)
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        copy(images)
+        copy(torch.empty(batch, *input_shape, device="meta"))
         return int(BACKWARD_AND_FORWARD * counter.get_total_flops() - of_images)
 
 
@@ -75,14 +72,6 @@ def recounted(flops: float, recipe: Recipe) -> float:
     if isinstance(flops, int) and flops % before == 0:
         return flops // before * training
     return flops / before * training
-
-
-def uncounted_operations(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
-    """The operations of a forward pass that the counter has no formula for, sorted: activations, pooling and so on."""
-    copy, images = _on_meta(network, input_shape, BATCH)
-    with torch.no_grad(), _Uncounted() as seen:
-        copy(images)
-    return tuple(sorted(seen.names))
 
 
 def training_flops_per_epoch(recipe: Recipe, train_examples: int | None = None, classes: int | None = None) -> int:
@@ -110,6 +99,13 @@ def options_weighed_per_epoch(recipe: Recipe, train_examples: int | None = None,
     connections = _connections(recipe.network, arguments, input_shape, classes)
     batches = ceil((examples - recipe.validation_examples) / recipe.batch_size)
     return batches * connections * weighed
+
+
+def connections_of(network: str, dataset: str, **fields: Any) -> int:
+    """The weights of a network for the images of a data set. Raises KeyError for one that is not registered."""
+    data_set = DATA_SETS[dataset]
+    taken = {name: fields[name] for name in NETWORKS[network].fields}
+    return _connections(network, tuple(taken.items()), data_set.input_shape, data_set.classes)
 
 
 def _data(recipe: Recipe, train_examples: int | None, classes: int | None) -> tuple[InputShape, int, int]:
@@ -143,20 +139,3 @@ def _built_on_meta(
 ) -> nn.Module:
     with torch.device("meta"):
         return NETWORKS[network](input_shape, classes, **dict(arguments))
-
-
-def _on_meta(network: nn.Module, input_shape: InputShape, batch: int) -> tuple[nn.Module, Tensor]:
-    """A copy of the network that computes nothing but shapes, in training mode, and a batch for it."""
-    return deepcopy(network).to("meta").train(), torch.empty(batch, *input_shape, device="meta")
-
-
-class _Uncounted(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = function.overloadpacket.__name__
-        if function.overloadpacket not in flop_registry and not function.is_view and not name.startswith("empty"):
-            self.names.add(name.rstrip("_"))
-        return function(*args, **(kwargs or {}))

@@ -24,7 +24,7 @@ class SelectedWeight(nn.Module):
     evaluation_samples = 1  # passes over which an evaluation that samples is averaged
     evaluated_both_ways = False  # whether it is told how it does sampled and not, whichever of them the recipe wants
     fixed: Tensor  # of a mask: the weights that it keeps or drops
-    choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep; 0 where the seed does not do
+    choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep
 
     def __init__(self) -> None:
         super().__init__()

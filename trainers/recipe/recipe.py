@@ -24,7 +24,7 @@ from pydantic import (
 
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
 from trainers.errors import InvalidInput, explain
-from trainers.hashing import content_hash as content_hash
+from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
 from trainers.networks.registry import NETWORKS
@@ -103,7 +103,9 @@ class Recipe(_WithMethods):
     # How long, and by which rule
     batch_size: Annotated[int, Field(ge=1)]
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
-        "float32", description="of matrix products; tf32 is of CUDA, and float32 elsewhere"
+        "float32",
+        description="of matrix products; tf32 is of CUDA, and float32 elsewhere. In any precision CUDA does not repeat "
+        "bit for bit the gradients of pooling to more than 1 x 1 by adaptation, nor those of overlapping max-pooling",
     )
 
     slot_epochs: Epochs = Field(description="epochs of the slot (or mask) phase")

@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from trainers.errors import InvalidInput
+from trainers.hashing import content_hash
 from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.recipe.recipe import Recipe
 
 LENET = {"network": "lenet", "dataset": "mnist", "method": "slot_machine"}
 LEARNED = {"network": "lenet", "dataset": "mnist", "method": "learned"}
