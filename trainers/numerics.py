@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "07ddcffbf4d795836f4851c4a3aca353c085d50fe2dc8a9864b82f7324b738f3"
+PINNED_SOURCES = "545461ac194da0fc0ddc38917878e54c93758d34d0e3822f2c02e587861e08c3"
 
 
 @cache
