@@ -18,12 +18,44 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_agent_register_timeout_ms", "600000")
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "600")
 os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
+# What tests write is synchronised to the disk thousands of times, which takes longer than all else that they do.
+MEMORY_DISK, ROOM_BYTES = "/dev/shm", 2 * 2**30
+
+
+def _memory_disk_has_room() -> bool:
+    """Whether it is there, large enough, and programs on it may run; a container's often is not."""
+    try:
+        disk = os.statvfs(MEMORY_DISK)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize > ROOM_BYTES and not disk.f_flag & os.ST_NOEXEC
+
+
+if _memory_disk_has_room():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY_DISK)
 
 # No test measures time, Hypothesis neither: the machine may be busy.
 hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("untimed")
+
+
+# The longest first: none is left alone at the end. Then those that start Ray, which mostly wait for it.
+LONGEST = ("test_real_cluster", "test_bucket_launches", "test_ray", "test_stop")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the tests by how long they take, roughly, for those who run them side by side."""
+
+    def rank(item: pytest.Item) -> int:
+        if not item.get_closest_marker("cluster"):
+            return len(LONGEST) + 1 + (item.get_closest_marker("slow") is None)
+        module = item.path.stem
+        return LONGEST.index(module) if module in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def test_costs_added_as_written_go_from_plan_to_report(tree):
     sweeper(tree, "report", "toy", "--storage", "store", "-o", "out")
 
     records = [json.loads(path.read_bytes()) for path in tree.glob("store/stages/*/*/*/record.json")]
-    assert {content["format"] for content in records} == {3}
+    assert {content["format"] for content in records} == {4}
     kept = [(content["record"]["recipe"]["method"], content["record"]["trained_parameters"]) for content in records]
     parameters = {max(count for method, count in kept if method == of) for of in ("slot_machine", "learned")}
     assert len(set(kept)) == 3, "a slot phase trains a scalar a layer besides"

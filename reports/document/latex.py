@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -78,7 +79,8 @@ def tabular(table: Table, environment: str = "tabular") -> str:
     layout = "".join("r" if column.numeric else PARAGRAPH if column.wraps else "l" for column in table.columns)
     # Numbered columns: pandas would not have two heads that read alike.
     styler = pd.DataFrame(cells, columns=range(len(heads)), dtype=object).style.hide(axis="index")
-    styler = styler.format_index(dict(enumerate(heads)).get, axis="columns")  # type: ignore[arg-type]
+    shown: dict[Any, str] = dict(enumerate(heads))
+    styler = styler.format_index(shown.__getitem__, axis="columns")
     long = environment == "longtable"
     text = str(
         styler.to_latex(environment=environment if long else None, column_format=f"@{{}}{layout}@{{}}", hrules=True)

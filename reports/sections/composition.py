@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.analysis.arms import apart_by_numerics, arms_of, mark_fronts, once_each
+from reports.analysis.arms import apart_by_numerics, arms_of, mark_fronts, once_each, stopped_together
 from reports.analysis.published import with_published
 from reports.analysis.requirements import ticked
 from reports.document.blocks import Block, Document, Figure, Paragraph, Section, distinct
@@ -43,7 +43,7 @@ def compose(
     Sweeps stand side by side; what compares across sweeps counts a trial that they share once. `then`: arms of before,
     to say what moved.
     """
-    tracked = replace(tracked, trials=apart_by_numerics(tracked.trials))
+    tracked = replace(tracked, trials=apart_by_numerics(stopped_together(tracked.trials)))
     names = [sweep.name for sweep in tracked.sweeps]
     arms = fronts_of_each_sweep(arms_table(tracked.trials, ("sweep", "arm_hash")))
     pooled_trials = once_each(tracked.trials)
@@ -115,6 +115,7 @@ def _sweep(
     """What is known of a sweep: first accuracy along what its spec varies. Of one that is alone the title says more."""
     blocks: list[Block] = [] if alone else _introduced(sweep, trials)
     blocks += provenance.imported(trials)
+    blocks += provenance.counted_before(trials)
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analysis.arms import best_by, same_problem
+from reports.analysis.arms import best_by, counted_trials, same_problem
 from reports.analysis.costs import SHOWN, STORED, TICKET, costs_to_show, with_tickets
 from reports.analysis.paper_claims import Judgement
 from reports.analysis.statistics import Difference, welch
@@ -78,7 +78,7 @@ def front_table(arms: pd.DataFrame, trials: pd.DataFrame, cost: str) -> Table:
             where = [Cell(problem_name(arm))] if len(problems) > 1 else []
             rows.append([
                 Cell(arm["arm"], family=arm["family"], arm=arm["arm"]), *where, accuracy(arm, "test_accuracy"),
-                Cell(f"{arm['n']}", int(arm["n"])), Cell(kind.unit.print(float(arm[cost])), float(arm[cost])),
+                Cell(counted_trials(arm), int(arm["n"])), Cell(kind.unit.print(float(arm[cost])), float(arm[cost])),
                 Cell(points(found.mean), None if isnan(found.mean) else found.mean),
                 Cell(interval(100 * found.low, 100 * found.high)),
             ])  # fmt: skip
@@ -97,7 +97,7 @@ def front_table(arms: pd.DataFrame, trials: pd.DataFrame, cost: str) -> Table:
 def _reached(arm: pd.Series[Any]) -> str:
     """'K=8 GS reaches 98.21 ± 0.14 % (n = 4)'."""
     score = percent(float(arm["test_accuracy"]), float(arm["test_accuracy_half_width"]))
-    return f"{arm['arm']} reaches {score} % on test (n = {arm['n']})"
+    return f"{arm['arm']} reaches {score} % on test (n = {counted_trials(arm)})"
 
 
 def _beside(arm: pd.Series[Any], baseline: pd.Series[Any] | None, trials: pd.DataFrame) -> str:

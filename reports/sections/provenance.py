@@ -14,7 +14,7 @@ from reports.document.blocks import Block, Cell, Code, Column, Facts, Notice, Pa
 from reports.pictures.charts import problem_name
 from reports.sections.tables import status_word
 from reports.tracked.links import Links
-from reports.tracked.runs import COMPLETED, STATUSES, Sweep, Tracked
+from reports.tracked.runs import COMPLETED, STATUSES, STOPPED_EARLY, Sweep, Tracked
 from trainers.readable import MISSING, counted, listed, number, seconds
 
 MOST_FAILURES = 20  # in a notice; the table of trials has them all
@@ -50,7 +50,7 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
         left = sweep.tags.get("sweeper.not_run")
         lines.append(f"The sweep came to its limits ({limits})" + (f"; not run: {left}" if left else ""))
     lines.append("Only completed trials are averaged.")
-    if found.get("STOPPED_EARLY", 0) + done == total:
+    if found.get(STOPPED_EARLY, 0) + done == total:
         return Notice(f"{done:,} of {counted(total, 'trial')} completed, the others were stopped early at rungs", lines)
     lines[-1] += " Launching the sweep again runs what is missing" + (", within its limits." if limits else ".")
     return Notice(f"Incomplete: {done:,} of {counted(total, 'trial')} completed", lines)
@@ -65,18 +65,36 @@ def imported(trials: pd.DataFrame) -> list[Paragraph]:
     return [Paragraph(f"Imported: {counted(len(own), 'trial')} of these were trained elsewhere, on {devices}.")]
 
 
+def counted_before(trials: pd.DataFrame) -> list[Paragraph]:
+    """Which trials have FLOPs of an earlier count in MLflow; nothing where none has."""
+    old = trials[trials["projected"].str.endswith(":final")]
+    if old.empty:
+        return []
+    again = ", ".join(f"sweeper track {shlex.quote(sweep)}" for sweep in sorted(set(old["sweep"])))
+    return [
+        Paragraph(f"FLOPs of {counted(len(old), 'trial')} count the gradient of the images, too; {again} mends that.")
+    ]
+
+
 def partial(tracked: Tracked, not_launched: Sequence[str]) -> list[Notice]:
-    """What a reader must know before the first number: which sweeps are not there, and which are not whole."""
-    lines = []
+    """What a reader must know before the first number: which sweeps are not there, and which are not whole.
+
+    A sweep whose other trials were all stopped at rungs is whole; it is told that there were some.
+    """
+    lines: list[str] = []
+    pruned: list[str] = []
     for sweep in tracked.sweeps:
         found = counts(sweep, tracked.trials[tracked.trials["sweep"] == sweep.name])
         done, total = found.get(COMPLETED, 0), sum(found.values())
         if done < total:
             others = [f"{n:,} {status_word(status)}" for status, n in found.items() if status != COMPLETED]
-            lines.append(f"{sweep.name}: {done:,} of {counted(total, 'trial')} completed ({', '.join(others)}).")
+            is_whole = done + found.get(STOPPED_EARLY, 0) == total
+            line = f"{sweep.name}: {done:,} of {counted(total, 'trial')} completed ({', '.join(others)})."
+            (pruned if is_whole else lines).append(line)
     if not_launched:
         lines.append(f"{counted(len(not_launched), 'sweep')} not launched: {', '.join(not_launched)}.")
-    return [Notice("Partial: what follows rests on completed trials only", lines)] if lines else []
+    notices = [Notice("Partial: what follows rests on completed trials only", lines)] if lines else []
+    return [*notices, *([Notice("Rungs stopped some arms: they are in no mean", pruned)] if pruned else [])]
 
 
 def as_run(trials: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analysis.arms import rows
+from reports.analysis.arms import counted_trials, rows
 from reports.analysis.importance import importance
 from reports.document.blocks import Block, Cell, Column, Figure, Table, slug
 from reports.pictures.canvas import Words
@@ -113,7 +113,10 @@ def search_table(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame, name: s
     goals = list(search.objectives)
     points = points.dropna(subset=goals)
     points["search_trial"] = points["arm_hash"].map(numbers_of).astype(int)
-    points = points.sort_values(goals, ascending=[not is_better_higher(goal) for goal in goals], kind="stable")
+    points["is_part"] = points["n"] < points["trials"]  # these stand below those of which all seeds completed
+    order = ["is_part", *goals] if len(goals) == 1 else goals
+    ascending = [name == "is_part" or not is_better_higher(name) for name in order]
+    points = points.sort_values(order, ascending=ascending, kind="stable")
     if len(goals) > 1:
         points = points[[not _is_beaten(point, points, goals) for _, point in points.iterrows()]]
         what = f"Pareto front of {' against '.join(_phrase(goal) for goal in goals)}"
@@ -128,7 +131,7 @@ def search_table(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame, name: s
          Column("Test accuracy", "%"), Column("n")],
         [[Cell(str(point.arm), family=point.family), Cell(str(point.search_trial), point.search_trial),
           *(_cell(point, goal) for goal in goals), accuracy(point._asdict(), "test_accuracy"),
-          Cell(f"{point.n}", int(point.n))] for point in rows(points)],
+          Cell(counted_trials(point._asdict()), int(point.n))] for point in rows(points)],
         ["Points are compared by validation accuracy, which the search was told; the best of many is flattered by it, "
          "and its test accuracy is the one to quote. Points that failed or were stopped early are not among them."],
         points[["arm", "arm_hash", "search_trial", *goals, *(["test_accuracy"]), "n"]].reset_index(drop=True),

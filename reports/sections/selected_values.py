@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.analysis.arms import best_by, same_problem
+from reports.analysis.arms import best_by, counted_trials, same_problem
 from reports.analysis.statistics import estimate, interval_half_width, paired
 from reports.document.blocks import Block, Cell, Column, Figure, Paragraph, Points, Section, Table, slug
 from reports.pictures import figures
@@ -150,7 +150,7 @@ def _machines_table(arms: pd.DataFrame, name: str) -> Table | None:
     ]  # fmt: skip
     cells = [
         [
-            Cell(arm["arm"], family=arm["family"]), Cell(f"{arm['n']}", int(arm["n"])),
+            Cell(arm["arm"], family=arm["family"]), Cell(counted_trials(arm), int(arm["n"])),
             Cell(f"{arm['options']}", int(arm["options"])),
             Cell(percent(arm["extreme_fraction"], arm["extreme_fraction_half_width"]), arm["extreme_fraction"]),
             Cell(percent(2 / arm["options"]), 2 / arm["options"]),

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from math import isnan
 from statistics import fmean
 
 from sweeper.launch.launch import Launch
@@ -18,12 +19,16 @@ from sweeper.records.trial_result import Epoch
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Stage
 from sweeper.stages.status import StageStatus, Status
-from sweeper.text import Estimate, Estimating, accuracy, in_words
+from sweeper.text import Estimate, accuracy, in_words
 
 RATE_SECONDS = 60.0  # epochs per second are those of the last minute,
 RATE_ENTRIES = 20  # or longer where fewer epochs than this have ended in it
 BEST_ARMS = 5
+LIKELY_BEST = 50  # arms, of which the best ones are shown
 CAUSES = 3
+STILL_SECONDS = 30.0  # without any news of a stage: then nothing moves,
+STILL_WHILE_TRAINING_SECONDS = 60.0  # or this, while stages train, and more where epochs have taken long
+TIMES_AS_LONG = 5  # as the longest time between two epochs
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,12 @@ class BestArm:
     validation_accuracy: Estimate
     trials: int  # completed or not
 
+    def standing(self) -> tuple[bool, bool, float]:
+        """What arms are ordered by: whole ones by their means, then the others by the lower ends of their intervals."""
+        found = self.validation_accuracy
+        is_whole, is_single = found.n == self.trials, isnan(found.half_width)
+        return is_whole, not is_single, found.mean if is_whole or is_single else found.mean - found.half_width
+
     def __str__(self) -> str:
         n, trials = self.validation_accuracy.n, self.trials
         count = f"n = {n}" if n == trials else f"{n} of {trials}"
@@ -42,7 +53,7 @@ class BestArm:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a launch was at one moment."""
+    """The progress of a launch at one moment."""
 
     at: float  # the clock
     stages: Counter[StageStatus]
@@ -52,13 +63,14 @@ class Standing:
     best: tuple[BestArm, ...] = ()
     causes: tuple[tuple[str, int], ...] = ()  # why stages failed for good, and how many for each
     elsewhere: int = 0  # stages that another launch trains now
+    still: str = ""  # since when nothing moves, and why
 
     @property
     def seconds_left(self) -> float | None:
         return self.epochs_left / self.rate if self.rate else None
 
     def counts(self) -> str:
-        """'3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
+        """The counts of stages: '3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
         parts = [
             f"{self.stages[StageStatus.DONE]:,}/{self.stages.total():,} stages done",
             f"{self.stages[StageStatus.RUNNING]:,} running",
@@ -69,7 +81,9 @@ class Standing:
         return ", ".join(parts)
 
     def speed(self, seconds_later: float = 0.0) -> str:
-        """'12.3 epochs/s, 4 min left'."""
+        """The speed and the time left, '12.3 epochs/s, 4 min left'; while nothing moves since when that is, and why."""
+        if self.still and self.epochs_left:
+            return self.still
         if self.rate is None or self.seconds_left is None:
             return "starting" if self.epochs_left else "nothing left"
         speed = f"{self.rate:.3g} epochs/s" if self.rate >= 0.1 else f"{60 * self.rate:.3g} epochs/min"
@@ -77,22 +91,22 @@ class Standing:
         return f"{speed}, {in_words(left)} left" if self.epochs_left else speed
 
     def line(self) -> str:
-        """All of it that fits into one line."""
+        """The standing in one line."""
         return "; ".join([self.counts(), self.speed(), *[f"best: {arm}" for arm in self.best[:1]]])
 
 
 @dataclass
 class Progress:
-    """Notes what happens in a launch. A `Watcher`."""
+    """A `Watcher` that counts what happens in a launch."""
 
     launch: Launch
-    estimate: Estimating
     clock: Callable[[], float] = time.monotonic
     news: deque[str] = field(default_factory=deque)  # what deserves a line of its own
     problem: Callable[[], str] = lambda: ""  # of the tracking, to be shown while it lasts
 
     def __post_init__(self) -> None:
-        self.started = self._since = self.clock()
+        self.started = self._since = self._moved = self.clock()
+        self._longest_pause = 0.0  # between two epochs
         self._ends: deque[tuple[float, int]] = deque()  # when epochs ended, and how many
         self._done_epochs: dict[str, int] = {}  # of stages that run now
         self._causes: Counter[str] = Counter()
@@ -105,16 +119,22 @@ class Progress:
     # As a Watcher
 
     def stage_started(self, stage: Stage) -> None:
-        if not self._done_epochs and not self._ends:
-            self._since = self.clock()  # what it took to come so far is no part of the speed
+        now = self.clock()
+        if not self._done_epochs and (not self._ends or now - self._moved > STILL_SECONDS):
+            self._ends.clear()
+            self._since = now  # what it took to come so far, or to go on, is no part of the speed
+        self._moved = now
         self._done_epochs[stage.key] = 0
 
     def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
         new = 1 if not self._done_epochs.get(stage.key) and len(epochs) > 1 else len(epochs)
         self._done_epochs[stage.key] = self._done_epochs.get(stage.key, 0) + len(epochs)
-        self._ends.append((self.clock(), new))
+        now = self.clock()
+        self._longest_pause, self._moved = max(self._longest_pause, now - self._moved), now
+        self._ends.append((now, new))
 
     def stage_done(self, stage: Stage) -> None:
+        self._moved = self.clock()
         self._done_epochs.pop(stage.key, None)
         self._ended += self._trials_ending.get(stage.key, ())
 
@@ -139,9 +159,19 @@ class Progress:
         causes = tuple(self._causes.most_common(CAUSES))
         elsewhere = len(self.launch.elsewhere)
         self.standing = Standing(
-            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere
+            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere, self._still()
         )
         return self.standing
+
+    def _still(self) -> str:
+        """'nothing has moved since 14:03:12 (5 min): waits for a node with 1 GPU for a trial'; "" while all is well."""
+        quiet = self.clock() - self._moved
+        trains = bool(self.launch.schedule.running)
+        training = max(STILL_WHILE_TRAINING_SECONDS, TIMES_AS_LONG * self._longest_pause)
+        if quiet < (training if trains else STILL_SECONDS):
+            return ""
+        since = time.strftime("%H:%M:%S", time.localtime(time.time() - quiet))
+        return f"nothing has moved since {since} ({in_words(quiet)}): {self.launch.why_still()}"
 
     def _name(self, stage: Stage) -> str:
         """A trial that the stage is part of."""
@@ -151,7 +181,7 @@ class Progress:
 
     @property
     def rate(self) -> float | None:
-        """Epochs per second."""
+        """The epochs per second, of late."""
         now = self.clock()
         while len(self._ends) > RATE_ENTRIES and now - self._ends[0][0] > RATE_SECONDS:
             self._since = self._ends.popleft()[0]
@@ -160,7 +190,9 @@ class Progress:
         return sum(count for _, count in self._ends) / (now - self._since)
 
     def _best(self) -> tuple[BestArm, ...]:
-        """The arms with the highest mean. Looks at each trial once, when it is completed."""
+        """The best arms: those first of which all trials completed. Looks at each trial once, when it is completed."""
+        from reports.analysis.statistics import estimate
+
         trials, labels = self.launch.forest.trials, self.launch.labels
         for number in range(self._known, len(trials)):
             self._trials_ending[trials[number].stages[-1]].append(number)
@@ -171,7 +203,10 @@ class Progress:
                 self._accuracies[number] = self.launch.result(number).validation_accuracy or 0.0
         arms: dict[str, list[float]] = defaultdict(list)
         for number, value in self._accuracies.items():
-            arms[labels[number]].append(value)
+            if not self.launch.steering.stops(trials[number].stages[-1]):
+                arms[labels[number]].append(value)
         sizes = Counter(labels) if arms else Counter()
-        best = nlargest(BEST_ARMS, arms, key=lambda label: fmean(arms[label]))
-        return tuple(BestArm(label, self.estimate(arms[label]), sizes[label]) for label in best)
+        # The lower end is asked of few: of thousands of arms with one trial so far most cannot be among the best.
+        likely = nlargest(LIKELY_BEST, arms, key=lambda label: (len(arms[label]) == sizes[label], fmean(arms[label])))
+        best = [BestArm(label, estimate(arms[label]), sizes[label]) for label in likely]
+        return tuple(nlargest(BEST_ARMS, best, key=BestArm.standing))

@@ -27,6 +27,7 @@ from trainers import sources
 from trainers.sources import sources_digest
 
 if TYPE_CHECKING:
+    from sweeper.launch.orders import Order
     from sweeper.launch.worker import DataShelf, StageWorker
 
 for module in (sys.modules[__name__], sources):
@@ -39,7 +40,7 @@ NODE_LABEL = "ray.io/node-id"  # which Ray gives to each node
 
 @dataclass(frozen=True)
 class Code:
-    """The packages that a process runs."""
+    """The packages that a process runs: where they lie, and digests of their sources."""
 
     host: str
     process: int
@@ -49,13 +50,13 @@ class Code:
 
     @classmethod
     def here(cls) -> Code:
-        """What this process has imported or would import."""
+        """The packages that this process has imported or would import."""
         folders = {name: _folder_of(name) for name in PACKAGES}
         digests = {name: sources_digest(Path(folders[name])) for name in DECIDING}
         return cls(platform.node(), os.getpid(), os.path.abspath(os.curdir), folders, digests)
 
     def difference(self, driver: Code) -> str:
-        """Why this process must not train for the driver, in one line; empty where it runs the same code."""
+        """The reason why this process must not train for the driver, in one line; empty where it runs the same code."""
         other = [name for name in DECIDING if self.digests[name] != driver.digests[name]]
         if not other:
             return ""
@@ -79,13 +80,13 @@ def _folder_of(package: str) -> str:
 
 
 class DriversPackages(MetaPathFinder):
-    """Finds the project's packages where the driver has them, whatever the import path says; others not at all."""
+    """Finds the project's packages where the driver has them, whatever the import path says; finds no others."""
 
     def __init__(self, folders: Mapping[str, str]) -> None:
         self.folders = folders
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """None on a machine without that folder: then what is installed or shipped there is found."""
+        """The package in the driver's folder; None on a machine without that folder, which then uses what it has."""
         folder = self.folders.get(fullname)
         return PathFinder.find_spec(fullname, [str(Path(folder).parent)]) if folder else None
 
@@ -99,7 +100,7 @@ def settle(driver: Code) -> str:
 
 
 def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
-    """What is wrong with the machine that this runs on; see `sweeper.launch.ray_nodes`."""
+    """The faults of the machine that this runs on; see `sweeper.launch.ray_nodes`."""
     difference = settle(Code(**driver))
     if difference:
         return [difference]
@@ -109,8 +110,12 @@ def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
 
 
 def faults_of_gpu(driver: dict[str, Any]) -> list[str]:
-    """What keeps a tensor from being put on a GPU that this runs with."""
+    """The faults that keep a tensor from being put on a GPU here; empty where there are none."""
     settle(Code(**driver))
+    return _faults_of_gpu()
+
+
+def _faults_of_gpu() -> list[str]:
     import torch
 
     try:
@@ -121,22 +126,25 @@ def faults_of_gpu(driver: dict[str, Any]) -> list[str]:
 
 
 class WorkerEnded(RuntimeError):
-    """Ends this process, which is fit for no other stage; why its last one failed was told before."""
+    """An error that ends this process, which can train no other stage; the failure of its last one is reported."""
 
 
 def resources_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """What a stage's worker takes of a node, and the nodes that it must not be started on."""
+    """The resources of a stage's worker, with the nodes that it must not start on."""
     left_out = ", ".join(json.loads(config["left_out"]))
     where: dict[str, Any] = {"bundle_label_selector": [{NODE_LABEL: f"!in({left_out})"}]} if left_out else {}
     return tune.PlacementGroupFactory([json.loads(config["share"])], **where)
 
 
 class StageTrainable(tune.Trainable):
-    """A worker process, one stage after the other. One epoch a step."""
+    """A worker process, one stage after the other. One epoch a step; without a stage a step asks for one."""
 
+    _order: Order | None = None
     _worker: StageWorker | None = None
     _shelf: DataShelf | None = None
     _refused: str | None = None  # None until it has settled
+    _faults: list[str] | None = None  # of its node; None: it was not asked for them, or has told them
+    _is_idle: bool = False  # there is no stage for it
     _ends: bool = False
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -145,40 +153,64 @@ class StageTrainable(tune.Trainable):
         if self._refused:
             return
         # Imports torch, which may take long on a busy machine: before the worker has started, not in its first epoch.
-        from sweeper.launch.orders import Order
         from sweeper.launch.worker import DataShelf
 
         self._shelf = self._shelf or DataShelf()
-        self._order = Order(**json.loads(config["order"]))
-        self._worker = None
+        self._order = self._worker = self._faults = None
+        self._is_idle = False
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
         return True
 
+    # Called by the driver between steps
+
+    def find_faults(self, *what: Any) -> None:
+        """Finds out what its node lacks, to be told at the next step; see `sweeper.launch.worker.lacks`."""
+        from sweeper.launch.worker import lacks
+
+        faults = lacks(*what)
+        self._faults = faults or (_faults_of_gpu() if json.loads(self.config["share"])["GPU"] else [])
+
+    def assign(self, order: str) -> None:
+        """Trains this stage from the next step on; "": there is none."""
+        from sweeper.launch.orders import Order
+
+        self._order = Order(**json.loads(order)) if order else None
+        self._is_idle = not order
+
+    def dismiss(self) -> None:
+        """Keeps what is trained, and ends its process at the next step."""
+        self.cleanup()
+        self._ends = True
+
     def step(self) -> dict[str, Any]:
+        node = ray.get_runtime_context().get_node_id()
         if self._refused:
-            return {"refused": self._refused, "done": True}
+            return {"refused": self._refused, "done": True, "node": node}
+        if self._ends:
+            raise WorkerEnded
+        if self._order is None:
+            faults, self._faults = self._faults, None
+            return {"faults": faults, "done": self._is_idle, "node": node}
         from sweeper.launch.worker import StageWorker
 
         assert self._shelf is not None
         if self._worker is None:
             self._worker = StageWorker(self._order, self._shelf)
-        if self._ends:
-            raise WorkerEnded
         step = self._worker.step()
         self._ends = step.failure is not None and step.failure.ends_its_process
         # Once it is done Tune would use this process again; one that raises is replaced.
         done = step.done and not self._ends
-        return {"step": json.dumps(step.as_dict()), "done": done, "node": ray.get_runtime_context().get_node_id()}
+        return {"step": json.dumps(step.as_dict()), "done": done, "node": node}
 
     def cleanup(self) -> None:
-        """The launch stops: keep what is trained. A disk that fails here costs epochs, no more."""
+        """Saves what is trained as the launch stops. A disk that fails here only costs epochs."""
         if self._worker is not None:
             with suppress(OSError):
                 self._worker.save()
 
 
 def as_text(code: Code) -> str:
-    """The code as a text that Tune hands to workers."""
+    """The text of a code, which Tune hands to workers."""
     return json.dumps(asdict(code))

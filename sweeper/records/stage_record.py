@@ -10,11 +10,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
 
+from pydantic import ValidationError
+
 from trainers.costs import totals
 from trainers.costs.registry import COSTS, RECORD_FORMAT
+from trainers.kept_epochs import is_kept
 from trainers.recipe.choices import Phase
 
-FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules
+FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules; what is new in 3, its registry says
 
 
 class Damaged(Exception):
@@ -47,14 +50,18 @@ class StageRecord:
     started_at: str  # UTC, ISO 8601
     ended_at: str
     selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.records.stage_record
+    argmax_test_accuracy: float | None = (
+        None  # both only where selection is probabilistic, whichever `test_accuracy` is
+    )
+    sampled_test_accuracy: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Training and evaluation."""
+        """Seconds of training and evaluation."""
         return self.costs["train_seconds"] + self.evaluation_seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields as plain values; not copied, which would take longer than writing them."""
+        """The fields as plain values; not copied, which would take longer than writing them."""
         named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "costs"}
         plain = {"recipe": dict(self.recipe), "epochs": list(self.epochs), "selection": list(self.selection)}
         return named | plain | {name: self.costs.get(name) for name in COSTS}
@@ -134,11 +141,24 @@ def decode(text: bytes) -> tuple[StageRecord, StateFile]:
         raise Damaged("it does not match its own SHA-256")
     if isinstance(content.get("format"), int) and content["format"] > FORMAT:
         raise NewerFormat(f"format {content['format']}, and this version reads up to {FORMAT}")
-    return StageRecord.from_dict(content["record"]), StateFile(**content["state_file"])
+    record = StageRecord.from_dict(content["record"])
+    return (_recounted(record) if content.get("format") in (1, 2) else record), StateFile(**content["state_file"])
+
+
+def _recounted(record: StageRecord) -> StageRecord:
+    """A record of formats 1 and 2 with its FLOPs as they are counted now: they follow from the recipe."""
+    from trainers.costs.flops import recounted  # needs torch, which nothing else here does
+    from trainers.recipe.recipe import Recipe
+
+    try:
+        recipe = Recipe.model_validate(dict(record.recipe))
+    except ValidationError:  # of a version that knew other recipes: what it says stays
+        return record
+    return replace(record, costs={**record.costs, "flops": recounted(record.costs["flops"], recipe)})
 
 
 def encode_partial(record: StageRecord, state: bytes) -> bytes:
-    """A stage on its way, in one file: a line with the hash of the rest, the record so far, the state."""
+    """The file of an unfinished stage: a line with the hash of the rest, the record so far, the state."""
     rest = canonical(record.as_dict()) + b"\n" + state
     return sha256(rest).encode() + b"\n" + rest
 
@@ -158,18 +178,13 @@ def sha256(content: bytes) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """The one JSON text of a value."""
+    """The canonical JSON text of a value: equal values have equal texts."""
     # NaN and infinities stay: a validation loss may overflow in a run that is otherwise sound.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 ARTIFACT = "selection.json"
 Snapshot = dict[str, Any]  # "epoch" of the phase, and "layers": trainers' LayerSelection, one each
-
-
-def is_kept(epoch: int) -> bool:
-    """Whether this epoch is kept wherever it stands in a stage: 1, 2 and 5 times powers of ten."""
-    return str(epoch).rstrip("0") in ("1", "2", "5")
 
 
 def with_epoch(snapshots: Sequence[Snapshot], epoch: int, layers: Sequence[Mapping[str, Any]]) -> list[Snapshot]:
@@ -181,7 +196,7 @@ def with_epoch(snapshots: Sequence[Snapshot], epoch: int, layers: Sequence[Mappi
 
 
 def selection_text(snapshots: Iterable[Snapshot]) -> str:
-    """The snapshots of a trial's stages, one after the other, as the JSON of the trial."""
+    """The JSON text of the snapshots of a trial's stages, one after the other."""
     kept: list[Snapshot] = []
     for snapshot in snapshots:
         kept = with_epoch(kept, snapshot["epoch"], snapshot["layers"])

@@ -5,20 +5,10 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
-from sweeper.stages.faults import Failure, Fault, Retry
+from sweeper.stages.faults import Failure, Fault, Retry, RetryRule
 from sweeper.stages.forest import Forest, Stage, Trial
 from sweeper.stages.status import OVER, StageStatus, Status
-
-
-@dataclass(frozen=True)
-class RetryRule:
-    """How often a fault that may pass is tried again, and after how long; the pause doubles each time."""
-
-    max_retries: int = 3
-    back_off_seconds: float = 2.0
-    same_bug_limit: int = 5  # stages that die at the same place, and more than come through, stop the sweep
 
 
 class Schedule:
@@ -98,7 +88,9 @@ class Schedule:
         if self.given_up or self._runs_alone():
             return None
         while self._delayed and self._delayed[0][0] <= seconds:
-            self._make_ready(heapq.heappop(self._delayed)[1])
+            key = heapq.heappop(self._delayed)[1]
+            if self._status[key] is StageStatus.READY:  # it may have been stopped
+                self._make_ready(key)
         if self._queued:
             key = self._pop_ready()
         elif self._alone and not self._running:
@@ -108,6 +100,18 @@ class Schedule:
         self._status[key] = StageStatus.RUNNING
         self._running.add(key)
         return self.stages[key]
+
+    def ready(self, seconds: float) -> int:
+        """How many stages could be started now, one after the other."""
+        if self.given_up or self._runs_alone():
+            return 0
+        due = sum(when <= seconds for when, _ in self._delayed)
+        return len(self._queued) + due or int(bool(self._alone) and not self._running)
+
+    @property
+    def due_at(self) -> float | None:
+        """When the next of the stages that wait for their time is to be tried; None where none waits."""
+        return self._delayed[0][0] if self._delayed else None
 
     @property
     def is_reserved(self) -> bool:
@@ -137,11 +141,18 @@ class Schedule:
             self._holds[key] -= 1
             self._make_ready_if_it_may(key)
 
+    def hold(self, keys: Iterable[str]) -> None:
+        """These stages, which wait, have one more reason not to run yet."""
+        self._holds.update(keys)
+
     def stop(self, keys: Iterable[str]) -> None:
-        """What goes on from here is not wanted any more: these stages, held so far, and all below them."""
+        """What goes on from here is not wanted any more: these stages and all below them, as far as they do not run."""
         for key in self._with_descendants(keys):
-            if self._status[key] is StageStatus.WAITING:
+            if self._status[key] in (StageStatus.WAITING, StageStatus.READY):
                 self._status[key] = StageStatus.STOPPED
+                self._queued.discard(key)
+                if key in self._alone:
+                    self._alone.remove(key)
 
     def withhold(self, key: str) -> None:
         """The stage was given out, and is not to run now: it is held instead."""
@@ -153,10 +164,13 @@ class Schedule:
         """The stage and all that go on from it."""
         return list(self._with_descendants([key]))
 
-    def fail(self, key: str, failure: Failure, seconds: float) -> bool:
-        """The stage ended without a result. True if it will be tried again."""
+    def fail(self, key: str, failure: Failure, seconds: float, came_further: bool = False) -> bool:
+        """The stage ended without a result. True if it will be tried again.
+
+        `came_further`: since it failed last more of its epochs were saved, so failures are counted anew.
+        """
         self._leave(key)
-        retried = self._retries[key]
+        retried = self._retries[key] = 0 if came_further else self._retries[key]
         if failure.fault.retried_at_once is Retry.LATER and retried < self.rule.max_retries:
             self._retries[key] += 1
             self._status[key] = StageStatus.READY
@@ -172,7 +186,7 @@ class Schedule:
         return False
 
     def postpone(self, key: str, seconds: float) -> None:
-        """The stage was handed out and not started: another launch trains it. It is ready again at `seconds`."""
+        """The stage was handed out and ended without a fault of its own. It is ready again at `seconds`."""
         self._leave(key)
         self._tried_alone.discard(key)
         self._status[key] = StageStatus.READY
@@ -231,6 +245,8 @@ class Schedule:
         """What grew below this stage makes the paths through it longer, and those through the stages above it."""
         while key is not None and key in self.stages and self._remaining_of(key) != self._remaining[key]:
             self._remaining[key] = self._remaining_of(key)
+            if key in self._queued:
+                self._push(key)
             key = self.stages[key].parent
 
     def _parent_is_done(self, stage: Stage) -> bool:
@@ -243,13 +259,17 @@ class Schedule:
             self._alone.append(key)
             return
         self._queued.add(key)
+        self._push(key)
+
+    def _push(self, key: str) -> None:
         heapq.heappush(self._ready, (-self._remaining[key], self._order[key], key))
 
     def _pop_ready(self) -> str:
-        while (key := heapq.heappop(self._ready)[2]) not in self._queued:
-            pass
-        self._queued.remove(key)
-        return key
+        while True:
+            priority, _, key = heapq.heappop(self._ready)
+            if key in self._queued and -priority == self._remaining[key]:
+                self._queued.remove(key)
+                return key
 
     def _make_ready_if_it_may(self, key: str) -> None:
         waits = self._status[key] is StageStatus.WAITING and not self._holds[key]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.records.stage_record import FORMAT
 from sweeper.records.trial_result import CURVES, TrialResult
 from sweeper.stages.status import Status
 from sweeper.tracking.versions import version_tags
@@ -29,6 +30,9 @@ SHOWN = (
     "device", "host", "torch", "python", "git_commit", "version", "data_digest", "numerics_version", "imported",
     "trainers_digest",
 )  # fmt: skip
+# Ends what is projected of a trial whose final metrics are there, with the format of records that they are of: those of
+# FLOPs were counted otherwise before, under the first of these alone.
+FINAL_ONCE, FINAL = ":final", f":final:{FORMAT}"
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
 
@@ -52,7 +56,7 @@ class TrackedRun:
     start_time: int
     run_status: str
     status: str
-    projected: str  # "<epochs>:<their digest>", and ":final" once the final metrics are there
+    projected: str  # "<epochs>:<their digest>", and FINAL once the final metrics are there
     failure: str = ""
     name: str = ""
     verified: bool = False  # what is projected is known to be what the store says
@@ -60,7 +64,7 @@ class TrackedRun:
 
     @classmethod
     def of(cls, run: Any) -> TrackedRun:
-        """What one of MLflow's runs says of itself."""
+        """The state of one of MLflow's runs, read from its tags and metrics."""
         info, tags = run.info, run.data.tags
         status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
         name, versions = info.run_name or "", version_tags(tags)
@@ -72,10 +76,15 @@ class TrackedRun:
 
     @property
     def has_finals(self) -> bool:
-        return self.projected.endswith(":final")
+        return self.projected.endswith(FINAL)
+
+    @property
+    def had_finals(self) -> bool:
+        """Whether it shows final metrics, be they of an earlier format."""
+        return FINAL_ONCE in self.projected
 
     def shows(self, result: TrialResult) -> bool:
-        """Whether nothing is left to project."""
+        """Whether the run shows all of this result."""
         if self.is_ahead(result) and self.status == Status.COMPLETED:
             # Trained again because its record was lost: what is shown stays until the new result is there.
             return self.run_status == RUN_STATUS[Status.COMPLETED] and self.name == result.name
@@ -88,14 +97,14 @@ class TrackedRun:
         )
 
     def is_ahead(self, result: TrialResult) -> bool:
-        """It shows more than the store has now: epochs of an attempt whose end was lost, and is trained again."""
-        return self.epochs > len(result.epochs) or (self.has_finals and not result.is_final)
+        """Whether the run shows more than the store has: epochs of an attempt that was lost and is trained again."""
+        return self.epochs > len(result.epochs) or (self.had_finals and not result.is_final)
 
     def continues(self, result: TrialResult) -> bool:
-        """Whether it shows the beginning of what the store has; otherwise it is of another training of the recipe."""
+        """Whether the run shows the beginning of what the store has; otherwise another training made it."""
         if not self.projected or self.verified:
             return True
-        was, now = self.projected.removesuffix(":final"), mark(result, self.epochs).removesuffix(":final")
+        was, now = (text.partition(FINAL_ONCE)[0] for text in (self.projected, mark(result, self.epochs)))
         self.verified = was == now
         return self.verified
 
@@ -106,7 +115,7 @@ class TrackedRun:
         return self.verified
 
     def new_tags(self, result: TrialResult) -> dict[str, str]:
-        """What changes about a trial from one attempt to the next: tags, as parameters of a run never can."""
+        """The tags that this result changes; they hold what differs between attempts, as parameters cannot change."""
         failure = str(result.failure or "")
         if (self.status, self.failure) == (result.status, failure):
             return {}
@@ -115,7 +124,7 @@ class TrackedRun:
         return {"sweeper.status": result.status, **where, **why}
 
     def new_values(self, result: TrialResult) -> Iterator[tuple[str, float, int, int]]:
-        """The metrics that it does not show yet: name, value, time (ms), step.
+        """Yields the metrics that the run does not show yet: name, value, time (ms), step.
 
         Times count from the run's start in standalone seconds, so that the same record always gives the same values.
         """
@@ -128,21 +137,22 @@ class TrackedRun:
                     if (value := epoch.get(name)) is not None and math.isfinite(value):
                         yield name, float(value), self.start_time + round(1000 * seconds), step
         if not self.has_finals:
+            later = int(self.had_finals)  # of two values for one step MLflow shows the later one
             for name, value in result.finals.items():
-                yield name, float(value), self.start_time + round(1000 * seconds), step
+                yield name, float(value), self.start_time + round(1000 * seconds) + later, step
 
 
 def parameters(result: TrialResult) -> dict[str, str]:
-    """The recipe, as MLflow shows parameters."""
+    """The recipe's fields as MLflow's parameters: texts by name."""
     fields: dict[str, Any] = result.trial.recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
     return {name: str(value)[:PARAMETER_LENGTH] for name, value in fields.items()}
 
 
 def mark(result: TrialResult, epochs: int) -> str:
-    """Which epochs are shown, and a digest of them."""
+    """The number of epochs that are shown, with a digest of them."""
     digest = hashlib.sha256()
     for epoch in result.epochs[:epochs]:
         shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]
         digest.update(json.dumps(shown).encode())
-    final = ":final" if result.is_final and epochs == len(result.epochs) else ""
+    final = FINAL if result.is_final and epochs == len(result.epochs) else ""
     return f"{epochs}:{digest.hexdigest()[:16]}{final}"

@@ -11,14 +11,12 @@ import click
 from reports import build_report
 from reports.request import Asked
 from sweeper.cli import completion
-from sweeper.cli.chains import called, sweeps_of
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.commands.mlflow import tracking_of
 from sweeper.cli.options import out_option, storage_option, tracking_option, version_option
 from sweeper.storage.place import storage_that_answers
 from sweeper.storage.tracking_address import check_open, without_password
 from sweeper.storage.tracking_file import address_for_mlflow, file_of, is_file
-from sweeper.tracking.projection import log_report
 from trainers.errors import InvalidInput
 
 
@@ -38,6 +36,9 @@ def report(
     against: str | None,
 ) -> int:  # fmt: skip
     """Writes the report of sweeps, or of a chain."""
+    from sweeper.cli.chains import called, sweeps_of
+    from sweeper.tracking.experiment import log_report
+
     place = storage_that_answers(storage)
     sweeps, missing = sweeps_of(place, names)
     address = tracking_of(place, tracking, sweeps)

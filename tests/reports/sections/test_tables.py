@@ -70,7 +70,7 @@ def test_every_cell_of_an_arm_has_its_unit_and_n_says_of_how_many():
     table = arm_table(arms(records), "arms", "Arms", LINKS)
     first = dict(zip(titles(table), (cell.text for cell in table.rows[0]), strict=True))
     assert first["Arm"] == "K=2 GS"
-    assert first["n"] == "3 of 4"
+    assert first["n"] == "3 of 4, 1 failed"
     assert first["FLOPs"] == "76.0 GFLOP"
     assert first["Time"].endswith(" s")
     assert first["Training state"] == "2.10 MB"

@@ -48,17 +48,19 @@ def folder_of_namesakes(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("around", [another_checkout, folder_of_namesakes])
-def test_workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path(around, tmp_path, storage):
-    folder, spec = around(tmp_path / "around"), short(tmp_path)
-    on_the_path = folder if around is another_checkout else ROOT  # the driver, too, takes its libraries from there
+def test_workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path(tmp_path, storage):
+    namesakes, another, spec = (
+        folder_of_namesakes(tmp_path / "here"),
+        another_checkout(tmp_path / "another"),
+        short(tmp_path),
+    )
     launch = Started(
-        spec, "--storage", storage, folder=tmp_path, program=FROM.format(folder=str(ROOT)), cwd=folder,
-        PYTHONPATH=str(on_the_path),
+        spec, "--storage", storage, folder=tmp_path, program=FROM.format(folder=str(ROOT)), cwd=namesakes,
+        PYTHONPATH=str(another),
     )  # fmt: skip
     text = launch.ends_with(0)
     assert "1 of 1 trials completed" in text and "tried again" not in text
-    here = a_launch(spec, tmp_path / "here")
+    here = a_launch(spec, tmp_path / "alone")
     run_local(here)
     found = a_launch(spec, storage, read_only=True).records
     assert found.keys() == here.records.keys()

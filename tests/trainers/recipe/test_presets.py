@@ -36,7 +36,7 @@ def test_every_combination_of_images_large_enough_is_a_recipe_of_published_lengt
             given |= {"slot_epochs" if method == "slot_machine" else "finetune_epochs": 100}
         recipe = Recipe.complete(given)
         assert recipe.budget_epochs >= 100
-        assert set(recipe.filled) >= METHOD_FIELDS[method] - {"options", "value_bound"}
+        assert set(recipe.filled) >= METHOD_FIELDS[method] - {"options", "value_bound", "evaluation_samples"}
 
 
 @pytest.mark.parametrize("preset", get_args(Preset))
@@ -124,6 +124,29 @@ def test_networks_and_data(preset, network, fields):
     assert {name: getattr(recipe, name) for name in fields} == fields
 
 
+@pytest.mark.parametrize(
+    ("dataset", "network", "icml", "authors_code", "tuned"),
+    [
+        ("mnist", "lenet", "unit", "unit", "standard"),
+        ("fashion_mnist", "lenet", "unit", "unit", "standard"),
+        ("mnist", "conv2", "unit", "unit", "unit"),
+        ("digits", "lenet", "standard", "standard", "standard"),
+        ("cifar10", "conv2", "standard", "standard", "standard"),
+    ],
+)
+def test_pixels_are_scaled_as_in_the_authors_code(dataset, network, icml, authors_code, tuned):
+    for preset, scaled in (("icml", icml), ("authors_code", authors_code), ("tuned", tuned)):
+        for method in METHODS:
+            recipe = Recipe.complete({"preset": preset, "network": network, "dataset": dataset, "method": method})
+            assert recipe.normalisation == scaled, (preset, method)
+
+
+def test_the_authors_code_evaluates_sampled_selection_by_sampling():
+    for preset, evaluation in (("authors_code", "sampled"), ("icml", "argmax"), ("tuned", "sampled")):
+        assert filled(preset, "lenet", "slot_machine", selection="probabilistic").evaluation == evaluation
+        assert filled(preset, "lenet", "slot_machine").evaluation == "argmax"
+
+
 @pytest.mark.parametrize(("preset", "linear"), [("icml", 0.1), ("authors_code", 1.0), ("tuned", 0.1)])
 def test_values_and_initial_scores(preset, linear):
     recipe = filled(preset, "conv2", "slot_machine")
@@ -153,10 +176,34 @@ def test_tuned_is_the_papers_recipe_but_for_what_was_searched_in_lenet():
         epochs = {} if network in PUBLISHED else {"finetune_epochs" if method == "learned" else "slot_epochs": 9}
         ours, papers = (filled(preset, network, method, **epochs) for preset in ("tuned", "icml"))
         differ = {name for name in Recipe.model_fields if getattr(ours, name) != getattr(papers, name)}
-        searched = {"finetune_learning_rate", *(["score_range_linear"] if method == "slot_machine" else [])}
+        searched = {"finetune_learning_rate", "normalisation"}
+        searched |= {"score_range_linear"} if method == "slot_machine" else set()
         assert differ == {"preset", *(searched if network == "lenet" else ())}
     ours = filled("tuned", "lenet", "slot_machine", selection="probabilistic")
     assert (ours.slot_weight_decay, ours.evaluation) == (0.0, "sampled")
+
+
+def test_in_a_split_tuned_lets_both_phases_fall_to_a_rate_of_0():
+    for slot, finetune in ((2, 23), (18, 7), (120, 80)):
+        recipe = filled("tuned", "lenet", "slot_machine", slot_epochs=slot, finetune_epochs=finetune)
+        last = max(1, (slot + finetune) // 5)
+        for phase, epochs in recipe.phases():
+            rates = [learning_rate(recipe, phase, epoch) for epoch in range(epochs)]
+            top = getattr(recipe, f"{phase}_learning_rate")
+            assert rates[-1] == pytest.approx(top / (min(last, epochs) + 1))
+            assert rates[0] == (top if epochs > last else pytest.approx(top * epochs / (epochs + 1)))
+        assert recipe.slot_schedule_factor is recipe.finetune_schedule_factor is None
+    for preset in ("icml", "authors_code"):
+        recipe = filled(preset, "lenet", "slot_machine", slot_epochs=18, finetune_epochs=7)
+        assert "cooldown" not in (recipe.slot_schedule, recipe.finetune_schedule)
+    alone = filled("tuned", "lenet", "slot_machine", slot_epochs=25, finetune_epochs=0)
+    assert alone.slot_schedule == "warm_restarts"
+    stated = filled("tuned", "lenet", "slot_machine", slot_epochs=18, finetune_epochs=7, slot_schedule="constant")
+    assert (stated.slot_schedule, stated.slot_schedule_epochs, stated.finetune_schedule) == (
+        "constant",
+        None,
+        "cooldown",
+    )
 
 
 def test_a_preset_only_fills_what_is_left_out_and_says_what_it_filled():

@@ -24,9 +24,9 @@ from torch.nn.utils import parametrize
 
 from trainers.kernels import native
 from trainers.kernels import torch_kernels as kernels
-from trainers.kernels.options import GivenOptions, Options
+from trainers.kernels.options import Options, check_order
 from trainers.kernels.ranks import option_ranks, ranked_values
-from trainers.kernels.winners import NOWHERE, all_winners, blocks, outside, winners
+from trainers.kernels.winners import NOWHERE, blocks, outside, winners
 from trainers.methods.base import SelectedWeight
 from trainers.methods.snapshots import options_in_use
 
@@ -56,8 +56,9 @@ def _pass_gradient(accumulated: Tensor, scale: Tensor, leaf: Tensor) -> None:
 class SlotWeight(SelectedWeight):
     """Gives a layer the selected value of each connection. The layer's trainable `original` is B.
 
-    On CPU the selected values and the interval of each are kept, and only connections whose B/c left its interval are
-    selected again; elsewhere a kernel evaluates all K (`trainers.kernels.torch_kernels`).
+    On CPU, and on CUDA where there are many options, the selected values and the interval of each are kept, and only
+    connections whose B/c left its interval are selected again; elsewhere a kernel evaluates all K
+    (`trainers.kernels.torch_kernels`).
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class SlotWeight(SelectedWeight):
     ):
         super().__init__()
         self.options = options
-        self.choices = 0 if isinstance(options, GivenOptions) else options.count
-        self.probabilistic = probabilistic
+        self.choices = options.count
+        self.probabilistic = self.evaluated_both_ways = probabilistic
         self.sample_at_evaluation = sample_at_evaluation
         self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
         self.register_buffer("in_use", torch.empty_like(weight, requires_grad=False), persistent=False)
@@ -106,12 +107,6 @@ class SlotWeight(SelectedWeight):
     def chosen_weight(self, chosen: Tensor) -> Tensor:
         return ranked_values(self.options, chosen.flatten()).view(chosen.shape)
 
-    def selected_options(self, accumulated: Tensor) -> Tensor:
-        """The winning option's index for every connection, in the weight's shape."""
-        flat = accumulated.detach().cpu().contiguous().view(-1).numpy()
-        found = all_winners(flat, self.scale.item(), self.options)
-        return torch.from_numpy(found).view(accumulated.shape)
-
     def scores(self, accumulated: Tensor) -> Tensor:
         """All K scores of every connection, (*weight.shape, K): what the paper's code would hold. Only to look at."""
         flat = accumulated.detach().reshape(-1)
@@ -121,16 +116,18 @@ class SlotWeight(SelectedWeight):
 
     def _greedy(self, accumulated: Tensor) -> Tensor:
         # Looked at on every call: optimizers may update B without raising its version counter (fused SGD does).
-        if self._selects_again(accumulated):
+        if self._on_cpu(accumulated):
             self._select_again(accumulated)
+        elif kernels.keeps_intervals(accumulated, self.options):
+            kept = self._intervals(accumulated.numel())
+            kernels.select_again(accumulated, self.scale, self.options, self.in_use, kept)
         else:
             kernels.select(accumulated, self.scale, self.options, out=self.in_use)
         return self.in_use
 
     def _select_again(self, accumulated: Tensor) -> None:
         """Re-select, in place, the connections that left their interval: exactly the winners of all K."""
-        if not accumulated.is_contiguous() or not self.in_use.is_contiguous():
-            raise ValueError("B: must be contiguous, as connections are numbered in that order (not channels_last)")
+        check_order(accumulated, self.in_use)
         scale = self.scale.item()
         kept = self._intervals(accumulated.numel())
         library, options = self._native()
@@ -153,9 +150,13 @@ class SlotWeight(SelectedWeight):
             lower[piece], upper[piece] = (found.lower, found.upper) if scale > 0 else NOWHERE
 
     @staticmethod
-    def _selects_again(tensor: Tensor) -> bool:
-        """Whether the layer with such a B keeps intervals, and evaluates all K only outside of them."""
+    def _on_cpu(tensor: Tensor) -> bool:
+        """Whether the layer with such a B is selected by C or NumPy."""
         return tensor.is_cpu and tensor.dtype in NUMPY_TYPES
+
+    def _selects_again(self, tensor: Tensor) -> bool:
+        """Whether the layer with such a B keeps intervals, and evaluates all K only outside of them."""
+        return self._on_cpu(tensor) or kernels.keeps_intervals(tensor, self.options)
 
     def _apply(self, fn: Any, recurse: bool = True) -> SlotWeight:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -166,8 +167,9 @@ class SlotWeight(SelectedWeight):
     def _intervals(self, connections: int) -> tuple[Tensor, Tensor]:
         """Lower and upper ends of the intervals as they are kept; at first no x is in any."""
         if self.lower is None or self.upper is None:
-            with torch.inference_mode(False):  # evaluation may be the first to want them, back on the CPU
-                self.lower, self.upper = (torch.full((connections,), int(key), dtype=torch.int16) for key in NOWHERE)
+            with torch.inference_mode(False):  # evaluation may be the first to want them, on another device
+                none = torch.empty(connections, dtype=torch.int16, device=self.in_use.device)
+                self.lower, self.upper = (torch.full_like(none, int(key)) for key in NOWHERE)
         return self.lower, self.upper
 
     def _sample(self, accumulated: Tensor) -> Tensor:
@@ -210,17 +212,3 @@ def attach_options(
     slot = SlotWeight(options, weight, probabilistic=probabilistic, sample_at_evaluation=sample_at_evaluation)
     parametrize.register_parametrization(layer, "weight", slot, unsafe=True)
     return slot
-
-
-def attach_given(layer: nn.Module, values: Tensor, scores: Tensor, **selection: bool) -> SlotWeight:
-    """Make the layer's weight a slot machine with these values and scores, each of shape (*weight.shape, K).
-
-    This is how the state of K-score code comes in: its present scores are initial scores here, with B = 0 and c = 1.
-    """
-    if values.shape != scores.shape:
-        raise ValueError(
-            f"values, scores: their shapes must be alike, not {tuple(values.shape)}, {tuple(scores.shape)}"
-        )
-    count = values.shape[-1]
-    flat = (tensor.detach().reshape(-1, count).contiguous() for tensor in (values, scores))
-    return attach_options(layer, GivenOptions(*flat), **selection)
