@@ -19,6 +19,8 @@ def build_report(
     Raises InvalidInput for a store that is not there, an unknown sweep or version, or a folder that cannot be written.
     """
     # Here, so that importing this package costs nothing until a report is wanted.
+    from reports.analysis.arms import arms_of
+    from reports.analysis.moved import read_table
     from reports.document.files import write
     from reports.sections.composition import compose
     from reports.tracked.links import Links
@@ -28,5 +30,10 @@ def build_report(
     readers = partial(read_curves, tracking_uri=tracking_uri), partial(read_texts, tracking_uri=tracking_uri)
     shown = {sweep.experiment_id: sweep.version.number for sweep in tracked.sweeps}
     links = Links.of(tracking_uri, {place: number for place, number in shown.items() if number})
-    document, table = compose(tracked, links, *readers, asked or Asked())
-    return write(document, table, out)
+    asked = asked or Asked()
+    then = None
+    if asked.against:
+        there = Path(asked.against)
+        then = read_table(there) if there.is_dir() else arms_of(read_sweeps([asked.against], tracking_uri).trials)
+    document, table = compose(tracked, links, *readers, asked, then)
+    return write(document, table, out, asked.for_papers)

@@ -14,3 +14,5 @@ class Asked:
     description: str = ""
     missing: Sequence[str] = ()  # sweeps that belong to it and were not launched; the report says so
     again: Sequence[str] = ()  # the command that makes this report again
+    for_papers: bool = False  # LaTeX, PDF, PNG and BibTeX too
+    against: str = ""  # a report's folder or a sweep, of which it is to say what moved

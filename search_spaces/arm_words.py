@@ -25,7 +25,7 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
 
 
 def facts_of(recipe: Recipe) -> dict[str, Any]:
-    """Every field that counts for this recipe, with the lengths of its phases and the family that it comes from."""
+    """The fields that count for this recipe, with the lengths of its phases and its preset."""
     facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
     for phase, _ in recipe.phases():
         facts |= recipe.phase_fields(phase)
@@ -34,7 +34,7 @@ def facts_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def arm_text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
-    """The arm with these of its fields."""
+    """The text that describes an arm by these of its fields."""
     card = method_card(recipe.method)
     where = [NETWORK_NAMES[recipe.network]] if "network" in shown else []
     where += [DATASET_NAMES[recipe.dataset]] if "dataset" in shown else []

@@ -16,7 +16,7 @@ from trainers.errors import InvalidInput, explain
 
 
 class Chain(BaseModel):
-    """Sweeps in their order, by the names of bundled specs or by paths from the chain's own folder."""
+    """A list of sweeps in order, by names of bundled specs or paths from the chain's own folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -30,13 +30,13 @@ class Chain(BaseModel):
     set: list[str] = Field([], description="`field=value`, as after --set; each must mean something to every sweep")
 
     def sweep_names(self) -> list[str]:
-        """What the sweeps are called: bundled ones by their names, others by what their files say."""
+        """The names of the sweeps: of bundled ones as listed, of others as their files say."""
         return [load_spec(sweep).name if is_path(sweep) else sweep for sweep in self.sweeps]
 
 
 @dataclass(frozen=True)
 class Linked:
-    """A chain's specs, each with every override that has a meaning for it."""
+    """A chain with its specs, each with every override that applies to it."""
 
     chain: Chain
     specs: list[Spec]
@@ -72,7 +72,7 @@ def load_chain(name_or_path: str, overrides: Sequence[str] = ()) -> Linked | Non
 
 
 def read_chain(name_or_path: str) -> Chain | None:
-    """The chain itself, with paths from here; None for a single spec, or what is no YAML. Raises InvalidInput."""
+    """The chain, with paths from the current folder; None for a single spec, or no YAML. Raises InvalidInput."""
     text, label = read_spec_text(name_or_path)
     try:
         data: Any = read_yaml(text)

@@ -34,13 +34,13 @@ class _Block:
             yield dict(zip(self.axes, values, strict=True))
 
     def given(self, spec: Spec, cell: Mapping[str, Any], point: Point) -> dict[str, Any]:
-        """What the spec says of a recipe. In the grid, or where an arm lists methods, axes need not fit each method."""
+        """The fields that the spec gives a recipe. In the grid, or where an arm lists methods, axes fit some."""
         own = {**self.stated, **cell, **point}
         kept = point if not self.where or "method" in self.axes else own
         return given_fields(spec.budget_epochs, self.base, own, kept)
 
     def origin(self, name: str, point: Point) -> str:
-        """Where the spec says what a field is; the field's own name where a preset says it."""
+        """The path in the spec that gives a field; the field's own name where a preset does."""
         if name in point:
             return f"search.space.{name}"
         if self.where and (name in self.stated or name in self.axes):
@@ -70,7 +70,7 @@ class CellSearch:
     cell: Mapping[str, Any]  # what the axes say here
 
     def known(self, point: Point) -> dict[str, Any]:
-        """Every field of the recipe that a point, which may lack some fields yet, leads to."""
+        """The fields of the recipe of a point, which may still lack some."""
         merged = {**self.spec.recipe, **self.cell, **point}
         return {"budget_epochs": self.spec.budget_epochs, **with_defaults(merged)}
 
@@ -81,14 +81,14 @@ class CellSearch:
         return Recipe.complete({**given, "seed": 0})
 
     def corners(self) -> list[Recipe]:
-        """The recipes at the ends of the search's ranges, with seed 0: what it can come to at most."""
+        """The recipes at the ends of the search's ranges, with seed 0."""
         assert self.spec.search is not None
         recipes = (self.recipe(point) for point in self.spec.search.corners(self.known))
         return list({recipe.content_hash(): recipe for recipe in recipes}.values())
 
 
 def searches(spec: Spec) -> list[CellSearch]:
-    """A search for every cell of the grid; none where the spec does not search."""
+    """The search of every cell of the grid; empty where the spec does not search."""
     return _survey(spec, corners=False).searches if spec.search is not None else []
 
 

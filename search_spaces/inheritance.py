@@ -12,19 +12,16 @@ from typing import Any
 from trainers.data.registry import IMAGE_FOLDER
 from trainers.errors import InvalidInput
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
-from trainers.recipe.choices import PHASES
+from trainers.recipe.choices import PHASES, SCHEDULE_FIELDS
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices
 from trainers.recipe.presets import preset_fields
 from trainers.recipe.recipe import Recipe
-
-# A tuple, because what is looked for in it is whatever a spec says, lists and mappings too.
-SCHEDULES_WITH_FIELDS = ("warm_restarts", "steps")
 
 
 def given_fields(
     budget_epochs: int | None, base: Mapping[str, Any], own: Mapping[str, Any], kept: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What a spec says of one recipe: `own` over `base`, less what the recipe's method does not have.
+    """The fields that a spec gives one recipe: `own` over `base`, without those that the method does not have.
 
     What is `kept` must fit the method: it stays, so that completing the recipe says what is wrong with it.
     """
@@ -67,8 +64,10 @@ def _drop_schedule_fields(
     """What belongs to one schedule means nothing to a schedule without fields, nor to another that replaces it."""
     schedule = given.get(name, with_defaults(given).get(name))
     replaced = name in base and name in own and base[name] != own[name]
-    for part in (f"{name}_epochs", f"{name}_factor"):
-        without = part in droppable and schedule not in SCHEDULES_WITH_FIELDS
+    told = next((parts for known, parts in SCHEDULE_FIELDS.items() if known == schedule), ())
+    for end in ("epochs", "factor"):
+        part = f"{name}_{end}"
+        without = part in droppable and end not in told
         if without or (replaced and part not in own):
             given.pop(part, None)
 
@@ -98,7 +97,7 @@ def _with_budget(budget_epochs: int | None, given: dict[str, Any], method: Any) 
 
 
 def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """These fields, and what the preset or the recipe would fill."""
+    """These fields with those that the preset or the recipe fills in."""
     plain = {name: info.default for name, info in Recipe.model_fields.items() if not info.is_required()}
     try:
         return {**plain, **preset_fields(given), **given}

@@ -11,7 +11,7 @@ from trainers.recipe.recipe import Recipe
 
 
 def arm_label(recipe: Recipe, among: Sequence[Recipe]) -> str:
-    """What to call the arm of `recipe` in a sweep of the recipes `among`. For all of them at once: `arm_labels`."""
+    """The label of the arm of `recipe` in a sweep of the recipes `among`; `arm_labels` gives all of them."""
     recipes = [*among, recipe]
     return arm_labels(recipes)[-1]
 
@@ -22,7 +22,7 @@ def arm_labels(recipes: Sequence[Recipe]) -> list[str]:
 
 
 class ArmLabels:
-    """The labels of recipes that come one after the other: always those that all of them would get at once.
+    """The labels of recipes that are added bit by bit, the same as if all were added at once.
 
     A recipe costs what is new about it; all are named anew only where it changes what varies, or is called as another.
     """
@@ -39,7 +39,7 @@ class ArmLabels:
         self._groups: dict[str, _Group] = defaultdict(_Group)  # by method
 
     def add(self, recipes: Sequence[Recipe]) -> list[str]:
-        """Takes in more; returns the labels of all by now."""
+        """Adds recipes; returns the labels of all so far."""
         hashes = [recipe.arm_hash() for recipe in recipes]
         self._hashes += hashes
         new = {arm: recipe for arm, recipe in zip(hashes, recipes, strict=True) if arm not in self._arms}
@@ -131,7 +131,7 @@ class _Group:
         return self._values.add(facts) and before == (True, len(self._budgets) == 1, self._finetuned)
 
     def look_at_all(self, arms: Mapping[str, Recipe], facts: Mapping[str, dict[str, Any]], places: set[str]) -> None:
-        """Decides what is shown."""
+        """Decides which fields are shown."""
         self.varying = (self._values.varying - {"network", "dataset"}) | places
         self._told_of = sorted(name for name in self.varying if not _is_rule_of_phase(name))
         tolds = {self.told(facts[arm]) for arm in self.arms}
@@ -143,11 +143,11 @@ class _Group:
         self._shorter = len(shorter) == len(self.arms)
 
     def told(self, facts: Mapping[str, Any]) -> tuple[Any, ...]:
-        """All that varies but how the phases learn."""
+        """The fields that vary, except for how the phases learn."""
         return tuple(facts.get(name) for name in self._told_of)
 
     def name(self, recipe: Recipe, facts: Mapping[str, Any]) -> str:
-        """By what varies and no preset filled."""
+        """The name by the fields that vary and that no preset filled."""
         # All of the budget in the slot phase: the plain arm, beside splits of the same budget.
         plain = not recipe.finetune_epochs and len(self._budgets) == 1
         shown = self.varying - set(recipe.filled)

@@ -41,7 +41,7 @@ def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
 
 
 def spec_of(text: str, label: str, overrides: Sequence[str] = ()) -> Spec:
-    """The same of a spec's text; `label` is what to call it in messages."""
+    """The spec in this text, as `load_spec` has it; `label` names it in messages."""
     where = f"{label}: "
     try:
         data = read_yaml(text)
@@ -69,7 +69,7 @@ def spec_of(text: str, label: str, overrides: Sequence[str] = ()) -> Spec:
 
 
 def check_limits_only(overrides: Sequence[str]) -> None:
-    """Raises InvalidInput where these change more than limits, and so would make another sweep of it."""
+    """Raises InvalidInput where these overrides change more than limits, which would make another sweep."""
     fields = ", ".join(f"limits.{name}" for name in Limits.model_fields)
     for override in overrides:
         if not override.startswith("limits."):
@@ -80,13 +80,13 @@ def check_limits_only(overrides: Sequence[str]) -> None:
 
 
 def is_path(name_or_path: str) -> bool:
-    """Whether this names a file; otherwise it is the name of a bundled spec."""
+    """Whether this is a path to a file, not the name of a bundled spec."""
     path = Path(name_or_path)
     return path.suffix in (".yaml", ".yml") or path.parent != Path(".")
 
 
 def read_spec_text(name_or_path: str) -> tuple[str, str]:
-    """The text of a spec or a chain and what to call it in messages. Raises InvalidInput."""
+    """The text of a spec or a chain, and its name in messages. Raises InvalidInput."""
     path = Path(name_or_path)
     if not is_path(name_or_path):
         names = [*bundled_specs(), *bundled_chains()]

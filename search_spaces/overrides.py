@@ -13,7 +13,7 @@ from trainers.errors import InvalidInput, nearest
 def apply_override(
     data: dict[str, Any], override: str, spec_fields: Iterable[str], sections: Mapping[str, Sequence[str]]
 ) -> set[str]:
-    """Change `data`, a spec's fields, as `field=value` says; value is YAML. Returns the paths changed.
+    """Changes `data`, a spec's fields, as `field=value` says; value is YAML. Returns the paths changed.
 
     A recipe field alone: one value goes into the base recipe, and replaces an axis of that name or what was searched
     of it; a list is the axis. `sections`: the spec's parts that have fields of their own. Raises InvalidInput.
@@ -67,7 +67,7 @@ EPOCHS = ("budget_epochs", "slot_epochs", "finetune_epochs")
 
 
 def rescale(data: dict[str, Any], stated: Any, touched: Collection[str]) -> None:
-    """Change `data`, a spec's fields with a new budget in place of the `stated` one, so that all epochs scale with it.
+    """Changes `data`, a spec with a new budget in place of the `stated` one, so that all epochs scale with it.
 
     Splits and smaller budgets are rounded, those that were above 0 to no less than 1, and what becomes equal is kept
     once. What an override set itself (`touched` paths) stays. Schedules are not changed: their epochs are the recipe's.

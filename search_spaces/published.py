@@ -84,7 +84,7 @@ def published_for(
     keep_fraction: float | None = None,
     weight_init: str | None = None,
 ) -> list[Published]:
-    """What was published for such an arm, the nearest first; none of it was finetuned. options None: the best K.
+    """The numbers published for such an arm, not finetuned, the nearest first. options None: the best K.
 
     Rows that leave the selection open are among them, behind those that state it. Given `augmented`, `keep_fraction` or
     `weight_init`, rows that state another value are left out, and rows that state none come last.

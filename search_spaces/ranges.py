@@ -19,7 +19,7 @@ CORNERS = 512  # of a space, all of which are checked; of a larger one, those wh
 
 
 def is_better_higher(objective: str) -> bool:
-    """Whether more of an objective is better. Raises InvalidInput for a name that is none."""
+    """Whether a higher value of an objective is better. Raises InvalidInput for an unknown name."""
     return objective == ACCURACY or (objective != EPOCHS and cost_named(objective).better == "higher")
 
 
@@ -76,7 +76,7 @@ class Dimension(BaseModel):
         return low, high - (high - low) % (self.step or 1) if self.step else high
 
     def values(self) -> Sequence[Any] | None:
-        """All values; None where there is no end of them."""
+        """All values; None where they are endless."""
         if self.choice is not None:
             return self.choice
         if self.integer is not None:
@@ -128,7 +128,7 @@ class Search(BaseModel):
         return self
 
     def order(self) -> list[str]:
-        """The fields, each after those that it waits for. Raises ValueError where they wait for each other."""
+        """The fields, each after those that its condition names. Raises ValueError for a circle."""
         ordered: list[str] = []
         left = list(self.space)
         while left:
@@ -140,7 +140,7 @@ class Search(BaseModel):
         return ordered
 
     def asks_for(self, name: str, known: Mapping[str, Any]) -> bool:
-        """Whether the field is searched where the recipe's fields, so far, are these."""
+        """Whether the field is searched where the recipe's fields so far are these."""
         conditions = self.space[name].when.items()
         return all(
             known.get(field) in (wanted if isinstance(wanted, list) else [wanted]) for field, wanted in conditions
@@ -161,7 +161,7 @@ class Search(BaseModel):
         return list(corners.values())
 
     def points(self, known: Known) -> Iterator[Point] | None:
-        """All points, one by one; None where there is no end of them."""
+        """All points, one by one; None where they are endless."""
         if any(dimension.values() is None for dimension in self.space.values()):
             return None
         return self._points(known, lambda name: self.space[name].values() or ())

@@ -34,6 +34,12 @@ def _split(first: str, second: str) -> tuple[str, str, str]:
     )
 
 
+def in_common(labels: Sequence[str]) -> str:
+    """What all of these labels say: of 'K=2 GS, layer-shared' and 'K=8 GS, layer-shared' 'GS, layer-shared'."""
+    first, *others = map(_phrases, labels)
+    return _joined([phrase for phrase in first if all(phrase in other for other in others)])
+
+
 def _phrases(label: str) -> list[str]:
     """The parts that may be shared: of 'K=8 GS, layer-shared' the K, the selection and the sharing."""
     head, *rest = label.split(", ")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
 from search_spaces.ranges import Dimension, Search
 from trainers.errors import InvalidInput, explain, nearest
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
@@ -19,7 +19,7 @@ Hours = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Limits(BaseModel):
-    """What the whole sweep may spend; None is no limit."""
+    """The limits on what the whole sweep may spend; None is no limit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -31,31 +31,46 @@ class Limits(BaseModel):
 
 
 class Rungs(BaseModel):
-    """Epochs at which an arm that does badly is stopped; all its seeds go on or stop together."""
+    """The epochs at which arms that do badly go no further; all seeds of an arm go on or stop together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    rule: Literal["asha", "median"] = Field(
-        description="asha: the best 1/reduction of the arms that came to the rung go on; "
-        "median: those whose best accuracy so far is not below the median of the others' running averages"
+    rule: Literal["asha", "synchronous", "stop", "median"] = Field(
+        description="asha: arms pause at a rung, and the best 1/reduction of those that have come go on, later ones, "
+        "too; synchronous: the same once all have come; stop: an arm goes on if it is among the best 1/reduction as it "
+        "comes, else it is stopped for good; median: it is stopped if its best accuracy so far is below the median of "
+        "the others' running averages"
     )
     epochs: Annotated[list[NotZero], Field(min_length=1)] = Field(
         description="epochs, counted over the whole trial, at which validation accuracy is judged"
     )
-    reduction: Annotated[int, Field(ge=2)] = Field(4, description="asha: one of so many goes on")
-    min_trials: NotZero = Field(4, description="arms that a rung lets pass before it stops one")
+    reduction: Annotated[int, Field(ge=2)] = Field(4, description="one of so many goes on; not for median")
+    min_trials: NotZero = Field(
+        4,
+        description="stop, median: arms that a rung lets pass before it stops one; "
+        "asha: arms that have to come to it before one goes on, unless no more will come",
+    )
+    across: bool = Field(
+        False, description="whether the cells of the grid that a search has are compared; otherwise each by itself"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
         if self.epochs != sorted(set(self.epochs)):
             raise ValueError(f"rungs.epochs: should ascend, each once, not {self.epochs!r}")
-        if self.rule != "asha" and "reduction" in self.model_fields_set:
-            raise ValueError(f"rungs.reduction: {self.rule} has no such field, so leave it out")
+        for field, rule in (("reduction", "median"), ("min_trials", "synchronous")):
+            if self.rule == rule and field in self.model_fields_set:
+                raise ValueError(f"rungs.{field}: {rule} has no such field, so leave it out")
         return self
+
+    @property
+    def pauses(self) -> bool:
+        """Whether what is held at a rung may go on later."""
+        return self.rule in ("asha", "synchronous")
 
 
 class Spec(BaseModel):
-    """One sweep: a base recipe, what varies, the arms beside the grid, and the seeds."""
+    """The spec of one sweep: a base recipe, what varies, the arms beside the grid, and the seeds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import isnan
 from typing import Protocol
 
@@ -41,9 +41,6 @@ class Estimate(Protocol):
     def n(self) -> int: ...
 
 
-Estimating = Callable[[Sequence[float]], Estimate]
-
-
 def accuracy(estimate: Estimate) -> str:
     """'97.31 ± 0.24 %'; without an interval just the mean, without a mean a dash."""
     return percent(estimate.mean, estimate.half_width, " %")
@@ -62,14 +59,6 @@ class Difference(Protocol):
     def p_value(self) -> float: ...
     @property
     def test(self) -> str: ...
-
-
-class Statistics(Protocol):
-    """What of `reports.analysis.statistics` is used here."""
-
-    def estimate(self, values: Sequence[float]) -> Estimate: ...
-    def welch(self, first: Sequence[float], second: Sequence[float]) -> Difference: ...
-    def paired(self, first: Sequence[float], second: Sequence[float]) -> Difference: ...
 
 
 def points_with_interval(difference: Difference) -> str:

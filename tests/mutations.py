@@ -358,7 +358,7 @@ MUTATIONS = {
     ),
     "bucket_search_killed": Mutation(
         "in a bucket: the launch of a search is SIGKILLed",
-        "sweeper/search/optuna_study.py",
+        "sweeper/search/optuna_journal.py",
         "        self._log.append(json.dumps(logs",
         "        self._log._read.append(json.dumps(logs",
         f"{BUCKET}a_search_goes_on_where_a_killed_launch_left_it",

@@ -49,9 +49,9 @@ ONLY_IN = {
     }
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
-    "optuna": {"sweeper/search/optuna_study.py"},
+    "optuna": {"sweeper/search/optuna_study.py", "sweeper/search/optuna_journal.py"},
     "obstore": {"sweeper/storage/service.py"},
-    "matplotlib": {"reports/pictures/figures.py"},
+    "matplotlib": {"reports/pictures/canvas.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
     "rich": {"sweeper/cli/live.py"},
     "triton": {"trainers/kernels/triton_kernels.py"},

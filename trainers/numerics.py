@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "38cfc39e71ee814c4a043821c3a23eba1c97fd42b7dd8d951096390a0e5fc9ea"
+PINNED_SOURCES = "5779ccfb5bc7e1caa24d0f1814ae4c8fec1420e44aff01a5b6cb737edb76298f"
 
 
 @cache

@@ -24,6 +24,10 @@ def learning_rate(recipe: Recipe, phase: Phase, epoch: int) -> float:
             return rate
         case "cosine":
             return rate * _cosine(epoch, getattr(recipe, f"{phase}_epochs"))
+        case "cooldown":  # to 0, which the epoch after the last would have
+            assert cycle is not None, "a rule of recipes"
+            length: int = getattr(recipe, f"{phase}_epochs")
+            return rate * min(1.0, (length - epoch) / (min(cycle, length) + 1))
         case "steps":
             assert cycle is not None and factor is not None, "a rule of recipes"
             return rate * factor if epoch >= cycle else rate

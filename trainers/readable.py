@@ -82,6 +82,11 @@ def listed(words: list[str], last: str = "and") -> str:
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1] if words else ""]))
 
 
+def lowered(phrase: str) -> str:
+    """As it stands within a sentence: 'training time' of 'Training time', but 'CPU time' as it is."""
+    return phrase if phrase[1:2].isupper() else phrase[:1].lower() + phrase[1:]
+
+
 def counted(count: int, noun: str) -> str:
     """'1 trial', '1,200 trials'."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

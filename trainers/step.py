@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainers.data.batches import Batches
+
+REPLAYED = ("cuda",)  # kinds of devices on which steps are replayed as graphs; all numbers of one are made alike
+
 
 class TrainingStep:
     """A step on one batch; it adds the summed loss and the number classified rightly to `totals`, on the device."""
@@ -31,42 +35,39 @@ class TrainingStep:
 
 
 class GraphedStep:
-    """A CUDA graph of a TrainingStep: the same kernels without the wait for Python between them.
+    """A CUDA graph of a TrainingStep on the next full batch: all of it in one call, without a wait for Python.
 
-    Batches of another size than the captured one take the ordinary step. The optimizer's rate must be a tensor, and
-    every momentum must exist: take an ordinary step first. Making it changes nothing that training goes on from, be it
-    the generators or what layers keep of the batches that they have seen.
+    The optimizer's rate must be a tensor, and every momentum must exist: take an ordinary step first. Making it changes
+    nothing that training goes on from, be it the generators or what layers keep of the batches that they have seen.
     """
 
-    def __init__(self, step: TrainingStep, images: Tensor, labels: Tensor):
-        self.step = step
-        self.images, self.labels = images.clone(), labels.clone()
+    def __init__(self, step: TrainingStep, batches: Batches, size: int):
+        self.step, self.batches, self.size = step, batches, size
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(images.device):  # streams and captures are of the current one
+        with torch.cuda.device(step.totals.device):  # streams and captures are of the current one
             self._capture()
 
+    def __call__(self) -> None:
+        self.graph.replay()
+
     def _capture(self) -> None:
-        step, totals = self.step, self.step.totals.clone()
+        step, images = self.step, self.batches.any_images()
+        self.batches.hold()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.no_grad(), _as_if_never_run(step.network, self.images.device):
+        with torch.cuda.stream(stream), torch.no_grad(), _as_if_never_run(step.network, images.device):
             # A capture may not be the first use of a kernel: run the forward pass beforehand.
-            logits(step.network, self.images, step.precision)
+            logits(step.network, images, step.precision)
         torch.cuda.current_stream().wait_stream(stream)
+        if images.is_cuda:
+            torch.cuda.empty_cache()  # what plain steps have left, for the graph cannot use it
+        for generator in self.batches.generators:
+            self.graph.register_generator_state(generator)
         # Other threads, such as one that pins the memory of the next batch, may go on: the errors of this one count.
         # Memory of its own: what another graph leaves behind is never what this one still reads.
         pool = torch.cuda.graph_pool_handle()
         with torch.cuda.graph(self.graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-            step(self.images, self.labels)
-        step.totals.copy_(totals)
-
-    def __call__(self, images: Tensor, labels: Tensor) -> None:
-        if images.shape != self.images.shape:
-            self.step(images, labels)
-            return
-        self.images.copy_(images)
-        self.labels.copy_(labels)
-        self.graph.replay()
+            step(*self.batches.take(self.size))
 
 
 @contextmanager
@@ -89,6 +90,7 @@ def logits(network: nn.Module, images: Tensor, precision: str) -> Tensor:
 
 
 def set_precision(precision: str) -> None:
-    """Let CUDA round the factors of float32 products to TF32, or not. Of the whole process."""
+    """Let CUDA round the factors of float32 products to TF32, or not, and repeat its sums. Of the whole process."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.conv.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic = True  # `cudnn.flags` would set it too, and fails beside fp32_precision

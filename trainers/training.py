@@ -19,6 +19,7 @@ from torch.nn import functional
 from trainers.costs.measures import MEASURES, Trained
 from trainers.costs.memory import transient_memory
 from trainers.costs.meters import Metered, metered
+from trainers.data.batches import Batches, training_batches
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.splits import DataSplits, Split
 from trainers.methods.base import attach, bake, selected_weights
@@ -28,7 +29,7 @@ from trainers.networks.registry import build_network
 from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
 from trainers.recipe.choices import PHASES, Phase
 from trainers.recipe.recipe import Recipe
-from trainers.step import GraphedStep, TrainingStep, logits, set_precision
+from trainers.step import REPLAYED, GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
 
 EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
@@ -94,16 +95,19 @@ class TrainingRun:
     epoch: int
     _graph: GraphedStep | None  # made in the first epoch, if at all
 
-    def __init__(self, recipe: Recipe, data: DataSplits, device: str | torch.device = "cpu", *, graphed: bool = False):
+    def __init__(
+        self, recipe: Recipe, data: DataSplits, device: str | torch.device = "cpu", *, graphed: bool | None = None
+    ):
         """Builds the network, attaches the recipe's method and stands before the first epoch.
 
-        `data` must be on `device`. With `graphed` the step is replayed as a CUDA graph (CUDA only). Raises InvalidInput
-        where the recipe's network cannot take the data.
+        `data` must be on `device`. With `graphed` the step is replayed as a CUDA graph, as it is on CUDA where nothing
+        is said. Raises InvalidInput where the recipe's network cannot take the data.
         """
         self.recipe = recipe
         self.data = data
         self.device = torch.device(device)
-        self._graphed = graphed
+        self._graphed = self.device.type in REPLAYED if graphed is None else graphed
+        self._batches: Batches | None = None
         set_precision(recipe.precision)
         self._seed(*NETWORK)
         self.network = build_network(recipe, data.input_shape, data.classes)
@@ -226,7 +230,8 @@ class TrainingRun:
 
     def _start(self, phase: Phase) -> None:
         self.phase, self.epoch = phase, 0
-        self._optimizer = build_sgd(self._trained(), self.recipe, phase, rate_on_device=self._graphed)
+        on_device = self._graphed or self.device.type in REPLAYED
+        self._optimizer = build_sgd(self._trained(), self.recipe, phase, rate_on_device=on_device)
         totals = torch.zeros(2, device=self.device)
         self._step = TrainingStep(self.network, self._optimizer, self.recipe.precision, totals)
         self._graph = None
@@ -242,25 +247,31 @@ class TrainingRun:
 
     def _train_all_batches(self) -> Evaluation:
         self._seed("training", self.phase, self.epoch)
-        order = torch_generator("cpu", self.recipe.seed, "batches", self.phase, self.epoch)
-        self.network.train()
         self._step.totals.zero_()
-        step: TrainingStep | GraphedStep = self._graph or self._step
-        batches = self.data.train.batches(self.recipe.batch_size, order, self.recipe.augmentation)
-        for number, (images, labels) in enumerate(batches):
-            if number == MEASURED_STEP and self.phase not in self._transient_bytes:
-                self._measured_step(images, labels)
-            elif self._may_capture(number, len(images)):
-                step = self._graph = GraphedStep(self._step, images, labels)
-                step(images, labels)
-            else:
-                step(images, labels)
+        list(self.steps(torch_generator("cpu", self.recipe.seed, "batches", self.phase, self.epoch)))
         loss, right = (self._step.totals.double() / len(self.data.train)).tolist()
         return Evaluation(loss, right)
 
-    def _may_capture(self, number: int, size: int) -> bool:
-        """Whether this batch of an epoch is the one to make the graph of: all is warm, and it is not the short last."""
-        return self._graphed and self._graph is None and number > MEASURED_STEP and size == self.recipe.batch_size
+    def steps(self, order: torch.Generator) -> Iterator[None]:
+        """Takes the steps of an epoch, one at a time, on batches that a CPU generator draws. Counts as none."""
+        self.network.train()
+        batches = self._batches_now()
+        for number, size in enumerate(batches.epoch(order)):
+            if number == MEASURED_STEP and self.phase not in self._transient_bytes:
+                self._measured_step(*batches.take(size))
+            elif self._graphed and size == self.recipe.batch_size and (self._graph or number > MEASURED_STEP):
+                self._graph = self._graph or GraphedStep(self._step, batches, size)
+                self._graph()
+            else:  # before all is warm, and a last batch that is short
+                self._step(*batches.take(size))
+            yield
+
+    def _batches_now(self) -> Batches:
+        """Those of the training split as it is now; a graph reads the one that it was made with."""
+        if self._batches is None or self._batches.split is not self.data.train:
+            self._graph = None
+            self._batches = training_batches(self.data.train, self.recipe.batch_size, self.recipe.augmentation)
+        return self._batches
 
     def _measured_step(self, images: Tensor, labels: Tensor) -> None:
         """An ordinary step, and the peak of memory in it."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reports.analysis.statistics import interval_half_width, pareto_front
-from reports.tracked.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES
+from reports.tracked.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES, STOPPED_EARLY
 from trainers.costs.registry import COSTS, cost_named
 from trainers.methods.registry import ALL_METHOD_FIELDS, families, method_card
 
 # Every arm belongs to one family; a family has one name, one colour and one place in every table and figure.
 FAMILIES = {family.name: family.label for family in families()}
+FAILED, NOT_A_NUMBER = "FAILED", "not a number"  # how the failure of a trial that diverged begins
 APART = "@"  # in the hash of an arm: what follows tells it from others of the same recipe
 ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
 
@@ -22,8 +23,9 @@ ARM_FIELDS = tuple(field for field in RECIPE_KINDS if field != "seed")
 def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> pd.DataFrame:
     """A row per arm: recipe, family, `trials`, n, and for every metric `<metric>` (the mean) and `<metric>_half_width`.
 
-    n counts the completed trials that have a test accuracy. `status_<STATUS>` counts trials; `device` lists the kinds
-    that completed trials ran on; `seeds` and `run_ids` are tuples. Ordered by problem, family, options and label.
+    n counts the completed trials that have a test accuracy. `status_<STATUS>` counts trials, `diverged` those that
+    failed because their loss was not a number; `device` lists the kinds that completed trials ran on; `seeds` and
+    `run_ids` are tuples. Ordered by problem, family, options and label.
     """
     trials = trials.assign(measured=(trials["status"] == COMPLETED) & trials["test_accuracy"].notna())
     keys = list(by) if len(by) > 1 else by[0]
@@ -32,6 +34,8 @@ def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> 
     arms["trials"] = groups.size()
     for status in STATUSES:
         arms[f"status_{status}"] = (trials["status"] == status).groupby([trials[key] for key in by]).sum()
+    diverged = (trials["status"] == FAILED) & trials["failure"].str.startswith(NOT_A_NUMBER)
+    arms["diverged"] = diverged.groupby([trials[key] for key in by]).sum()
     measured = trials[trials["measured"]].groupby(keys, sort=False)
     arms["n"] = measured.size().reindex(arms.index, fill_value=0)
     means, deviations, counts = (getattr(measured[list(METRICS)], what)() for what in ("mean", "std", "count"))
@@ -72,6 +76,16 @@ def apart_by_numerics(trials: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def stopped_together(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials, all completed ones of an arm as stopped early where a rung stopped one of its seeds.
+
+    A seed that was stored beyond the rung has completed whatever the rung said: the mean of such is not the arm's.
+    """
+    is_stopped = trials["status"] == STOPPED_EARLY
+    arms = is_stopped.groupby([trials["sweep"], trials["arm_hash"]]).transform("any").astype(bool)
+    return trials.assign(status=trials["status"].where(~arms | (trials["status"] != COMPLETED), STOPPED_EARLY))
+
+
 def once_each(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials of several sweeps with each recipe counted once: a shared trial is one measurement, not two."""
     completed_first = trials.assign(worse=trials["status"] != COMPLETED)
@@ -101,8 +115,29 @@ def same_problem(arms: pd.DataFrame, cost: str | None = None) -> list[pd.DataFra
 
 
 def best_by(arms: pd.DataFrame, metric: str) -> pd.Series[Any]:
-    """The arm with the highest mean; the first of equals."""
-    return arms.iloc[int(arms[metric].fillna(-np.inf).to_numpy(dtype=float).argmax())]
+    """The arm that stands highest by an accuracy; the first of equals."""
+    return arms.iloc[int(standing(arms, metric).argmax())]
+
+
+def standing(arms: pd.DataFrame, metric: str) -> np.ndarray:
+    """Numbers that order arms by an accuracy: of whom all trials completed by their means, above all others.
+
+    The others by the lower end of their intervals, and last those of a single trial: the mean of few is a lucky one
+    more often than that of many.
+    """
+    means = arms[metric].to_numpy(dtype=float)
+    lower_ends = means - arms[f"{metric}_half_width"].to_numpy(dtype=float)
+    is_whole = (arms["n"] == arms["trials"]).to_numpy(dtype=bool)
+    of_others = np.where(np.isnan(lower_ends), means - 2, np.clip(lower_ends, -1, 1))
+    return np.nan_to_num(np.where(is_whole, means + 2, of_others), nan=-np.inf)
+
+
+def counted_trials(arm: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """n as text, with what is missing of an arm: '3', '3 of 5, 1 diverged, 1 failed'."""
+    n, trials, diverged = int(arm["n"]), int(arm["trials"]), int(arm["diverged"])
+    failed = int(arm[f"status_{FAILED}"]) - diverged
+    why = [f"{count} {word}" for count, word in ((diverged, "diverged"), (failed, "failed")) if count]
+    return ", ".join([f"{n}" if n == trials else f"{n} of {trials}", *why])
 
 
 def rows(frame: pd.DataFrame) -> list[Any]:

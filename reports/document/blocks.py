@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import ClassVar
@@ -21,6 +21,7 @@ class Cell:
     note: str = ""
     mark: str = ""
     family: str = ""  # shows that family's colour before the text
+    arm: str = ""  # the arm that the row is of, by the name that pictures have for it
     verdict: bool = False  # the text is a verdict, and looks like one
 
 
@@ -60,6 +61,7 @@ class Figure:
     alternative: str
     svg: str
     data: pd.DataFrame
+    written_as: Callable[[str], bytes] | None = field(default=None, compare=False)  # of a format: 'pdf', 'png'
 
     @property
     def brief(self) -> str:
@@ -86,10 +88,29 @@ class Notice:
 
 @dataclass(frozen=True)
 class Points:
-    """Short statements, one below the other."""
+    """Short statements, one below the other; those with a title unfold."""
 
     kind: ClassVar[str] = "points"
     lines: list[str]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer in a sentence, large."""
+
+    kind: ClassVar[str] = "verdict"
+    text: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several sets of figures and tables at a time, the first unless another is chosen."""
+
+    kind: ClassVar[str] = "choice"
+    name: str
+    title: str  # what is chosen
+    options: list[tuple[str, list[Figure | Table]]]
 
 
 @dataclass(frozen=True)
@@ -122,7 +143,7 @@ class Finding:
     evidence: Table | None
 
 
-Block = Table | Figure | Paragraph | Notice | Points | Facts | Code | Finding
+Block = Table | Figure | Paragraph | Notice | Points | Facts | Code | Finding | Verdict | Choice
 
 
 @dataclass(frozen=True)
@@ -133,6 +154,7 @@ class Section:
     anchor: str
     blocks: list[Block]
     subsections: list[Section] = field(default_factory=list)
+    folded: bool = False  # its title is shown, the rest unfolds
 
 
 @dataclass(frozen=True)
@@ -155,6 +177,8 @@ def _blocks(section: Section) -> Iterable[Block]:
         yield block
         if isinstance(block, Finding) and block.evidence:
             yield block.evidence
+        if isinstance(block, Choice):
+            yield from (inner for _, blocks in block.options for inner in blocks)
     for inner in section.subsections:
         yield from _blocks(inner)
 

@@ -1,4 +1,4 @@
-"""A document as files: report.html, report.md, report.tex, table.csv, a CSV per table, an SVG and a CSV per figure."""
+"""A document as files: report.html, report.md, table.csv, a CSV per table, an SVG and a CSV per figure, and more."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.document.bibliography import bibliography
 from reports.document.blocks import Document, Figure, Table
 from reports.document.html import html
-from reports.document.latex import latex
+from reports.document.latex import latex_files
 from reports.document.markdown import markdown
 from reports.document.svg import standalone
 from trainers.errors import InvalidInput
 
+PUBLISHED = "published_source"  # a column of the main table, where anything was published
 
-def write(document: Document, main_table: pd.DataFrame, out: Path) -> Path:
-    """Write everything under `out` and return the path of report.html. Raises InvalidInput where it cannot."""
+
+def write(document: Document, main_table: pd.DataFrame, out: Path, for_papers: bool = False) -> Path:
+    """Write everything under `out` and return the path of report.html. Raises InvalidInput where it cannot.
+
+    for_papers: LaTeX of all and of each table, figures as PDF and PNG too, BibTeX of the sources of published values.
+    """
     try:
         for folder in (out, out / "tables", out / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
         for name, text in _files(document, main_table).items():
             (out / name).write_text(text, encoding="utf-8", newline="\n")
+        if for_papers:
+            for name, content in _paper_files(document, main_table).items():
+                (out / name).write_bytes(content)
     except OSError as error:
         raise InvalidInput(f"out: cannot write to {out}: {error.strerror}") from None
     return out / "report.html"
@@ -30,7 +39,6 @@ def _files(document: Document, main_table: pd.DataFrame) -> dict[str, str]:
     files = {
         "report.html": html(document),
         "report.md": markdown(document),
-        "report.tex": latex(document),
         "table.csv": csv(main_table),
     }
     for block in document.blocks():
@@ -40,6 +48,18 @@ def _files(document: Document, main_table: pd.DataFrame) -> dict[str, str]:
         elif isinstance(block, Table) and block.data is not None:
             files[f"tables/{block.name}.csv"] = csv(block.data)
     return files
+
+
+def _paper_files(document: Document, main_table: pd.DataFrame) -> dict[str, bytes]:
+    """By name: LaTeX, pictures, and the entries of what published values are from."""
+    texts = latex_files(document)
+    if PUBLISHED in main_table and (entries := bibliography(main_table[PUBLISHED].dropna())):
+        texts["sources.bib"] = entries
+    found = {name: text.encode() for name, text in texts.items()}
+    for figure in (block for block in document.blocks() if isinstance(block, Figure)):
+        if figure.written_as:
+            found |= {f"figures/{figure.name}.{kind}": figure.written_as(kind) for kind in ("pdf", "png")}
+    return found
 
 
 def csv(data: pd.DataFrame) -> str:

@@ -15,12 +15,13 @@ from reports.document.blocks import Block, Document
 from reports.document.svg import variables
 
 FIGURES_SHOWN = 2  # of neighbours; the others unfold
+NOWHERE = "base-uri 'none'; form-action 'none'"
 VERDICT_MARKS = {"supported": "✓", "contradicted": "✗", "not enough data": "?"}
 
 
 def html(document: Document) -> str:
     """The report's page. Text from runs is escaped by the template; SVG was escaped when it was drawn."""
-    script = _file("sort.js")
+    script = _file("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _environment().get_template("report.html.j2").render(
         document=document,
@@ -29,7 +30,7 @@ def html(document: Document) -> str:
         dark=variables(1),
         script=script,
         # Only this script runs, whatever a run is called, and nothing is fetched.
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'",
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; {NOWHERE}",
         grouped=_grouped,
         marks=VERDICT_MARKS,
         shown=FIGURES_SHOWN,

@@ -1,12 +1,16 @@
-"""A document's tables and claims as LaTeX (booktabs), to compile alone or to take tables from."""
+"""A document's tables and claims as LaTeX (booktabs): a file a table, by pandas' Styler, and one that has them all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
 
 from reports.document.blocks import (
     Block,
     Cell,
+    Choice,
     Column,
     Document,
     Facts,
@@ -16,6 +20,7 @@ from reports.document.blocks import (
     Points,
     Section,
     Table,
+    Verdict,
 )
 
 MOST_ROWS = 200  # a longer table is left to its CSV
@@ -50,8 +55,14 @@ ESCAPES = {
 }  # fmt: skip
 
 
+def latex_files(document: Document) -> dict[str, str]:
+    """report.tex, and a file for every table in it that stands alone in a paper: `\\input` it."""
+    tables = {block.name: block for block in document.blocks() if isinstance(block, Table) and block.rows}
+    return {"report.tex": latex(document)} | {f"tables/{name}.tex": tabular(table) for name, table in tables.items()}
+
+
 def latex(document: Document) -> str:
-    """The report's text, claims and tables; figures are SVG files, which LaTeX does not read."""
+    """The report's text, claims and tables, to compile alone."""
     lines = [PREAMBLE + r"\begin{document}", rf"\section*{{{escape(document.title)}}}"]
     if document.subtitle:
         lines += [escape(document.subtitle), ""]
@@ -60,6 +71,24 @@ def latex(document: Document) -> str:
     for section in document.sections:
         lines += _section(section, "section")
     return "\n".join([*lines, r"\end{document}", ""])
+
+
+def tabular(table: Table, environment: str = "tabular") -> str:
+    """The rows and heads of a table in LaTeX, nothing around them."""
+    heads, cells = [_head(column) for column in table.columns], [list(map(_cell, row)) for row in table.rows]
+    layout = "".join("r" if column.numeric else PARAGRAPH if column.wraps else "l" for column in table.columns)
+    # Numbered columns: pandas would not have two heads that read alike.
+    styler = pd.DataFrame(cells, columns=range(len(heads)), dtype=object).style.hide(axis="index")
+    shown: dict[Any, str] = dict(enumerate(heads))
+    styler = styler.format_index(shown.__getitem__, axis="columns")
+    long = environment == "longtable"
+    text = str(
+        styler.to_latex(environment=environment if long else None, column_format=f"@{{}}{layout}@{{}}", hrules=True)
+    )
+    if not long:
+        return text
+    opening, rest = text.split("\n", 1)
+    return "\n".join([opening, rf"\caption*{{{escape(table.caption)}}}\\", rest])
 
 
 def escape(text: str) -> str:
@@ -84,6 +113,10 @@ def _block(block: Block) -> list[str]:
     match block:
         case Paragraph():
             return [escape(block.text), ""]
+        case Verdict():
+            return [rf"\textbf{{{escape(block.text)}}}", ""]
+        case Choice():
+            return [line for inner in block.options[0][1] for line in _block(inner)]
         case Points():
             return _itemized(block.lines)
         case Notice():
@@ -96,7 +129,7 @@ def _block(block: Block) -> list[str]:
         case Table():
             return _table(block)
         case _:
-            return []  # figures are SVG, and a spec is no prose
+            return []  # figures are files of their own, and a spec is no prose
 
 
 def _itemized(lines: list[str]) -> list[str]:
@@ -108,20 +141,12 @@ def _itemized(lines: list[str]) -> list[str]:
 def _table(table: Table) -> list[str]:
     if table.folded or len(table.rows) > MOST_ROWS or not table.rows:
         return []
-    layout = "".join("r" if column.numeric else PARAGRAPH if column.wraps else "l" for column in table.columns)
-    head = " & ".join(map(_head, table.columns)) + r" \\"
-    body = [" & ".join(map(_cell, row)) + r" \\" for row in table.rows]
     notes = [rf"{{\footnotesize {escape(note)}\par}}" for note in table.notes]
-    caption = rf"\caption*{{{escape(table.caption)}}}"
-    if len(body) > LONGEST_TABULAR:
-        return [
-            r"{\footnotesize", rf"\begin{{longtable}}{{@{{}}{layout}@{{}}}}", caption + r"\\",
-            r"\toprule", head, r"\midrule", r"\endhead", *body, r"\bottomrule", r"\end{longtable}}", *notes, "",
-        ]  # fmt: skip
+    if len(table.rows) > LONGEST_TABULAR:
+        return [r"{\footnotesize", tabular(table, "longtable").rstrip() + "}", *notes, ""]
     return [
-        KEPT_TOGETHER, caption.replace(r"\caption*", r"\captionof*{table}"), FITTED,
-        rf"\begin{{tabular}}{{@{{}}{layout}@{{}}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule",
-        r"\end{tabular}}\par\smallskip", r"\raggedright", *notes, r"\end{minipage}\par\medskip", "",
+        KEPT_TOGETHER, rf"\captionof*{{table}}{{{escape(table.caption)}}}", FITTED, tabular(table).rstrip(),
+        r"}\par\smallskip", r"\raggedright", *notes, r"\end{minipage}\par\medskip", "",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from reports.document.blocks import (
     Block,
     Cell,
+    Choice,
     Code,
     Document,
     Facts,
@@ -18,6 +19,7 @@ from reports.document.blocks import (
     Points,
     Section,
     Table,
+    Verdict,
 )
 
 MOST_ROWS = 200  # a longer table is a link to its CSV
@@ -53,8 +55,16 @@ def _block(block: Block) -> list[str]:
     match block:
         case Paragraph():
             return [escape(block.text)]
+        case Verdict():
+            return [f"**{escape(block.text)}**"]
+        case Choice():
+            (label, shown), *others = block.options
+            more = [figure for _, blocks in others for figure in blocks if isinstance(figure, Figure)]
+            links = [f"[{escape(figure.brief)}](figures/{figure.name}.svg)" for figure in more]
+            said = [f"{escape(block.title)} {escape(label)}. Others: {', '.join(links)}."] if links else []
+            return [line for inner in shown for line in (*_block(inner), "")] + said
         case Points():
-            return [f"- {escape(line)}" for line in block.lines]
+            return [*([escape(block.title), ""] if block.title else []), *(f"- {escape(line)}" for line in block.lines)]
         case Notice():
             return [f"> **{escape(block.title)}**", ">", *(f"> - {escape(line)}" for line in block.lines)]
         case Facts():

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.analysis.arms import same_problem
+from reports.analysis.arms import ARM_FIELDS, FAMILIES, same_problem
 from reports.analysis.likeness import Likeness, Positions
 from reports.document.blocks import Figure, slug
 from reports.pictures import figures
-from reports.pictures.figures import Words
+from reports.pictures.canvas import Words
+from reports.tracked.runs import RECIPE_KINDS
 from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES
-from trainers.costs.registry import COSTS
+from search_spaces.row_names import in_common
 from trainers.readable import counted, percent
 
 MOST_ROWS = 60  # arms in one picture with a row each
 MOST_LINES = 8  # in one picture
-NAMED_ARMS = 6  # up to here every point is named; beyond, those on the front and learned weights
 INTERVALS = (
     "Bars are Student-t 95 % intervals of the mean over seeds, cut where they leave the frame; hollow marks are single "
     "trials, without one."
 )
 SPLIT = frozenset({"slot_epochs", "finetune_epochs"})
+NOT_ALONG = SPLIT | {"options", "split_seed"}  # have pictures of their own, or make no picture
+FIELD_WORDS = {"width": "width of the network", "keep_fraction": "share of connections kept"}
 
 
 def figures_of(arms: pd.DataFrame, name: str) -> list[Figure]:
-    """The pictures for the arms of one sweep, which is called `name` in file names."""
+    """The pictures for the arms of a sweep called `name` in file names: along what varies, then of all arms."""
     found: list[Figure] = []
-    for group in same_problem(arms):
+    problems = same_problem(arms)
+    for group in problems:
         problem = problem_name(group.iloc[0])
-        suffix = f"-{slug(problem)}" if len(same_problem(arms)) > 1 else ""
-        found += _by_arm(group, f"{name}-arms{suffix}", problem)
+        suffix = f"-{slug(problem)}" if len(problems) > 1 else ""
         group = group.reset_index(drop=True)
         likeness = Likeness(group)
-        found += _over_options(group, likeness, f"{name}-options{suffix}", problem)
-        found += _over_splits(group, likeness, f"{name}-splits{suffix}", problem)
-        for cost in COSTS:
-            for place, same in enumerate(same_problem(group, cost)):
-                number = f"-{place + 1}" if place else ""
-                device = f" on {same['device'].iloc[0]}" if len(same_problem(group, cost)) > 1 else ""
-                found += _against_cost(same, cost, f"{name}-{slug(cost)}{suffix}{number}", problem, device)
+        along = [
+            *_over_options(group, likeness, f"{name}-options{suffix}", problem),
+            *_over_splits(group, likeness, f"{name}-splits{suffix}", problem),
+        ]
+        for field in varying_fields(group):
+            along += _over_field(group, likeness, field, f"{name}-{slug(field)}{suffix}", problem)
+        found += [*along, *_by_arm(group, f"{name}-arms{suffix}", problem)]
     return found
+
+
+def varying_fields(arms: pd.DataFrame) -> list[str]:
+    """The fields with a number, other than K and the lengths of phases, in which some of these arms differ."""
+    numbers = [field for field in ARM_FIELDS if field not in NOT_ALONG and RECIPE_KINDS[field] in (int, float)]
+    return [field for field in numbers if arms[field].nunique() > 1]
 
 
 def problem_name(arm: Mapping[Any, Any] | pd.Series[Any]) -> str:
@@ -56,105 +63,103 @@ def problem_name(arm: Mapping[Any, Any] | pd.Series[Any]) -> str:
 def _by_arm(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure]:
     if not 2 <= len(arms) <= MOST_ROWS:
         return
-    points = _points(arms)
-    points["below"] = _below(points)
+    points = points_of(arms)
+    points["below"] = below(points)
     title = f"{problem}: test accuracy of every arm"
     words = Words(name, title, described(points))
     caption = INTERVALS + (" ◂: below the scale, as written." if points["below"].any() else "")
-    yield Figure(name, title, caption, words.description, figures.accuracy_by_arm(points, words), points)
-
-
-def _against_cost(arms: pd.DataFrame, cost: str, name: str, problem: str, device: str) -> Iterator[Figure]:
-    """Nothing where all arms cost the same: then the costs are one number, not a picture."""
-    arms = arms[arms[cost].notna()]
-    if len(arms) < 2 or float(arms[cost].max()) <= 1.01 * float(arms[cost].min()):
-        return
-    kind = COSTS[cost]
-    divisor, unit = kind.unit.of_axis(float(arms[cost].max()))
-    points = _points(arms).assign(
-        cost=arms[cost] / divisor, cost_half_width=arms[f"{cost}_half_width"] / divisor, front=arms[f"front_{cost}"]
-    )
-    points["shown"] = points["front"] & ~points.duplicated(["cost", "accuracy"])  # of equals one, where there are many
-    points["named"] = points["shown"] | (points["family"] == "learned") | (len(points) <= NAMED_ARMS)
-    title = f"{problem}: test accuracy against {kind.phrase[0].lower()}{kind.phrase[1:]}{device}"
-    front = [str(label) for label in points.loc[points["front"], "label"]]
-    alternative = f"On the Pareto front: {'; '.join(front)}. All: {described(points, unit)}"
-    words = Words(name, title, alternative)
-    where = f", on {arms['device'].iloc[0]}" if kind.of_machine and arms["device"].iloc[0] else ""
-    caption = (
-        f"Cost as if each trial ran alone{where}. {INTERVALS} The dashed step is the Pareto front of the means; "
-        "arms of nearly equal cost stand side by side on a shade."
-    )
-    on_scale, note = _on_scale(points)
-    caption = f"{caption} {note}".strip()
-    label = f"{kind.phrase}, {unit}" if unit else kind.phrase
-    drawn = figures.accuracy_against_cost(on_scale, label, words, kind.better == "higher")
-    yield Figure(name, title, caption, alternative, drawn, points.drop(columns="shown").assign(unit=unit))
+    drawing = figures.accuracy_by_arm(points, words)
+    yield Figure(name, title, caption, words.description, drawing.svg, points, drawing.written_as)
 
 
 def _over_options(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str) -> Iterator[Figure]:
     lines = likeness.groups(np.flatnonzero(arms["method"] == "slot_machine"), {"options"})
-    points, left_out = _series(arms, lines, "options", r"K=\d+ ?")
+    points, left_out = _series(arms, lines, "options")
     if points.empty:
         return
     title = f"{problem}: test accuracy against options per connection, K"
-    baseline = _points(arms[arms["method"] == "learned"]).head(3)
+    baseline = points_of(arms[arms["method"] == "learned"]).head(3)
     words = Words(name, title, f"{described(points)} {_described_baseline(baseline)}".strip())
     caption = f"{INTERVALS} {_baseline_note(baseline)}{_published_note(points)}{left_out}".strip()
-    on_scale, note = _on_scale(points)
+    on_scale, note = on_scale_of(points)
     caption = f"{caption} {note}".strip()
-    drawn = figures.accuracy_over(on_scale, baseline, "Options per connection, K", True, words)
-    yield Figure(name, title, caption, words.description, drawn, points)
+    drawing = figures.accuracy_over(on_scale, baseline, "Options per connection, K", True, words)
+    yield Figure(name, title, caption, words.description, drawing.svg, points, drawing.written_as)
 
 
 def _over_splits(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str) -> Iterator[Figure]:
     budgets = (arms["slot_epochs"] + arms["finetune_epochs"]).astype(int)
     for budget in sorted(set(budgets[(arms["slot_epochs"] > 0) & (arms["finetune_epochs"] > 0)])):
         split = np.flatnonzero((budgets == budget) & (arms["slot_epochs"] > 0))
-        points, left_out = _series(arms, likeness.groups(split, SPLIT), "slot_epochs", r",? \d+\+\d+ epochs")
+        points, left_out = _series(arms, likeness.groups(split, SPLIT), "slot_epochs")
         if points.empty:
             continue
         title = f"{problem}: test accuracy against slot epochs, {budget} epochs in all"
-        baseline = _points(arms[(arms["method"] == "learned") & (budgets == budget)]).head(3)
+        baseline = points_of(arms[(arms["method"] == "learned") & (budgets == budget)]).head(3)
         own = f"{name}-{budget}"
         words = Words(own, title, f"{described(points)} {_described_baseline(baseline)}".strip())
         caption = f"The rest of the epochs is finetuning. {INTERVALS} {_baseline_note(baseline)}{left_out}".strip()
-        drawn = figures.accuracy_over(points, baseline, f"Slot epochs, of {budget}", False, words)
-        yield Figure(own, title, caption, words.description, drawn, points)
+        drawing = figures.accuracy_over(points, baseline, f"Slot epochs, of {budget}", False, words)
+        yield Figure(own, title, caption, words.description, drawing.svg, points, drawing.written_as)
 
 
-def _points(arms: pd.DataFrame) -> pd.DataFrame:
+def _over_field(arms: pd.DataFrame, likeness: Likeness, field: str, name: str, problem: str) -> Iterator[Figure]:
+    """Accuracy along any other field with a number, a line for arms that are alike in all else."""
+    known = np.flatnonzero(arms[field].notna())
+    points, left_out = _series(arms, likeness.groups(known, {field}), field)
+    if points.empty:
+        return
+    words_of_field = FIELD_WORDS.get(field, field.replace("_", " "))
+    title = f"{problem}: test accuracy against {words_of_field}"
+    words = Words(name, title, described(points))
+    low, high = float(points["x"].min()), float(points["x"].max())
+    on_scale, note = on_scale_of(points.assign(published=np.nan))
+    caption = f"{INTERVALS} {left_out}{note}".strip()
+    label = f"{words_of_field[0].upper()}{words_of_field[1:]}"
+    drawing = figures.accuracy_over(on_scale, points.head(0), label, low > 0 and high > 4 * low, words)
+    yield Figure(name, title, caption, words.description, drawing.svg, points, drawing.written_as)
+
+
+def points_of(arms: pd.DataFrame) -> pd.DataFrame:
+    """What a picture has of arms: label, family, accuracy, half_width, n."""
     columns = {"arm": "label", "family": "family", "test_accuracy": "accuracy",
                "test_accuracy_half_width": "half_width", "n": "n"}  # fmt: skip
     return arms[list(columns)].rename(columns=columns)
 
 
-def _series(arms: pd.DataFrame, groups: list[Positions], x: str, varying: str) -> tuple[pd.DataFrame, str]:
-    """Groups of arms as lines over the field `x`, each called by its arms' label without what varies along it.
-
-    Of many lines the best few, by validation, and a sentence that says so.
-    """
-    values, accuracy = arms[x].to_numpy(dtype=float), arms["validation_accuracy"].to_numpy(dtype=float)
-    wide = [group for group in groups if len(set(values[group])) > 1]
-    best = sorted(wide, key=lambda group: -max(np.nan_to_num(accuracy[group], nan=-1.0)))[:MOST_LINES]
-    note = (
-        f"Shown: the best {MOST_LINES} of {len(wide)} lines by validation accuracy. " if len(wide) > MOST_LINES else ""
-    )
-    lines: list[pd.DataFrame] = []
+def lines_along(arms: pd.DataFrame, groups: list[Positions], field: str) -> list[tuple[str, pd.DataFrame]]:
+    """Groups of arms in which the field varies, each by what its arms' labels have in common."""
+    values = arms[field].to_numpy()
+    lines = [arms.iloc[group] for group in groups if len(set(values[group])) > 1]
     names: list[str] = []
-    for group in (arms.iloc[group] for group in sorted(best, key=lambda group: group[0])):
-        name = re.sub(varying, "", str(group["arm"].iloc[-1])).strip(" ,")
+    for line in lines:
+        name = in_common(line["arm"].tolist()) or FAMILIES[line["family"].mode().iloc[0]]
         names.append(name)
+    repeated = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    labels = [name if count == 1 else f"{name} ({count})" for name, count in zip(names, repeated, strict=True)]
+    return list(zip(labels, lines, strict=True))
+
+
+def _series(arms: pd.DataFrame, groups: list[Positions], x: str) -> tuple[pd.DataFrame, str]:
+    """Groups of arms as lines over the field `x`; of many the best few, by validation, and a sentence that says so."""
+    lines = lines_along(arms, groups, x)
+    best = sorted(lines, key=lambda line: -float(line[1]["validation_accuracy"].fillna(-1).max()))[:MOST_LINES]
+    note = (
+        f"Shown: the best {MOST_LINES} of {len(lines)} lines by validation accuracy. "
+        if len(lines) > MOST_LINES else ""
+    )  # fmt: skip
+    shown = {label for label, _ in best}
+    found: list[pd.DataFrame] = []
+    for label, group in (line for line in lines if line[0] in shown):
         family = group["family"].mode().iloc[0]
-        same_family = sum(line["family"].iloc[0] == family for line in lines)
-        label = name if names.count(name) == 1 else f"{name} ({names.count(name)})"
-        line = _points(group).assign(series=label, style=same_family % 4, x=group[x].astype(float))
-        line["label"], line["family"], line["published"] = group["arm"], family, group["published"]
-        lines.append(line)
-    return (pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()), note
+        same_family = sum(line["family"].iloc[0] == family for line in found)
+        line = points_of(group).assign(series=label, style=same_family % 4, x=group[x].astype(float))
+        line["family"], line["published"] = family, group["published"]
+        found.append(line)
+    return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), note
 
 
-def _below(points: pd.DataFrame) -> pd.Series[Any]:
+def below(points: pd.DataFrame) -> pd.Series[Any]:
     """Which points are so far below all others (untrained networks, say) that drawing them would squash the rest."""
     heights = points["accuracy"].sort_values().to_numpy(dtype=float)
     gaps = np.diff(heights)
@@ -166,23 +171,23 @@ def _below(points: pd.DataFrame) -> pd.Series[Any]:
     return points["accuracy"] <= heights[widest] if squashed else pd.Series(False, index=points.index)
 
 
-def _on_scale(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def on_scale_of(points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The points to draw, and a sentence about those that lie below them."""
-    below = _below(points)
-    if not below.any():
+    left_out = below(points)
+    if not left_out.any():
         return points, ""
-    return points[~below], f"Off the scale, below: {described(points[below])}"
+    return points[~left_out], f"Off the scale, below: {described(points[left_out])}"
 
 
-def described(points: pd.DataFrame, unit: str = "") -> str:
+def described(points: pd.DataFrame, unit: str = "", most: int = 12) -> str:
     """The points in words, best first: the text alternative of a figure."""
     rows: list[Any] = list(points.sort_values("accuracy", ascending=False).itertuples())
     said = [
         f"{row.label} {percent(row.accuracy, row.half_width)} % (n = {row.n}"
         + (f", at {row.cost:.3g} {unit})" if unit else ")")
-        for row in rows[:12]
+        for row in rows[:most]
     ]
-    more = f"; and {counted(len(rows) - 12, 'more arm')}" if len(rows) > 12 else ""
+    more = f"; and {counted(len(rows) - most, 'more arm')}" if len(rows) > most else ""
     return "; ".join(said) + more + "."
 
 

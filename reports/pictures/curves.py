@@ -12,10 +12,10 @@ from reports.analysis.arms import best_by, rows, same_problem
 from reports.analysis.statistics import interval_half_width
 from reports.document.blocks import Figure, slug
 from reports.pictures import figures
+from reports.pictures.canvas import Words
 from reports.pictures.charts import problem_name
-from reports.pictures.figures import Words
 from trainers.costs.registry import COSTS
-from trainers.readable import percent
+from trainers.readable import lowered, percent
 
 TIME = COSTS["train_seconds"]
 ReadCurves = Callable[[list[str], str], pd.DataFrame]  # runs, metric -> run_id, epoch, value
@@ -56,8 +56,8 @@ def along_epochs(curve: Curve, arms: pd.DataFrame, name: str, read: ReadCurves) 
     points = _means(curve, arms, read)
     if points.empty or points["x"].nunique() < 2:
         return
-    title = f"{problem_name(arms.iloc[0])}: {curve.phrase[0].lower()}{curve.phrase[1:]}"
-    yield _figure(curve, points, "Epochs", name, f"{title} along training")
+    title = f"{problem_name(arms.iloc[0])}: {lowered(curve.phrase)}"
+    yield _figure(curve, points, figures.EPOCHS, name, f"{title} along training")
     devices = set(arms["device"])
     timed = points[points["seconds"].notna()]
     if curve is ACCURACY and len(devices) == 1 and len(timed):
@@ -71,8 +71,8 @@ def _figure(curve: Curve, points: pd.DataFrame, x_label: str, name: str, title: 
     ends = [f"{row.series} {percent(row.value, row.half_width)} %" for row in rows(last)]
     words = Words(name, title, f"In the last epoch: {'; '.join(ends)}.")
     note = "" if curve.logarithmic else " The axis starts where training is a tenth through."
-    return Figure(name, title, INTERVALS + note, words.description, figures.along_training(
-        points, x_label, f"{curve.phrase}, %", curve.logarithmic, words), points)  # fmt: skip
+    drawing = figures.along_training(points, x_label, f"{curve.phrase}, %", curve.logarithmic, words)
+    return Figure(name, title, INTERVALS + note, words.description, drawing.svg, points, drawing.written_as)
 
 
 def _means(curve: Curve, arms: pd.DataFrame, read: ReadCurves) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Marks, intervals, limits and names, put on axes that figures.py has made; this imports no matplotlib itself."""
+"""Marks, intervals, limits and names, put on axes that canvas.py has made."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis.arms import FAMILIES
-from reports.document.svg import COLOURS
+from reports.document.svg import COLOURS, Mark
+from reports.pictures.canvas import FAINT, RULE, few_ticks, plain_numbers
 from reports.pictures.placement import along, clusters, is_free, is_inside, pushed_apart, side_by_side
 from trainers.methods.registry import families
 from trainers.readable import percent
 
-INK, FAINT, RULE = (COLOURS[name][0] for name in ("ink", "faint", "rule"))
 LONGEST_NAME = 44  # letters
+LOWEST = -3.0  # %: nothing is below 0, however wide an interval
 CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
 # A family is told by its shape as well as by its colour.
 SHAPES = {family.name: family.marker for family in families()}
@@ -33,24 +34,37 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip(' ,')}…"
 
 
-def hint(label: str, point: Any) -> str:
-    return f"{label}: {percent(point.accuracy, point.half_width)} %, n = {point.n}"
+def part(name: str, family: str) -> dict[str, Any]:
+    """What tells a part of a picture's family, where it is no mark itself."""
+    return {"gid": f"part-{name}-of-{family}"}
 
 
-def marker(axes: Any, x: float, y: float, point: Any, transform: Any, group: str) -> None:
-    """Hollow where a single trial gives no interval."""
-    colour = COLOURS[point.family][0]
+def hint(label: str, point: Any, more: str = "") -> Mark:
+    """What a mark of an arm says: its accuracy, n, and more."""
+    said = f"{label}: {percent(point.accuracy, point.half_width)} %, n = {point.n}{more}"
+    return Mark(point.label, point.family, said)
+
+
+def marker(axes: Any, x: float, y: float, point: Any, transform: Any, group: str, colour: str | None = None) -> None:
+    """Hollow where a single trial gives no interval; in its family's colour, or another."""
+    colour = colour or COLOURS[point.family][0]
     axes.plot([x], [y], SHAPES[point.family], color=colour, markerfacecolor=colour if point.n > 1 else "none",
               markersize=5.5, transform=transform, gid=group, zorder=3)  # fmt: skip
 
 
-def intervals(axes: Any, x: float, point: Any, transform: Any, x_half_width: float = nan) -> None:
-    style: dict[str, Any] = {"color": COLOURS[point.family][0], "linewidth": 1.3, "alpha": 0.7, "transform": transform}
+def intervals(
+    axes: Any, x: float, point: Any, transform: Any, group: str, x_half_width: float = nan, colour: str | None = None
+) -> None:
+    """The interval of the accuracy, and paler that of the cost."""
+    style: dict[str, Any] = {
+        "color": colour or COLOURS[point.family][0], "linewidth": 1.3, "alpha": 0.7, "transform": transform,
+        **part(group, point.family),
+    }  # fmt: skip
     accuracy, half_width = 100 * point.accuracy, 100 * point.half_width
     if not isnan(half_width):
         axes.plot([x, x], [accuracy - half_width, accuracy + half_width], **style)
     if not isnan(x_half_width):
-        paler = style | {"linewidth": 0.9, "alpha": 0.4}
+        paler = style | {"linewidth": 0.9, "alpha": 0.4, **part(f"{group}-cost", point.family)}
         axes.plot([x - x_half_width, x + x_half_width], [accuracy, accuracy], **paler)
 
 
@@ -59,18 +73,19 @@ def crowd(axes: Any, points: pd.DataFrame) -> None:
     for family, members in points.groupby("family", sort=False):
         axes.errorbar(
             members["cost"], 100 * members["accuracy"], yerr=100 * members["half_width"], fmt=SHAPES[str(family)],
-            color=COLOURS[str(family)][0], markersize=2.5, elinewidth=0.5, alpha=0.35, zorder=1.5,
+            color=FAINT, markersize=2.5, elinewidth=0.5, alpha=0.35, zorder=1.5,
         )  # fmt: skip
 
 
 def limits(axes: Any, points: pd.DataFrame) -> None:
-    """Room for every mean and the usual interval; logarithmic where costs differ by more than a factor of four."""
+    """Room for every mean and the usual interval; costs are on a logarithmic axis wherever they are above 0."""
     costs = points["cost"]
     low, high = view(costs, points["cost_half_width"])
     low = max(low, float(costs.min()) / 2)  # costs are above 0, however wide their intervals
-    if low > 0 and high > 4 * low:
+    if low > 0:
+        room = max(high / low, 1.5) ** 0.07
         axes.set_xscale("log")
-        axes.set_xlim(low / (high / low) ** 0.07, high * (high / low) ** 0.07)
+        axes.set_xlim(low / room, high * room)
     else:
         room = 0.08 * (high - low) or 0.5 * high or 1.0
         axes.set_xlim(low - room, high + room)
@@ -81,7 +96,9 @@ def accuracy_limits(axes: Any, points: pd.DataFrame, others: pd.Series[Any] | No
     """The same for accuracies in % upwards, with `others` in view; nothing is above 100 %."""
     low, high = view(points["accuracy"], points["half_width"], others)
     room = 8 * (high - low) or 1.0
-    axes.set_ylim(100 * low - room, min(100 * high + 1.5 * room, max(100.5, 100 * float(points["accuracy"].max()))))
+    axes.set_ylim(
+        max(100 * low - room, LOWEST), min(100 * high + 1.5 * room, max(100.5, 100 * float(points["accuracy"].max())))
+    )
 
 
 def view(
@@ -140,13 +157,24 @@ def family_legend(axes: Any, families: pd.Series[Any]) -> None:
     present = [family for family in FAMILIES if family in set(families)]
     for family in present:
         axes.plot([], [], SHAPES[family], color=COLOURS[family][0], markersize=5.5, label=FAMILIES[family])
-    legend(axes)
+    made = legend(axes)
+    by_label = {label: family for family, label in FAMILIES.items()}
+    for text in made.get_texts():
+        if (own := by_label.get(text.get_text())) is not None:
+            text.set_gid(f"key-of-{own}")
 
 
-def legend(axes: Any) -> None:
+def legend(axes: Any) -> Any:
     columns = len(axes.get_legend_handles_labels()[0])
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.075, 1.06), ncols=columns if columns < 6 else 4, fontsize=9,
+    return axes.legend(loc="lower left", bbox_to_anchor=(-0.075, 1.06), ncols=columns if columns < 6 else 4, fontsize=9,
                 handletextpad=0.4, columnspacing=1.4, handlelength=1.2)  # fmt: skip
+
+
+def accuracy_axis(axes: Any) -> None:
+    """Test accuracy upwards, in %."""
+    axes.text(-0.062, 1.03, "Test accuracy, %", transform=axes.transAxes, fontsize=9.5, color=FAINT)
+    few_ticks(axes.yaxis, 6)
+    plain_numbers(axes.yaxis)
 
 
 # Where a name may stand beside its point, the best place first: across and up (pt), and how its text is set there.
@@ -175,6 +203,7 @@ def label_points(axes: Any, points: pd.DataFrame, transforms: list[Any], rendere
             text = axes.annotate(
                 shortened(point.label), spot if across else high, (across, up), xycoords="figure pixels",
                 textcoords="offset points", fontsize=9, ha=align, va=vertical, color=COLOURS[point.family][0],
+                **part(f"name-{len(taken)}", point.family),
             )  # fmt: skip
             box = text.get_window_extent(renderer).extents
             if is_inside(box, frame) and is_free(box, busy, taken):

@@ -90,9 +90,10 @@ def evidence_section(judged: Sequence[Judgement], links: Links) -> Section:
         reason = f"{judgement.reason} {effect(judgement)}".strip()
         blocks.append(Finding(claim.name, claim.statement, judgement.verdict, reason, table))
     if untested := [each for each in judged if not each.comparisons]:
-        blocks.append(Paragraph("Nothing was run that these claims could be tested on:"))
-        blocks.append(Points([f"{each.claim.statement}. This needs {each.claim.needs}." for each in untested]))
-    return Section("Evidence", "evidence", blocks)
+        lines = [f"{each.claim.statement}. This needs {each.claim.needs}." for each in untested]
+        title = f"{formats.counted(len(untested), 'claim')} of the paper that nothing was run for"
+        blocks.append(Points(lines, title))
+    return Section("Evidence", "evidence", blocks, folded=True)
 
 
 def evidence_table(judgement: Judgement, links: Links) -> Table | None:

@@ -14,7 +14,7 @@ from reports.document.blocks import Block, Cell, Code, Column, Facts, Notice, Pa
 from reports.pictures.charts import problem_name
 from reports.sections.tables import status_word
 from reports.tracked.links import Links
-from reports.tracked.runs import COMPLETED, STATUSES, Sweep, Tracked
+from reports.tracked.runs import COMPLETED, STATUSES, STOPPED_EARLY, Sweep, Tracked
 from trainers.readable import MISSING, counted, listed, number, seconds
 
 MOST_FAILURES = 20  # in a notice; the table of trials has them all
@@ -50,7 +50,7 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
         left = sweep.tags.get("sweeper.not_run")
         lines.append(f"The sweep came to its limits ({limits})" + (f"; not run: {left}" if left else ""))
     lines.append("Only completed trials are averaged.")
-    if found.get("STOPPED_EARLY", 0) + done == total:
+    if found.get(STOPPED_EARLY, 0) + done == total:
         return Notice(f"{done:,} of {counted(total, 'trial')} completed, the others were stopped early at rungs", lines)
     lines[-1] += " Launching the sweep again runs what is missing" + (", within its limits." if limits else ".")
     return Notice(f"Incomplete: {done:,} of {counted(total, 'trial')} completed", lines)
@@ -66,17 +66,24 @@ def imported(trials: pd.DataFrame) -> list[Paragraph]:
 
 
 def partial(tracked: Tracked, not_launched: Sequence[str]) -> list[Notice]:
-    """What a reader must know before the first number: which sweeps are not there, and which are not whole."""
-    lines = []
+    """What a reader must know before the first number: which sweeps are not there, and which are not whole.
+
+    A sweep whose other trials were all stopped at rungs is whole; it is told that there were some.
+    """
+    lines: list[str] = []
+    pruned: list[str] = []
     for sweep in tracked.sweeps:
         found = counts(sweep, tracked.trials[tracked.trials["sweep"] == sweep.name])
         done, total = found.get(COMPLETED, 0), sum(found.values())
         if done < total:
             others = [f"{n:,} {status_word(status)}" for status, n in found.items() if status != COMPLETED]
-            lines.append(f"{sweep.name}: {done:,} of {counted(total, 'trial')} completed ({', '.join(others)}).")
+            is_whole = done + found.get(STOPPED_EARLY, 0) == total
+            line = f"{sweep.name}: {done:,} of {counted(total, 'trial')} completed ({', '.join(others)})."
+            (pruned if is_whole else lines).append(line)
     if not_launched:
         lines.append(f"{counted(len(not_launched), 'sweep')} not launched: {', '.join(not_launched)}.")
-    return [Notice("Partial: what follows rests on completed trials only", lines)] if lines else []
+    notices = [Notice("Partial: what follows rests on completed trials only", lines)] if lines else []
+    return [*notices, *([Notice("Rungs stopped some arms: they are in no mean", pruned)] if pruned else [])]
 
 
 def as_run(trials: pd.DataFrame) -> str:
@@ -88,7 +95,7 @@ def as_run(trials: pd.DataFrame) -> str:
     problems = sorted({problem_name(arm) for arm in done[["network", "dataset"]].drop_duplicates().to_dict("records")})
     parts = [
         listed(problems), f"preset {listed(sorted(set(done['preset'].dropna())))}",
-        f"{_span(budgets)} epochs", f"seeds {_span(done['seed'])}", f"{counted(len(done), 'completed trial')}",
+        _spanned("epoch", budgets), _seeds(done["seed"]), f"{counted(len(done), 'completed trial')}",
         f"on {listed(sorted(set(done['device']) - {''}) or ['hardware that is not named'])}",
     ]  # fmt: skip
     return f"As run: {'; '.join(parts)}."
@@ -98,6 +105,16 @@ def _span(values: pd.Series[Any]) -> str:
     """'25', '0 and 1', '0 to 3'."""
     known = sorted({int(value) for value in values.dropna()})
     return listed(list(map(str, known))) if len(known) < 3 else f"{known[0]} to {known[-1]}"
+
+
+def _spanned(noun: str, values: pd.Series[Any]) -> str:
+    """'1 epoch', '25 epochs', '1 and 25 epochs'."""
+    return f"{_span(values)} {noun}{'' if set(values) == {1} else 's'}"
+
+
+def _seeds(values: pd.Series[Any]) -> str:
+    """'seed 0', 'seeds 0 to 3'."""
+    return f"seed{'' if values.nunique() == 1 else 's'} {_span(values)}"
 
 
 def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts:
@@ -145,7 +162,7 @@ def section(tracked: Tracked, links: Links, again: Sequence[str]) -> Section:
         if sweep.spec:
             inner.append(Code(sweep.spec, title="spec.yaml, as it was launched"))
         subsections.append(Section(sweep.name, "", inner))
-    return Section("Provenance", "provenance", blocks, subsections)
+    return Section("Provenance", "provenance", blocks, subsections, folded=True)
 
 
 def _facts(sweep: Sweep, trials: pd.DataFrame, links: Links) -> list[tuple[str, str]]:

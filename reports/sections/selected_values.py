@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.analysis.arms import best_by, same_problem
+from reports.analysis.arms import best_by, counted_trials, same_problem
 from reports.analysis.statistics import estimate, interval_half_width, paired
 from reports.document.blocks import Block, Cell, Column, Figure, Paragraph, Points, Section, Table, slug
 from reports.pictures import figures
+from reports.pictures.canvas import Words
 from reports.pictures.charts import problem_name
 from reports.pictures.curves import CHANGED, EXTREMES, ReadCurves, along_epochs
-from reports.pictures.figures import Words
 from reports.tracked.snapshots import agreement, extremes, layers_frame, own_extremes
 from trainers.readable import MISSING, interval, number, percent, points, signed
 
@@ -59,7 +59,9 @@ def selection_sections(arms: pd.DataFrame, read: ReadCurves, read_texts: ReadTex
             blocks = _problem(chosen, f"selected-{place + 1}", name, read, read_texts)
             blocks += [table] if (table := _machines_table(problem, f"selected-{place + 1}")) else []
             inner += [Section(name, f"selected-{slug(name)}-{place + 1}", blocks)] if blocks else []
-    return [Section("What gets selected", "what-gets-selected", [Paragraph(INTRODUCTION)], inner)] if inner else []
+    if not inner:
+        return []
+    return [Section("What gets selected", "what-gets-selected", [Paragraph(INTRODUCTION)], inner, folded=True)]
 
 
 def _chosen(arms: pd.DataFrame) -> pd.DataFrame:
@@ -148,7 +150,7 @@ def _machines_table(arms: pd.DataFrame, name: str) -> Table | None:
     ]  # fmt: skip
     cells = [
         [
-            Cell(arm["arm"], family=arm["family"]), Cell(f"{arm['n']}", int(arm["n"])),
+            Cell(arm["arm"], family=arm["family"]), Cell(counted_trials(arm), int(arm["n"])),
             Cell(f"{arm['options']}", int(arm["options"])),
             Cell(percent(arm["extreme_fraction"], arm["extreme_fraction_half_width"]), arm["extreme_fraction"]),
             Cell(percent(2 / arm["options"]), 2 / arm["options"]),
@@ -302,8 +304,8 @@ def _figure(
     ends = drawn[~drawn["first"]]
     said = [f"{series}: {_heard(group['value'])} %" for series, group in ends.groupby("series", sort=False)]
     words = Words(name, title, f"In the last epoch, from left to right: {'; '.join(said)}.")
-    svg = figures.shares_over(drawn, x_label, y_label, chance, words)
-    return Figure(name, title, caption, words.description, svg, drawn)
+    drawing = figures.shares_over(drawn, x_label, y_label, chance, words)
+    return Figure(name, title, caption, words.description, drawing.svg, drawn, drawing.written_as)
 
 
 def _heard(values: pd.Series[float]) -> str:

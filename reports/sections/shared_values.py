@@ -16,8 +16,8 @@ from scipy import stats
 from reports.analysis.paper_claims import WORKS
 from reports.document.blocks import Block, Cell, Column, Figure, Points, Section, Table, slug
 from reports.pictures import figures
+from reports.pictures.canvas import Words
 from reports.pictures.charts import problem_name
-from reports.pictures.figures import Words
 from reports.tracked.runs import COMPLETED, RECIPE_KINDS
 from trainers.numerics import NUMERICS_VERSION
 from trainers.readable import MISSING, counted, percent, signed
@@ -48,7 +48,9 @@ def shared_values_sections(trials: pd.DataFrame) -> list[Section]:
     for place, (_, group) in enumerate(shared.groupby(["network", "dataset"], sort=False)):
         if len(group) >= FEWEST:
             blocks += _problem(group, f"shared-values-{place + 1}")
-    return [Section("Values shared by the network", slug("shared values"), blocks)] if blocks else []
+    if not blocks:
+        return []
+    return [Section("Values shared by the network", slug("shared values"), blocks, folded=True)]
 
 
 def _means(trials: pd.DataFrame) -> list[float]:
@@ -126,5 +128,5 @@ def _figure(trials: pd.DataFrame, name: str, problem: str) -> Figure:
         f"{percent(far.median()) if len(far) else MISSING} %."
     )
     words = Words(f"{name}-mean", title, said)
-    svg = figures.accuracy_of_trials(drawn, "Mean of the K shared values, in units of the bound", words)
-    return Figure(words.name, title, "One mark per trial.", said, svg, drawn)
+    drawing = figures.accuracy_of_trials(drawn, "Mean of the K shared values, in units of the bound", words)
+    return Figure(words.name, title, "One mark per trial.", said, drawing.svg, drawn, drawing.written_as)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.analysis.arms import ARM_FIELDS, FAMILIES, best_by
+from reports.analysis.arms import ARM_FIELDS, FAMILIES, best_by, counted_trials, standing
 from reports.analysis.likeness import Likeness
 from reports.analysis.published import COLUMNS, best_published
 from reports.document.blocks import Cell, Column, Table
@@ -22,6 +23,7 @@ from trainers.costs.registry import COSTS, EPOCHS, cost_named
 from trainers.methods.registry import ALL_METHOD_FIELDS
 
 FRONT = "◆"
+MOST_ARMS, BEST_ARMS = 24, 10  # in a table at once; beyond, the best alone
 MOST_TRIALS = 1000  # in a page; the CSV has them all
 ACCURACY_NOTE = (
     "Accuracies are means over the completed trials of an arm, ± half of the Student-t 95 % interval of that mean; "
@@ -50,7 +52,7 @@ def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None =
     for arm in arms.to_dict("records"):
         href = links.arm(arm["experiment_id"], arm["arm_hash"]) if links else ""
         rows.append([
-            Cell(arm["arm"], href=href, family=arm["family"], note=FAMILIES.get(arm["family"], "")),
+            Cell(arm["arm"], href=href, family=arm["family"], note=FAMILIES.get(arm["family"], ""), arm=arm["arm"]),
             _count(arm), accuracy(arm, "test_accuracy"), accuracy(arm, "validation_accuracy"),
             *([accuracy(arm, "slot_test_accuracy")] if turned else []),
             *([published(arm), difference(arm)] if compared else []),
@@ -58,6 +60,19 @@ def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None =
         ])  # fmt: skip
     notes = [ACCURACY_NOTE, COST_NOTE, *([KIND_NOTE] if compared else [])]
     return Table(name, caption, columns, rows, notes, numbers(arms, costs))
+
+
+def arm_tables(arms: pd.DataFrame, name: str, links: Links) -> list[Table]:
+    """The table of a sweep; of one with many arms the best by validation, and all of them folded."""
+    whole = arm_table(arms, name, "Accuracy and cost per arm", links)
+    if len(arms) <= MOST_ARMS:
+        return [whole]
+    best = arms.sort_values("validation_accuracy", ascending=False, kind="stable").head(BEST_ARMS)
+    caption = f"The best {BEST_ARMS} of {len(arms):,} arms by validation accuracy"
+    return [
+        replace(arm_table(best, f"{name}-best", caption, links), data=None),
+        replace(whole, caption=f"All {len(arms):,} arms", notes=[], folded=True),
+    ]
 
 
 def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
@@ -127,7 +142,8 @@ def choice_table(arms: pd.DataFrame, name: str) -> Table | None:
         "Choose by validation. The columns chosen on the test split flatter the method; they are printed because the "
         "published comparison table takes the best K by test accuracy."
     ]
-    return Table(name, "K chosen by validation, and by test", columns, rows, notes, pd.DataFrame(chosen))
+    caption = "K chosen by validation, and by test"
+    return Table(name, caption, columns, rows, notes, pd.DataFrame(chosen), stacks=True)
 
 
 def budget_table(arms: pd.DataFrame, name: str) -> Table | None:
@@ -159,16 +175,15 @@ def budget_table(arms: pd.DataFrame, name: str) -> Table | None:
         for arm in best.to_dict("records")
     ]  # fmt: skip
     notes = ["Arms with the same total of epochs, slot phase and finetuning together; of each family the best one."]
-    return Table(name, "With the same epochs", columns, rows, notes, numbers(best, ["flops", "train_seconds"]))
+    return Table(name, "With the same epochs", columns, rows, notes, numbers(best, ["flops", "train_seconds"]),
+                 stacks=True)  # fmt: skip
 
 
 def _best_options(arms: pd.DataFrame) -> Iterator[tuple[dict[Hashable, Any], dict[Hashable, Any]]]:
     """For every line over K: the arm that is best by validation, and the one that is best by test."""
     measured = arms[arms["n"] > 0].reset_index(drop=True)
     options = measured["options"].to_numpy(dtype=float)
-    validation, test = (
-        measured[metric].fillna(-1).to_numpy(dtype=float) for metric in ("validation_accuracy", "test_accuracy")
-    )
+    validation, test = (standing(measured, metric) for metric in ("validation_accuracy", "test_accuracy"))
     records = measured.to_dict("records")
     for line in Likeness(measured).groups(np.flatnonzero(measured["method"] == "slot_machine"), {"options"}):
         if len(set(options[line])) > 1:
@@ -257,9 +272,8 @@ def status_word(status: str) -> str:
 
 
 def _count(arm: Any) -> Cell:
-    """n, and of how many where some are missing."""
-    n, trials = int(arm["n"]), int(arm["trials"])
-    return Cell(f"{n}" if n == trials else f"{n} of {trials}", n)
+    """n, of how many where some are missing, and why."""
+    return Cell(counted_trials(arm), int(arm["n"]))
 
 
 def _cost(arm: Any, cost: str) -> Cell:

@@ -32,9 +32,9 @@ CURVE_VALUES = 25_000  # values a request for curves: the most that it returns, 
 RELATIVE = "mlflow-artifacts:/"  # of a run's artifacts: of an SQLite file without a server they lie beside it
 INFINITE = 1e308  # MLflow stores infinity as the largest double
 
-COMPLETED = "COMPLETED"
-STATUSES = (COMPLETED, "FAILED", "STOPPED_EARLY", "RUNNING", "PENDING")
-STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": "STOPPED_EARLY", "SCHEDULED": "PENDING"}
+COMPLETED, STOPPED_EARLY = "COMPLETED", "STOPPED_EARLY"
+STATUSES = (COMPLETED, "FAILED", STOPPED_EARLY, "RUNNING", "PENDING")
+STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": STOPPED_EARLY, "SCHEDULED": "PENDING"}
 TAGS = (
     "arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version", "torch", "python",
     "data_digest", "numerics_version", "imported", "search_trial",

@@ -14,7 +14,7 @@ from trainers.errors import InvalidInput
 
 
 def launch_chain(linked: Linked, launch: Callable[[Spec], int]) -> int:
-    """`sweeper launch CHAIN`: one sweep after the other. One that cannot start, or fails, does not keep the others."""
+    """Launches the sweeps of a chain in turn, whether or not one fails; returns the exit code."""
     codes: dict[str, int] = {}
     for note in linked.notes:
         print(note)
@@ -57,7 +57,7 @@ def sweeps_of(storage: Place, names: Iterable[str]) -> tuple[list[str], list[str
 
 
 def called(storage: Place, names: Sequence[str]) -> tuple[str, str]:
-    """Name and description of the chain, where one chain and nothing else is named; else nothing."""
+    """The name and description of the chain, where one chain and nothing else is named; else empty."""
     if len(names) != 1 or names[0] in SweepFolder.names(storage) or not (chain := _chain(names[0])):
         return "", ""
     return chain.name, chain.description

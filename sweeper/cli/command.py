@@ -15,7 +15,7 @@ from trainers.errors import nearest, one_of
 
 
 class ExitCode(IntEnum):
-    """What a command tells the shell that ran it."""
+    """The exit codes of commands."""
 
     GOOD = 0
     SOME_FAILED = 1  # some trial, or what else was to be done
@@ -38,7 +38,7 @@ class _Helped(click.Command):
 
 
 class Command(_Helped):
-    """One command: all that is missing is told at once, and a flag is never taken for the value of another."""
+    """A command that names all missing arguments at once, and never takes a flag for the value of another."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:  # else a shell asks what might come next
@@ -67,7 +67,7 @@ class Command(_Helped):
 
 
 class Group(_Helped, click.Group):
-    """Commands by name, in the order in which they were added."""
+    """A group of commands, in the order in which they were added."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -76,7 +76,7 @@ class Group(_Helped, click.Group):
 
 
 class OneOf(click.Choice[Any]):
-    """A word among a few, told with the nearest of them."""
+    """A choice among words, whose error names the nearest one."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         meant = value if self.case_sensitive else str(value).upper()
@@ -97,7 +97,7 @@ def command(example: str, name: str | None = None) -> Callable[[Callable[..., in
 
 
 def fault(error: click.UsageError) -> str:
-    """What is wrong with a command line: the parameter, the rule, the value and the nearest valid choice."""
+    """A line on what is wrong with a command line: parameter, rule, value and nearest valid choice."""
     context = error.ctx
     if isinstance(error, click.NoSuchOption) and context is not None:
         flags = [flag for option in _options(context.command, context) for flag in option.opts + option.secondary_opts]
@@ -130,7 +130,7 @@ def _is_missing(parameter: click.Parameter, context: click.Context) -> bool:
 
 
 def may_ask(yes: bool) -> bool:
-    """Whether there is somebody to ask; `yes`: who said that nothing is to be asked."""
+    """Whether a question can be asked: at a terminal, unless `yes` says that none is to be."""
     return not yes and sys.stdin.isatty() and sys.stdout.isatty()
 
 

@@ -16,14 +16,14 @@ Offered = list[CompletionItem[str]]
 
 
 def script(shell: str, cli: click.Command) -> str:
-    """What that shell is to evaluate."""
+    """The script that this shell evaluates."""
     shell_class = get_completion_class(shell)
     assert shell_class is not None, shell
     return shell_class(cli, {}, "sweeper", VARIABLE).source()
 
 
 def answer(cli: click.Command, environment: Mapping[str, str]) -> int:
-    """Tells a shell that asks what might come next; returns the exit code."""
+    """Tells a shell what may come next on a command line; returns the exit code."""
     if VARIABLE in environment:
         return shell_complete(cli, {}, "sweeper", VARIABLE, environment[VARIABLE])
     return _answer_old_script(cli, environment)
@@ -59,7 +59,7 @@ def _yaml_files(incomplete: str) -> list[str]:
 
 
 def sweeps(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offered:
-    """The sweeps in the storage that the line names, or in the usual one."""
+    """The sweeps in the storage that the command line names, or in the default one."""
     if "storage" not in context.params:
         return []  # what lies on a cluster only the cluster knows
     from sweeper.records.sweep_folder import SweepFolder
@@ -71,10 +71,10 @@ def sweeps(context: click.Context, parameter: click.Parameter, incomplete: str) 
 
 
 def folders(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offered:
-    """Folders, which the shell knows."""
+    """An item by which the shell itself completes folders."""
     return [CompletionItem(incomplete, type="dir")]
 
 
 def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offered:
-    """Files, which the shell knows."""
+    """An item by which the shell itself completes files."""
     return [CompletionItem(incomplete, type="file")]

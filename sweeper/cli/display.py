@@ -23,7 +23,7 @@ SHORTEST_PAUSE_SECONDS = 0.2
 
 
 class NowAndThen:
-    """Keeps the standing fresh, for a small share of the driver's time."""
+    """Refreshes the standing now and then, in a small share of the driver's time."""
 
     def __init__(self, progress: Progress, measure: Callable[[], float] = time.perf_counter) -> None:
         self.progress, self.measure = progress, measure
@@ -39,7 +39,7 @@ class NowAndThen:
 
 @contextmanager
 def shown(progress: Progress, out: TextIO | None = None) -> Iterator[Callable[[], None]]:
-    """Shows the progress for as long as it is open; call what it gives now and then, it is quick."""
+    """Shows the progress while it is open; yields a quick function that refreshes it, to be called now and then."""
     from sweeper.cli.live import can_be_live, live
 
     stream = out or sys.stdout

@@ -11,18 +11,18 @@ from sweeper.storage.place import Place
 
 
 def hint(command: str, folder: SweepFolder) -> str:
-    """`sweeper COMMAND SWEEP`, for a machine that has the storage."""
+    """The line `sweeper COMMAND SWEEP`, for a machine that has the storage."""
     return f"sweeper {command} {folder.name}{storage_flag(folder.storage)}"
 
 
 def hint_to_launch(command: str, folder: SweepFolder, file: SweepFile) -> str:
-    """`sweeper resume SWEEP` or `retry`, from where the last launch was started, which may have been elsewhere."""
+    """The line `sweeper resume SWEEP` or `retry`, for the machine on which the last launch was started."""
     cluster = cluster_of(file)
     return hint(command, folder) + (f" --cluster {shlex.quote(cluster)}" if cluster else "")
 
 
 def hint_to_raise(folder: SweepFolder, file: SweepFile, limits: Iterable[str]) -> str:
-    """`sweeper resume SWEEP` with twice of each of these limits, such as "device_hours: 0.1"."""
+    """The line `sweeper resume SWEEP` with twice each of these limits, such as "device_hours: 0.1"."""
     flags = []
     for name, _, value in (limit.partition(": ") for limit in limits):
         twice = 2 * float(value)
@@ -36,5 +36,5 @@ def cluster_of(file: SweepFile) -> str:
 
 
 def storage_flag(storage: Place) -> str:
-    """What a command must say of where things lie."""
+    """The --storage flag that a command needs; empty where the default is meant."""
     return "" if storage.on_disk == Path("sweeper-storage").absolute() else f" --storage {shlex.quote(str(storage))}"

@@ -27,7 +27,7 @@ def can_be_live(stream: TextIO) -> bool:
 
 @contextmanager
 def live(progress: Progress, count: Callable[[], None], stream: TextIO) -> Iterator[Callable[[], None]]:
-    """Shows a launch until it is closed; what it gives is to be called in the driver's thread, now and then."""
+    """Shows a launch until it is closed; yields a function that the driver's thread calls now and then."""
     console = Console(file=stream, highlight=False)
 
     def refresh() -> None:
@@ -43,7 +43,7 @@ def live(progress: Progress, count: Callable[[], None], stream: TextIO) -> Itera
 
 @contextmanager
 def watched(stream: TextIO) -> Iterator[Callable[[str], None]]:
-    """Shows a text, and then another instead; the last one stays."""
+    """Yields a function that shows a text in place of the last one; the last text stays."""
     console = Console(file=stream, highlight=False)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as shown:
         yield lambda text: shown.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)

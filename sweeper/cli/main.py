@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "track": ("mlflow", "bring MLflow up to date with what is stored, after an outage"),
     "ui": ("mlflow", "open MLflow's UI on what the sweeps wrote, for this machine only"),
-    "report": ("report", "write report.html, report.md, report.tex, table.csv and figures"),
+    "report": ("report", "write report.html, report.md, table.csv and figures"),
     "import": (
         "import_", "bring in trials that were trained elsewhere, as JSON records (benchmarks/gpu.py writes such)"
     ),
@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 class Commands(Group):
-    """Those of the list. Only the one that is asked for is imported."""
+    """The commands of the list, of which only the one that is asked for is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -35,7 +35,7 @@ def gathered(parameter: str, kind: type[Any], *declared: Declaration[Any]) -> De
 
 
 def given(context: click.Context) -> dict[str, Any]:
-    """What the command line itself says, by parameter: neither defaults nor what the environment sets."""
+    """The parameters that the command line itself states, without defaults and the environment."""
     source = context.get_parameter_source
     return {
         name: value for name, value in context.params.items() if source(name) is click.core.ParameterSource.COMMANDLINE
@@ -46,7 +46,7 @@ def given(context: click.Context) -> dict[str, Any]:
 
 
 def spec_argument(help: str, several: bool = False) -> Declaration[Any]:
-    """SPEC, or as many as there are."""
+    """Adds the argument SPEC, or several of them."""
     if several:
         return click.argument(
             "specs", metavar="SPEC...", nargs=-1, required=True, shell_complete=completion.specs, help=help
@@ -55,7 +55,7 @@ def spec_argument(help: str, several: bool = False) -> Declaration[Any]:
 
 
 def sweep_argument(help: str = "a sweep that was launched", optional: bool = False) -> Declaration[Any]:
-    """SWEEP, by its name."""
+    """Adds the argument SWEEP, a name."""
     metavar = "[SWEEP]" if optional else "SWEEP"
     return click.argument("sweep", metavar=metavar, required=not optional, shell_complete=completion.sweeps, help=help)
 
@@ -82,7 +82,7 @@ storage_option = click.option(
 
 
 def data_option(again: bool = False) -> Declaration[Any]:
-    """--data-dir. `again`: as the last launch had it, whatever the environment says now."""
+    """Adds --data-dir. `again`: as the last launch had it, whatever the environment says now."""
     default = AS_LAUNCHED if again else "the variable SWEEPER_DATA_DIR"
     return click.option(
         "--data-dir", metavar="DIR", envvar=None if again else "SWEEPER_DATA_DIR", shell_complete=completion.folders,
@@ -91,7 +91,7 @@ def data_option(again: bool = False) -> Declaration[Any]:
 
 
 def tracking_option(again: bool = False) -> Declaration[Any]:
-    """--tracking. `again`: as the last launch had it, whatever the environment says now."""
+    """Adds --tracking. `again`: as the last launch had it, whatever the environment says now."""
     default = AS_LAUNCHED if again else "mlflow.db in the storage"
     return click.option(
         "--tracking", metavar="URI", envvar=None if again else "MLFLOW_TRACKING_URI",
@@ -100,12 +100,12 @@ def tracking_option(again: bool = False) -> Declaration[Any]:
 
 
 def out_option(help: str) -> Declaration[Any]:
-    """-o, --out: the folder that a command fills."""
+    """Adds -o, --out: the folder that a command fills."""
     return click.option("-o", "--out", metavar="DIR", required=True, shell_complete=completion.folders, help=help)
 
 
 def version_option(sides: bool = False) -> Declaration[Any]:
-    """--version: which version of a sweep is shown. `sides`: of two sweeps, as `versions`."""
+    """Adds --version: which version of a sweep is shown. `sides`: of two sweeps, as `versions`."""
     both = "; said twice, A's and B's" if sides else ""
     return click.option(
         "--version", *(["versions"] if sides else []), metavar="N", type=values.count, multiple=sides,
@@ -114,12 +114,12 @@ def version_option(sides: bool = False) -> Declaration[Any]:
 
 
 def yes_option() -> Declaration[Any]:
-    """--yes"""
+    """Adds --yes."""
     return click.option("--yes", is_flag=True, help="never ask")
 
 
 def json_option(help: str = "as JSON") -> Declaration[Any]:
-    """--json"""
+    """Adds --json."""
     return click.option("--json", "as_json", is_flag=True, help=help)
 
 
@@ -128,19 +128,19 @@ def json_option(help: str = "as JSON") -> Declaration[Any]:
 
 @dataclass(frozen=True)
 class Shares:
-    """What a trial gets of a machine, and how many run at once; None where nothing is said."""
+    """The share of a machine that a trial gets, and how many run at once; None where nothing is said."""
 
     cpus_per_trial: float | str | None
     gpus_per_trial: float | str | None
     max_parallel: int | None
 
     def said(self) -> dict[str, Any]:
-        """Those of which something is said."""
+        """The shares that are given, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def shares_options(again: bool = False) -> Declaration[Any]:
-    """--cpus-per-trial, --gpus-per-trial, --max-parallel, as `shares`."""
+    """Adds --cpus-per-trial, --gpus-per-trial, --max-parallel, as `shares`."""
     return gathered(
         "shares", Shares,
         click.option(
@@ -163,7 +163,7 @@ def shares_options(again: bool = False) -> Declaration[Any]:
 
 @dataclass(frozen=True)
 class Submission:
-    """To which cluster a launch goes from here, if it does, and whose it is."""
+    """The cluster that a launch is submitted to, if any, and its owner."""
 
     cluster: str | None
     submitted_to: str
@@ -172,7 +172,7 @@ class Submission:
 
 
 def cluster_option(required: bool = False) -> Declaration[Any]:
-    """--cluster"""
+    """Adds --cluster."""
     return click.option(
         "--cluster", metavar="URL", envvar="SWEEPER_CLUSTER", required=required,
         help="on the Ray cluster whose dashboard is there, http://HOST:8265; folders and addresses are then those of "
@@ -198,7 +198,7 @@ submission_options = gathered(
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """How a launch is carried out; None where neither the command line nor the environment says so."""
+    """The options of a launch; None where neither the command line nor the environment gives one."""
 
     data_dir: str | None
     tracking: str | None
@@ -216,7 +216,7 @@ class LaunchOptions:
 
 
 def launch_options(again: bool = False) -> Declaration[Any]:
-    """All that says how a launch is carried out, as `options`. `again`: only what is said here changes it."""
+    """Adds all options of a launch, as `options`. `again`: only what is said here changes it."""
     return gathered(
         "options", LaunchOptions,
         data_option(again),

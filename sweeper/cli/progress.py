@@ -11,6 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from math import isnan
 from statistics import fmean
 
 from sweeper.launch.launch import Launch
@@ -18,11 +19,12 @@ from sweeper.records.trial_result import Epoch
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Stage
 from sweeper.stages.status import StageStatus, Status
-from sweeper.text import Estimate, Estimating, accuracy, in_words
+from sweeper.text import Estimate, accuracy, in_words
 
 RATE_SECONDS = 60.0  # epochs per second are those of the last minute,
 RATE_ENTRIES = 20  # or longer where fewer epochs than this have ended in it
 BEST_ARMS = 5
+LIKELY_BEST = 50  # arms, of which the best ones are shown
 CAUSES = 3
 
 
@@ -34,6 +36,12 @@ class BestArm:
     validation_accuracy: Estimate
     trials: int  # completed or not
 
+    def standing(self) -> tuple[bool, bool, float]:
+        """What arms are ordered by: whole ones by their means, then the others by the lower ends of their intervals."""
+        found = self.validation_accuracy
+        is_whole, is_single = found.n == self.trials, isnan(found.half_width)
+        return is_whole, not is_single, found.mean if is_whole or is_single else found.mean - found.half_width
+
     def __str__(self) -> str:
         n, trials = self.validation_accuracy.n, self.trials
         count = f"n = {n}" if n == trials else f"{n} of {trials}"
@@ -42,7 +50,7 @@ class BestArm:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a launch was at one moment."""
+    """The progress of a launch at one moment."""
 
     at: float  # the clock
     stages: Counter[StageStatus]
@@ -58,7 +66,7 @@ class Standing:
         return self.epochs_left / self.rate if self.rate else None
 
     def counts(self) -> str:
-        """'3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
+        """The counts of stages: '3/18 stages done, 2 running, 1 elsewhere, 1 failed'."""
         parts = [
             f"{self.stages[StageStatus.DONE]:,}/{self.stages.total():,} stages done",
             f"{self.stages[StageStatus.RUNNING]:,} running",
@@ -69,7 +77,7 @@ class Standing:
         return ", ".join(parts)
 
     def speed(self, seconds_later: float = 0.0) -> str:
-        """'12.3 epochs/s, 4 min left'."""
+        """The speed and the time left: '12.3 epochs/s, 4 min left'."""
         if self.rate is None or self.seconds_left is None:
             return "starting" if self.epochs_left else "nothing left"
         speed = f"{self.rate:.3g} epochs/s" if self.rate >= 0.1 else f"{60 * self.rate:.3g} epochs/min"
@@ -77,16 +85,15 @@ class Standing:
         return f"{speed}, {in_words(left)} left" if self.epochs_left else speed
 
     def line(self) -> str:
-        """All of it that fits into one line."""
+        """The standing in one line."""
         return "; ".join([self.counts(), self.speed(), *[f"best: {arm}" for arm in self.best[:1]]])
 
 
 @dataclass
 class Progress:
-    """Notes what happens in a launch. A `Watcher`."""
+    """A `Watcher` that counts what happens in a launch."""
 
     launch: Launch
-    estimate: Estimating
     clock: Callable[[], float] = time.monotonic
     news: deque[str] = field(default_factory=deque)  # what deserves a line of its own
     problem: Callable[[], str] = lambda: ""  # of the tracking, to be shown while it lasts
@@ -151,7 +158,7 @@ class Progress:
 
     @property
     def rate(self) -> float | None:
-        """Epochs per second."""
+        """The epochs per second, of late."""
         now = self.clock()
         while len(self._ends) > RATE_ENTRIES and now - self._ends[0][0] > RATE_SECONDS:
             self._since = self._ends.popleft()[0]
@@ -160,7 +167,9 @@ class Progress:
         return sum(count for _, count in self._ends) / (now - self._since)
 
     def _best(self) -> tuple[BestArm, ...]:
-        """The arms with the highest mean. Looks at each trial once, when it is completed."""
+        """The best arms: those first of which all trials completed. Looks at each trial once, when it is completed."""
+        from reports.analysis.statistics import estimate
+
         trials, labels = self.launch.forest.trials, self.launch.labels
         for number in range(self._known, len(trials)):
             self._trials_ending[trials[number].stages[-1]].append(number)
@@ -171,7 +180,10 @@ class Progress:
                 self._accuracies[number] = self.launch.result(number).validation_accuracy or 0.0
         arms: dict[str, list[float]] = defaultdict(list)
         for number, value in self._accuracies.items():
-            arms[labels[number]].append(value)
+            if not self.launch.steering.stops(trials[number].stages[-1]):
+                arms[labels[number]].append(value)
         sizes = Counter(labels) if arms else Counter()
-        best = nlargest(BEST_ARMS, arms, key=lambda label: fmean(arms[label]))
-        return tuple(BestArm(label, self.estimate(arms[label]), sizes[label]) for label in best)
+        # The lower end is asked of few: of thousands of arms with one trial so far most cannot be among the best.
+        likely = nlargest(LIKELY_BEST, arms, key=lambda label: (len(arms[label]) == sizes[label], fmean(arms[label])))
+        best = [BestArm(label, estimate(arms[label]), sizes[label]) for label in likely]
+        return tuple(nlargest(BEST_ARMS, best, key=BestArm.standing))

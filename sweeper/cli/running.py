@@ -25,7 +25,6 @@ from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.search.spec_versions import version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
 from sweeper.storage.base import StoreError
-from sweeper.text import Estimating
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.tracker import Tracker
 
@@ -42,13 +41,12 @@ Driver = Callable[[Launch, Callable[[], None], Callable[[str], None]], None]
 
 @dataclass
 class RunningLaunch:
-    """Carries a launch out, once."""
+    """A launch that is carried out once."""
 
     run: Launch
     folder: SweepFolder
     file: SweepFile
     projection: Projection
-    estimate: Estimating
     forecast: Forecast | None = None
     interruptions: list[int] = field(default_factory=list)  # the signals that came
     asked_by: str = ""  # who asked it to stop, from elsewhere
@@ -58,12 +56,12 @@ class RunningLaunch:
         self.began = time.monotonic()
         before = wall_seconds_of(self.file, version_of_last_launch(self.file))
         self.tracker = Tracker(self.projection, self.run, lambda: before + time.monotonic() - self.began)
-        self.progress = Progress(self.run, self.estimate, problem=lambda: self.tracker.problem)
+        self.progress = Progress(self.run, problem=lambda: self.tracker.problem)
         self.run.watchers.append(self.progress)
         self.run.tell = self.progress.news.append
 
     def carry_out(self, driver: Driver) -> int:
-        """Runs it to its end, and returns the exit code."""
+        """Runs the launch to its end; returns the exit code."""
         self.tracker.start()
         with told_of_signals((signal.SIGINT, signal.SIGTERM), self._told_to_stop), self._requests():
             try:
@@ -83,7 +81,7 @@ class RunningLaunch:
             stopped = status is not Status.COMPLETED and (self.interruptions or self.asked_by)
             outcome = ("interrupted" if self.interruptions else "stopped") if stopped else lost or status
             self._close(outcome)
-            print_summary(self.run, self.tracker, self.folder, self.file, self.estimate, self.forecast)
+            print_summary(self.run, self.tracker, self.folder, self.file, self.forecast)
             again = f"What is trained is kept; to go on: {hint_to_launch('resume', self.folder, self.file)}"
             if stopped:
                 print(f"\nStopped. {again}", flush=True)

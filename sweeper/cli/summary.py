@@ -12,11 +12,11 @@ from sweeper.launch.launch import Launch
 from sweeper.launch.view import SweepView
 from sweeper.planning.forecast import Forecast, against
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
-from sweeper.records.trial_result import TrialResult, arm_results, spent
+from sweeper.records.trial_result import ArmResult, TrialResult, arm_results, spent
 from sweeper.search.spec_versions import launches_of, version_of_last_launch, wall_seconds_of
 from sweeper.stages.status import Status
 from sweeper.storage.tracking_address import without_password
-from sweeper.text import Estimating, accuracy, in_words, text_table
+from sweeper.text import accuracy, in_words, text_table
 from sweeper.tracking.tracker import Tracker
 
 
@@ -25,13 +25,12 @@ def print_summary(
     tracker: Tracker,
     folder: SweepFolder,
     file: SweepFile,
-    estimate: Estimating,
     forecast: Forecast | None = None,
 ) -> None:
-    """The end of a launch, held against what it was thought to take."""
+    """Prints how a launch ended, against what it was estimated to take."""
     results, retry = run.results(), hint_to_launch("retry", folder, file)
     print()
-    print(arms_table(results, estimate))
+    print(arms_table(results))
     print()
     version = version_of_last_launch(file)
     print(totals(run, results, file, version))
@@ -46,12 +45,12 @@ def print_summary(
     print(*where(tracker, folder, file), sep="\n")
 
 
-def standing(view: SweepView, estimate: Estimating) -> str:
-    """How a version of a sweep stands: its arms, what was spent, what failed, and how to go on."""
+def standing(view: SweepView) -> str:
+    """A text on how far a version of a sweep is: its arms, what was spent, what failed, how to go on."""
     lines = [f"{view.name}: {view.state}" + (f" ({view.folder.holder()})" if view.running else "")]
     if view.spec.description:
         lines.append(view.spec.description)
-    lines += ["", arms_table(view.results, estimate), "", totals(view.launch, view.results, view.file, view.version)]
+    lines += ["", arms_table(view.results), "", totals(view.launch, view.results, view.file, view.version)]
     lines += [*failures(view.launch, view.results, _to_go_on("retry", view)), *view.rest()]
     left = view.launch.schedule.epochs_left()
     if left and not view.running:
@@ -67,26 +66,30 @@ def _to_go_on(command: str, view: SweepView) -> str:
     return f"sweeper launch {path}{storage_flag(view.folder.storage)}"
 
 
-def arms_table(results: Sequence[TrialResult], estimate: Estimating) -> str:
-    """A row per arm: means over its completed trials, each with its 95 % interval."""
+def arms_table(results: Sequence[TrialResult]) -> str:
+    """A table with a row per arm: means over its completed trials, each with its 95 % interval."""
+    from reports.analysis.statistics import estimate
+
     rows = [
         [
             arm.label,
             accuracy(estimate(arm.validation_accuracies)),
             accuracy(estimate(arm.test_accuracies)),
-            _count(arm.completed, arm.trials),
+            _count(arm),
         ]
         for arm in arm_results(results)
     ]
     return text_table(["arm", "validation accuracy", "test accuracy", "n"], rows)
 
 
-def _count(completed: int, trials: int) -> str:
-    return str(completed) if completed == trials else f"{completed} of {trials}"
+def _count(arm: ArmResult) -> str:
+    """'3', '2 of 3, 1 diverged'."""
+    n = str(arm.completed) if arm.completed == arm.trials else f"{arm.completed} of {arm.trials}"
+    return f"{n}, {arm.diverged} diverged" if arm.diverged else n
 
 
 def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile, version: int) -> str:
-    """The trials of a version, and what was spent on them, by which launches."""
+    """A line on the trials of a version, and what launches spent on them."""
     counts = {status: sum(result.status is status for result in results) for status in Status}
     epochs, seconds = spent(run.forest, run.records, run.sweep)
     parts = [f"{counts[Status.COMPLETED]} of {len(results)} trials completed"]
@@ -107,7 +110,7 @@ def _launches(file: SweepFile, version: int) -> str:
 
 
 def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
-    """What this launch trained, against what that was estimated to take."""
+    """Lines on what this launch trained, against what it was estimated to take."""
     trained = [key for key in run.records if key not in run.forest.stored]
     if forecast is None or run.estimates is None or not trained:
         return []
@@ -118,7 +121,7 @@ def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:
 
 
 def left_out(run: Launch, file: SweepFile, version: int) -> list[str]:
-    """Which limits were reached, and what was not run because of them."""
+    """Lines on the limits that were reached, and what was not run because of them."""
     if not run.limits_reached:
         return []
     account = run.steering.account
@@ -142,7 +145,7 @@ def left_out(run: Launch, file: SweepFile, version: int) -> list[str]:
 
 
 def failures(run: Launch, results: Sequence[TrialResult], retry: str) -> list[str]:
-    """A line per cause, with the trials that it ended and a worker's last words; the command that tries them again."""
+    """Lines per cause of failure, with its trials and a worker's last words; then the command that retries them."""
     causes: dict[str, list[str]] = defaultdict(list)
     last_words: dict[str, list[str]] = defaultdict(list)
     for result in results:
@@ -181,7 +184,7 @@ def damages(run: Launch) -> list[str]:
 
 
 def where(tracker: Tracker, folder: SweepFolder, file: SweepFile) -> list[str]:
-    """Where the results are, and what to do with them."""
+    """Lines on where the results are, and what to do with them."""
     there = " (on the machines of the cluster, as what follows)" if cluster_of(file) else ""
     lines = [
         f"Results:  {folder.storage}{there}",

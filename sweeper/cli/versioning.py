@@ -14,7 +14,7 @@ from trainers.readable import counted
 
 @dataclass(frozen=True)
 class Change:
-    """From the version that is the present one to the one that is to be."""
+    """The change from a sweep's present version to the one that a launch makes."""
 
     lines: tuple[str, ...]  # what changes, in words; none where nothing does
     number: int
@@ -22,7 +22,7 @@ class Change:
 
 
 def change_of(before: Versions, after: Versions, planted: PlantedSweep) -> Change:
-    """What a launch makes of a sweep: trials that are new, that are kept, and that no longer belong."""
+    """The change that a launch makes to a sweep: trials that are new, that are kept, that no longer belong."""
     if not before.present or before.present == after.present:
         return Change((), after.present, False)
     name = repr(before.folder.name)
@@ -56,7 +56,7 @@ def change_of(before: Versions, after: Versions, planted: PlantedSweep) -> Chang
 
 
 def agreed_to(change: Change, yes: bool) -> bool:
-    """Says what changes, and asks where there is somebody to ask."""
+    """Prints what changes and asks, where a question can be asked; returns whether to go on."""
     if not change.lines:
         return True
     print(*change.lines, sep="\n", flush=True)

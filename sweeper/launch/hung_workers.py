@@ -10,7 +10,7 @@ from sweeper.records.stage_record import StageRecord
 from sweeper.records.trial_result import Epoch
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Stage
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 TIMES_AS_LONG = 20.0  # as the longest epoch of such a stage so far: by then it hangs
 AT_LEAST_SECONDS = 300.0  # also for an epoch that should take a second: the machine may be busy, the disk slow
@@ -35,7 +35,7 @@ class Silence:
         self._learn_from(launch.records.values())
 
     def started(self, key: str) -> None:
-        """Its worker has started: now it could say something."""
+        """Notes that the stage's worker has started, and could report from now on."""
         self._heard[key] = self.clock()
 
     def overdue(self) -> list[tuple[str, float]]:
@@ -45,11 +45,11 @@ class Silence:
         return [(key, limit) for key, heard, limit in limits if limit is not None and now - heard > limit]
 
     def forget(self, key: str) -> None:
-        """Its worker is being killed."""
+        """Forgets a stage whose worker is being killed."""
         self._heard.pop(key, None)
 
     def limit(self, stage: Stage) -> float | None:
-        """Seconds that an epoch of this stage may take; None: as long as it likes."""
+        """The seconds that an epoch of this stage may take; None is no limit."""
         if self.limit_seconds is not None:
             return self.limit_seconds or None
         longest = self._longest.get(self._kind(stage))
@@ -58,7 +58,7 @@ class Silence:
     # As a Watcher
 
     def stage_started(self, stage: Stage) -> None:
-        """Not yet: first its worker has to start."""
+        """Does nothing: its worker has to start first."""
 
     def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
         if stage.key in self._heard:

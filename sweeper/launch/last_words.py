@@ -58,7 +58,7 @@ def address_in(death: str) -> str:
 
 
 def said_here(pid: str) -> str:
-    """The same of a process of this node."""
+    """The end of the standard error of a process of this node; "" where it cannot be read."""
     node = ray._private.worker._global_node  # there is no public way to ask
     logs = Path(node.get_logs_dir_path() if node else "nowhere")
     files = sorted(logs.glob(f"worker-*-{pid}.err"), key=lambda path: path.stat().st_mtime)
@@ -66,7 +66,7 @@ def said_here(pid: str) -> str:
 
 
 def end_of(text: str) -> str:
-    """Its last lines, of a crash the first ones, but for empty ones and Ray's marks; long ones cut."""
+    """The last lines of a text, of a crash the first ones, without empty lines and Ray's marks; long ones are cut."""
     _, crashed, after = text.rpartition(FATAL)
     lines = [COLOURS.sub("", line).rstrip() for line in (crashed + after if crashed else text).splitlines()]
     said = [line for line in lines if line and not line.startswith(MARKS)]

@@ -22,7 +22,7 @@ from sweeper.search.limits import Amount
 from sweeper.search.policy import Steering
 from sweeper.search.sweep_state import SweepState
 from sweeper.stages.faults import Failure, Fault
-from sweeper.stages.forest import Forest, Stage
+from sweeper.stages.forest import Forest, Stage, Trial
 from sweeper.stages.schedule import RetryRule
 from sweeper.stages.status import Status
 from sweeper.storage.base import StoreError
@@ -34,7 +34,7 @@ LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage
 
 @dataclass(frozen=True)
 class Resources:
-    """What a trial gets, and how many run at once."""
+    """The CPUs and GPUs of a trial, and how many trials run at once."""
 
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
@@ -50,7 +50,7 @@ class Resources:
 
 
 class Watcher(Protocol):
-    """Told of everything that happens, in the driver's thread: be quick."""
+    """An object that is told of every event, in the driver's thread: its methods must be quick."""
 
     def stage_started(self, stage: Stage) -> None: ...
     def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None: ...
@@ -60,7 +60,7 @@ class Watcher(Protocol):
 
 @dataclass
 class Launch(SweepState):
-    """A sweep, and those who train it. `stop` may be called from a signal handler."""
+    """A sweep that is being trained: its stages, records and watchers. `stop` may be called from a signal handler."""
 
     resources: Resources
     sources: dict[str, str]
@@ -90,19 +90,26 @@ class Launch(SweepState):
 
     def add(self, recipes: Sequence[Recipe]) -> list[int]:
         """Takes in trials while it runs; returns the numbers of their trials. Recipes it has are not added twice."""
-        self._take_in(*self.grown(recipes, self._begun()))
+        self._take_in(*self.grown(recipes, self.begun()))
         return self.numbers_of(recipes)
 
     def _take_in(self, forest: Forest, failures: Mapping[str, dict[str, Any]]) -> None:
         self.steering.begin(self, self.take_in(forest, failures, self.steering.holds))
 
-    def _begun(self) -> set[str]:
-        return self.begun() | self._started | self.elsewhere
+    def begun(self) -> set[str]:
+        """Stages that must stay as they are: what ran, or was given out."""
+        return super().begun() | self._started | self.elsewhere
+
+    def status(self, trial: Trial) -> Status:
+        """Of an arm of which a rung stopped a seed, all seeds are stopped: one may be stored beyond the rung."""
+        status = super().status(trial)
+        is_stopped = status is Status.COMPLETED and self.steering.stops(trial.stages[-1])
+        return Status.STOPPED_EARLY if is_stopped else status
 
     # For drivers
 
     def next_order(self) -> Order | None:
-        """The work to start now; None while there is none (or never again: see `is_over`)."""
+        """The work to start now; None while there is none (see `is_over` for whether there will be more)."""
         if self.stop_requested:
             return None
         stage = self._next_stage()
@@ -130,14 +137,16 @@ class Launch(SweepState):
         return None
 
     def _bring_more(self) -> bool:
-        """Tries to make another stage ready: takes on another trial, or asks for one. False: there is nothing more."""
-        if self.steering.take_one_on(self):
+        """Tries to make another stage ready: of what pauses or waits, or of a point to ask for. False: nothing more."""
+        if self.steering.promote(self) or self.steering.take_one_on(self):
             return True
         if self.steering.may_ask:
             with planting(self.store.root):  # nothing is swept up that the new trials are to share
-                if recipes := self.steering.ask():
+                if recipes := self.steering.ask(self):
                     self.add(recipes)
                     return True
+        if self.steering.settle(self):
+            return True
         self.steering.ran_dry()
         return False
 
@@ -147,7 +156,7 @@ class Launch(SweepState):
         self.stop()
 
     def order(self, stage: Stage) -> Order:
-        """All that a worker must know to train this stage."""
+        """The order by which a worker trains this stage."""
         return Order.of(
             stage,
             digest=self.digests[stage.recipe.dataset],
@@ -161,7 +170,7 @@ class Launch(SweepState):
         )
 
     def take(self, key: str, step: Step) -> None:
-        """What a worker said of its stage."""
+        """Takes in what a worker reports of its stage."""
         if key not in self.schedule.running:
             return  # an answer that came after its stage was given up
         stage = self.forest.stages[key]
@@ -175,12 +184,12 @@ class Launch(SweepState):
             self.fail(key, step.failure)
         elif step.done:
             self._take_result(stage)
-        elif limit := self.steering.overspent(self._live):
+        elif limit := self.steering.overspent(self, self._live):
             self.out_of = limit
             self.stop()
 
     def fail(self, key: str, failure: Failure) -> None:
-        """The stage ended without a result: its worker said so, or is gone."""
+        """Notes that the stage ended without a result: its worker said so, or died."""
         if key not in self.schedule.running:
             return
         stage = self.forest.stages[key]
@@ -198,7 +207,7 @@ class Launch(SweepState):
             watcher.stage_failed(stage, failure, again)
 
     def refuse(self, key: str, why: str) -> None:
-        """A worker must not train the stage, nor any other: it was not started, and nothing is any more."""
+        """Stops the launch, as a worker must not train this stage nor any other; the stage was not started."""
         if key in self.schedule.running:
             self.schedule.withhold(key)
             self._live.pop(key, None)
@@ -207,7 +216,7 @@ class Launch(SweepState):
         self.stop()
 
     def leave_out(self, node: str, why: str) -> None:
-        """No further stage is started on this node of the cluster."""
+        """Notes that no further stage is started on this node of the cluster."""
         self.nodes_left_out[node] = why
         self.tell(f"node {node} is left out: {why}")
 
@@ -218,23 +227,23 @@ class Launch(SweepState):
         return self.schedule.is_over and (self.read_only or not self.steering.may_bring_more)
 
     def let_go(self) -> None:
-        """The driver has ended: what it left unfinished may be trained by another launch from now on."""
+        """Releases all claims once the driver has ended: another launch may train what is unfinished."""
         self.claims.release_all()
 
     def stop(self) -> None:
-        """Start nothing any more; the driver ends what runs."""
+        """Starts no more stages; the driver ends those that run."""
         self.stop_requested = True
 
     # For those who look on
 
     def result(self, number: int) -> TrialResult:
-        """What is stored of a trial by now, with the search's own number of it."""
+        """The result of a trial, as far as it is stored, with its number in the search."""
         result = super().result(number)
         search_trial = self.steering.search_trial(number)
         return result if search_trial is None else replace(result, search_trial=search_trial)
 
     def sweep_status(self) -> Status:
-        """COMPLETED: every trial, as far as the rungs let it; STOPPED_EARLY: as far as the limits allow."""
+        """The sweep's status. COMPLETED: all trials, as far as rungs let them; STOPPED_EARLY: as limits allow."""
         counts = {self.status(trial) for trial in self.forest.trials}
         if counts <= {Status.COMPLETED, Status.STOPPED_EARLY} and not self.steering.wants_more:
             return Status.COMPLETED
@@ -249,11 +258,11 @@ class Launch(SweepState):
         return account.reached if account and (self.steering.wants_more or self.not_run()) else []
 
     def spent(self) -> Amount:
-        """What counts against the limits by now."""
+        """The resources spent so far that count against the limits."""
         return self.steering.spent(self._live)
 
     def not_run(self) -> Counter[str]:
-        """By arm: trials that have neither completed nor failed, nor were they stopped early."""
+        """The number of trials, by arm, that have not ended: neither completed, failed nor stopped early."""
         left = (Status.PENDING, Status.RUNNING)
         trials = zip(self.forest.trials, self.labels, strict=False)
         return Counter(label for trial, label in trials if self.status(trial) in left)

@@ -14,7 +14,7 @@ IDLE_SECONDS = 0.05
 def run_local(
     launch: Launch, refresh: Callable[[], None] = lambda: None, give_up: Callable[[str], None] | None = None
 ) -> None:
-    """Until the launch is over, or told to stop: then the running stage is saved after its epoch."""
+    """Runs the stages until the launch is over or told to stop; then the running stage is saved after its epoch."""
     try:
         _run(launch, refresh)
     finally:

@@ -13,7 +13,7 @@ from trainers.recipe.recipe import Recipe
 
 @dataclass(frozen=True)
 class Order:
-    """All that a worker is told."""
+    """An order to train a stage: all that a worker is told."""
 
     stage: dict[str, Any]
     digest: str
@@ -39,7 +39,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Step:
-    """What a worker says after an epoch, or at the end. The first may hold epochs that an earlier attempt saved."""
+    """A worker's report after an epoch, or at the end. The first may hold epochs that an earlier attempt saved."""
 
     epochs: list[dict[str, Any]]  # since the last step
     saved: int  # epochs of the phase that are in the store

@@ -17,12 +17,12 @@ PATIENCE_SECONDS = 10.0
 
 
 def possible() -> bool:
-    """Whether this system tells about its processes."""
+    """Whether this system lists its processes."""
     return Path("/proc/self/environ").exists()
 
 
 def descendants(ancestor: int) -> Iterator[tuple[int, str]]:
-    """The processes below one, each with its start time, which tells it from a later one of the same number."""
+    """The descendants of a process, each with its start time, which tells it from a later one of the same number."""
     parents = {pid: (int(fields[1]), fields[19]) for pid, fields in _processes()}
     for pid, (parent, born) in parents.items():
         while parent in parents and parent != ancestor:

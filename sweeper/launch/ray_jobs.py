@@ -76,7 +76,7 @@ class Cluster:
 
     @classmethod
     def connect(cls, address: str) -> Cluster:
-        """Raises InvalidInput where nothing answers, or something else, or where our token is not taken."""
+        """The cluster at this address. Raises InvalidInput where no cluster answers, or our token is refused."""
         parts = _checked(address)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
@@ -116,7 +116,7 @@ class Cluster:
     # Its sweeps
 
     def jobs(self) -> list[Job]:
-        """Ours, the newest first."""
+        """The jobs of this project, the newest first."""
         with self._answers():
             found = self._client.list_jobs()
         ours = [job for job in found if SWEEP in (job.metadata or {})]
@@ -137,7 +137,7 @@ class Cluster:
             return _job(self._client.get_job_info(job_id))
 
     def submit(self, sweep: str, owner: str, package: Path, command: str) -> Job:
-        """Ships the package, and starts the command in it."""
+        """Uploads the package and starts the command in it."""
         with self._answers():
             job_id = self._client.submit_job(
                 entrypoint=command,
@@ -151,14 +151,14 @@ class Cluster:
         return self.look(job_id)
 
     def log(self, job_id: str) -> str:
-        """What the command printed so far."""
+        """The output of the command so far."""
         with self._answers():
             text = self._client.get_job_logs(job_id)
         _, marked, after = text.partition(LAST_LINE_OF_RAY)
         return after.partition("\n")[2] if marked else ""
 
     def follow(self, job: Job, say: Callable[[str], None]) -> Job:
-        """Says what the command prints until it ends. Raises ClusterDown after two minutes without an answer."""
+        """Prints the command's output until it ends. Raises ClusterDown after two minutes without an answer."""
         said, heard = 0, time.monotonic()
         while True:
             try:
@@ -177,7 +177,7 @@ class Cluster:
             time.sleep(max(LOOK_SECONDS, len(text) / BYTES_A_SECOND))
 
     def stop(self, job: Job) -> None:
-        """Tells it to end as Ctrl-C does: running epochs end and are saved."""
+        """Asks a job to end as Ctrl-C does: running epochs end and are saved."""
         with self._answers():
             self._client.stop_job(job.id)
 
@@ -257,7 +257,7 @@ def _one_line(error: Exception) -> str:
 
 
 def words(command: Sequence[str]) -> str:
-    """The command as a shell reads it."""
+    """The words of a command as one line for a shell."""
     return shlex.join(command)
 
 
@@ -267,7 +267,7 @@ SPEC = "sweep.yaml"
 
 
 def write_submission(folder: Path, spec_text: str | None) -> None:
-    """Fills an empty folder. What is not one of the kinds of file that the packages have stays here."""
+    """Fills an empty folder with what a job needs; other kinds of file than the packages have are left out."""
     for package in PACKAGES:
         root = Path(str(files(package)))
         for path in sorted(root.rglob("*")):

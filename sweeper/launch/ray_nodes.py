@@ -26,7 +26,7 @@ GPU_PATIENCE_SECONDS = 60.0  # where others have taken all GPUs, nothing can be 
 
 
 class Nodes:
-    """Which nodes stages may run on: one that keeps failing them is left out, as long as another could have them."""
+    """The nodes that stages may run on: one where they keep failing is left out, as long as there is another."""
 
     def __init__(self, resources: Resources, tell: Callable[[str, str], None]) -> None:
         """`tell` is given the name of a node that is left out, and why."""
@@ -36,12 +36,12 @@ class Nodes:
         self._failed: Counter[str] = Counter()  # stages in a row
 
     def left_out(self) -> list[str]:
-        """The ids of those that no stage is to be started on now; none where no other one holds a trial."""
+        """The ids of the nodes that no stage may start on now; empty where no other node can hold a trial."""
         others = {node["NodeID"] for node in nodes_for(self.resources)} - self._left_out
         return sorted(self._left_out) if others else []
 
     def has(self) -> dict[str, float]:
-        """The resources of those that are not left out, together."""
+        """The resources of all nodes that are not left out."""
         total: Counter[str] = Counter()
         left_out = set(self.left_out())
         for node in ray.nodes():  # type: ignore[no-untyped-call]
@@ -50,16 +50,16 @@ class Nodes:
         return dict(total)
 
     def leave_out(self, node: Mapping[str, Any], why: str) -> None:
-        """Starts no further stage on this node."""
+        """Leaves a node out: no further stage starts on it."""
         self._left_out.add(node["NodeID"])
         self.tell(name_of(node), why)
 
     def came_through(self, node_id: str) -> None:
-        """A stage was trained there to its end."""
+        """Notes that a stage was trained to its end on this node."""
         self._failed[node_id] = 0
 
     def failed(self, node_id: str, failure: Failure) -> None:
-        """A stage did not get through there."""
+        """Notes that a stage failed on this node."""
         if failure.fault is not Fault.INFRASTRUCTURE or node_id in self._left_out:
             return
         self._failed[node_id] += 1
@@ -83,7 +83,7 @@ def nodes_for(resources: Resources) -> list[dict[str, Any]]:
 
 
 def name_of(node: Mapping[str, Any]) -> str:
-    """What people call it."""
+    """The name of a node for people."""
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
 
 

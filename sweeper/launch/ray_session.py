@@ -32,7 +32,7 @@ class NoRay(RuntimeError):
 
 
 def quiet(address: str | None = None) -> None:
-    """Ray's settings that are read when it is imported; call it before that."""
+    """Sets what Ray reads when it is imported; call it before that."""
     if address is None and "ray" not in sys.modules:
         # Only processes that know the token can talk to the Ray we start, although it listens on every interface.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
@@ -51,7 +51,7 @@ def quiet(address: str | None = None) -> None:
 
 @contextlib.contextmanager
 def ray_session(address: str | None = None, give_up: Callable[[str], None] = lambda why: None) -> Iterator[Path]:
-    """Starts Ray on this machine, or joins the one at `address`. Gives a folder for Tune's files.
+    """Starts Ray on this machine, or joins the one at `address`; yields a folder for Tune's files.
 
     Calls `give_up` from another thread where Ray does not let go of this process at the end.
     """
@@ -126,7 +126,7 @@ def patient_with_the_node() -> Iterator[None]:
 
 
 def servers_are_gone() -> bool:
-    """Whether the Ray that we started has died on us."""
+    """Whether the servers of the Ray that we started have died."""
     import ray
 
     node = ray._private.worker._global_node  # there is no public way to ask that does not itself wait for them
@@ -159,7 +159,7 @@ def _reaper(folder: Path, own: bool) -> Iterator[Callable[[], None]]:
 
 
 def remove_leftovers() -> None:
-    """Folders of launches whose process is gone, and whose reaper was killed too."""
+    """Removes the folders of launches whose process is gone, and whose cleaner was killed too."""
     for folder in _short_folder().glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and orphans.possible():

@@ -47,7 +47,7 @@ def run_on_ray(
     address: str | None = None,
     epoch_timeout: float | None = None,
 ) -> None:
-    """Until the launch is over, or told to stop: then running stages are saved after their epoch.
+    """Runs the stages until the launch is over or told to stop; then running stages are saved after their epoch.
 
     Calls `give_up` from another thread if Ray dies or does not come to an end: then this may never return.
     Raises InvalidInput where no trial could ever get what it is to have, and where a worker has other code than we.
@@ -173,10 +173,10 @@ class StageSearcher(_NotKept, Searcher):
             self.launch.take(self.live[trial_id], Step.from_dict(json.loads(result["step"])))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store is the truth."""
+        """Does nothing: the store holds all state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: launching again is how one goes on."""
+        """Does nothing: launching again goes on from the store."""
 
 
 class _TuneCallback(_NotKept, tune.Callback):
@@ -273,7 +273,7 @@ def _error_of(trial: Trial) -> tuple[BaseException | None, str]:
 
 
 def failure_of_worker(error: BaseException | None, text: str = "") -> Failure:
-    """What it means that Ray lost a worker, or that one raised outside of a stage's code."""
+    """The failure to note where Ray lost a worker, or one raised an error outside of a stage's code."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         return failure_of(error.cause)
     if isinstance(error, OutOfMemoryError) or (error is None and LOW_ON_MEMORY in text):

@@ -39,7 +39,7 @@ NODE_LABEL = "ray.io/node-id"  # which Ray gives to each node
 
 @dataclass(frozen=True)
 class Code:
-    """The packages that a process runs."""
+    """The packages that a process runs: where they lie, and digests of their sources."""
 
     host: str
     process: int
@@ -49,13 +49,13 @@ class Code:
 
     @classmethod
     def here(cls) -> Code:
-        """What this process has imported or would import."""
+        """The packages that this process has imported or would import."""
         folders = {name: _folder_of(name) for name in PACKAGES}
         digests = {name: sources_digest(Path(folders[name])) for name in DECIDING}
         return cls(platform.node(), os.getpid(), os.path.abspath(os.curdir), folders, digests)
 
     def difference(self, driver: Code) -> str:
-        """Why this process must not train for the driver, in one line; empty where it runs the same code."""
+        """The reason why this process must not train for the driver, in one line; empty where it runs the same code."""
         other = [name for name in DECIDING if self.digests[name] != driver.digests[name]]
         if not other:
             return ""
@@ -79,13 +79,13 @@ def _folder_of(package: str) -> str:
 
 
 class DriversPackages(MetaPathFinder):
-    """Finds the project's packages where the driver has them, whatever the import path says; others not at all."""
+    """Finds the project's packages where the driver has them, whatever the import path says; finds no others."""
 
     def __init__(self, folders: Mapping[str, str]) -> None:
         self.folders = folders
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """None on a machine without that folder: then what is installed or shipped there is found."""
+        """The package in the driver's folder; None on a machine without that folder, which then uses what it has."""
         folder = self.folders.get(fullname)
         return PathFinder.find_spec(fullname, [str(Path(folder).parent)]) if folder else None
 
@@ -99,7 +99,7 @@ def settle(driver: Code) -> str:
 
 
 def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
-    """What is wrong with the machine that this runs on; see `sweeper.launch.ray_nodes`."""
+    """The faults of the machine that this runs on; see `sweeper.launch.ray_nodes`."""
     difference = settle(Code(**driver))
     if difference:
         return [difference]
@@ -109,7 +109,7 @@ def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
 
 
 def faults_of_gpu(driver: dict[str, Any]) -> list[str]:
-    """What keeps a tensor from being put on a GPU that this runs with."""
+    """The faults that keep a tensor from being put on a GPU here; empty where there are none."""
     settle(Code(**driver))
     import torch
 
@@ -121,11 +121,11 @@ def faults_of_gpu(driver: dict[str, Any]) -> list[str]:
 
 
 class WorkerEnded(RuntimeError):
-    """Ends this process, which is fit for no other stage; why its last one failed was told before."""
+    """An error that ends this process, which can train no other stage; the failure of its last one is reported."""
 
 
 def resources_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """What a stage's worker takes of a node, and the nodes that it must not be started on."""
+    """The resources of a stage's worker, with the nodes that it must not start on."""
     left_out = ", ".join(json.loads(config["left_out"]))
     where: dict[str, Any] = {"bundle_label_selector": [{NODE_LABEL: f"!in({left_out})"}]} if left_out else {}
     return tune.PlacementGroupFactory([json.loads(config["share"])], **where)
@@ -173,12 +173,12 @@ class StageTrainable(tune.Trainable):
         return {"step": json.dumps(step.as_dict()), "done": done, "node": ray.get_runtime_context().get_node_id()}
 
     def cleanup(self) -> None:
-        """The launch stops: keep what is trained. A disk that fails here costs epochs, no more."""
+        """Saves what is trained as the launch stops. A disk that fails here only costs epochs."""
         if self._worker is not None:
             with suppress(OSError):
                 self._worker.save()
 
 
 def as_text(code: Code) -> str:
-    """The code as a text that Tune hands to workers."""
+    """The text of a code, which Tune hands to workers."""
     return json.dumps(asdict(code))

@@ -38,15 +38,14 @@ class PlantedSweep:
         """
         self.spec, self.digests, self.read_only = spec, digests, read_only
         self.store = open_store(folder.storage)
-        self.steering = Steering()
+        search = None
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
         if spec.search is not None:
             from sweeper.search.optuna_study import StudySearch
 
-            self.steering.search = search = StudySearch(spec, folder.path, read_only)
+            search = StudySearch(spec, folder.path, read_only)
             recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
-        if spec.rungs is not None:
-            self.steering.rungs = RungBook(spec.rungs, folder.path)
+        self.steering = Steering(search, RungBook(spec.rungs, folder.path) if spec.rungs is not None else None)
         self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec), sources_apart)
 
     def at_most(self) -> Forest:
@@ -59,6 +58,13 @@ class PlantedSweep:
             for number in range(points * len(self.spec.seed_list())):
                 stand_ins.append(dearest.model_copy(update={"seed": STAND_IN_SEEDS + number}))
         return grow(self.forest, stand_ins, self.digests) if stand_ins else self.forest
+
+    def forget_failures(self) -> int:
+        """Clears the failures of its stages, so that they are trained again; returns how many there were."""
+        failed = [key for key in self.store.failures() if key in self.forest.stages]
+        for key in failed:
+            self.store.clear_failure(key)
+        return len(failed)
 
     def launch(
         self, resources: Resources, estimates: Estimates | None = None, wall_seconds: float = 0.0, **more: Any
@@ -76,7 +82,7 @@ class PlantedSweep:
         )  # fmt: skip
 
     def seconds_since(self, started_at: str) -> float:
-        """From then to the last sign of life in the store of a launch that was killed."""
+        """The seconds from then to the last stage that a killed launch stored."""
         started = datetime.fromisoformat(started_at)
         stages = self.forest.stages
         records = (self.store.read(key) or self.store.partial_record(key) for key in stages)
@@ -89,7 +95,7 @@ class PlantedSweep:
 
 
 def reachable(spec: Spec) -> list[Recipe]:
-    """What a sweep trains and, where it searches, the ends of what it may train: all data sets, the largest sizes."""
+    """The recipes that a sweep trains and, where it searches, those at the ends of its ranges."""
     return [*expand(spec), *(corner for search in searches(spec) for corner in search.corners())]
 
 
@@ -100,7 +106,7 @@ def _dearness(recipe: Recipe) -> tuple[float, bool, int]:
 
 
 def cuts_of(spec: Spec) -> Cuts:
-    """Where stages of this sweep end although no recipe does.
+    """The epochs at which stages of this sweep end although no recipe does.
 
     At its rungs; and, where trials that a search asks for one by one may share a phase but for its length, at every
     length that the phase may have: a stage that has begun cannot be cut any more.

@@ -17,7 +17,7 @@ from trainers.errors import InvalidInput, nearest
 
 
 def arms_like(wanted: str, labels: Sequence[str]) -> set[str]:
-    """The arm of this name, else those that have this in their names. Raises InvalidInput if there are none."""
+    """The arm of this name, else the arms whose names contain it. Raises InvalidInput if there are none."""
     known = list(dict.fromkeys(labels))
     found = {wanted} if wanted in known else {label for label in known if wanted.lower() in label.lower()}
     if not found:
@@ -32,7 +32,7 @@ class SweepView:
     def __init__(
         self, folder: SweepFolder, patience_seconds: float = GLIMPSE_SECONDS, version: int | None = None
     ) -> None:
-        """`patience_seconds`: how long to look for a sign of life of a launch (see `SweepFolder.is_running`).
+        """Reads the sweep. `patience_seconds`: how long to look for a running launch (see `SweepFolder.is_running`).
 
         `version`: None is the present one. Raises InvalidInput for one that there is not.
         """
@@ -62,7 +62,7 @@ class SweepView:
 
     @property
     def name(self) -> str:
-        """The sweep, and which version of it where there are several."""
+        """The name of the sweep, with its version where there are several."""
         several = len(self.versions.numbers) > 1
         return f"{self.folder.name}{f', version {self.version}' if several else ''}"
 
@@ -86,7 +86,7 @@ class SweepView:
         }
 
     def rest(self) -> list[str]:
-        """Lines that count the trials of other versions; none where there are none."""
+        """Lines that count the trials of other versions; empty where there are none."""
         return rest_of(self.versions, self.version, {result.trial.recipe.content_hash() for result in self.results})
 
 

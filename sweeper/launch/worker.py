@@ -38,7 +38,7 @@ DATA_FIELDS = ("dataset", "image_size", "normalisation", "validation_examples", 
 
 
 class DataShelf:
-    """The data last used, kept between the stages of a process."""
+    """A cache of the data set used last, kept between the stages of a process."""
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] = ()
@@ -84,7 +84,7 @@ class StageWorker:
             return self._news(failure_of(error))
 
     def save(self) -> None:
-        """Puts the epochs so far into the store, to go on from later."""
+        """Saves the epochs so far to the store, to go on from later."""
         if self._run is None or self._ended or not self._epochs or self._saved == self._last_epoch:
             return
         started = time.perf_counter()
@@ -190,7 +190,7 @@ def _as_in_a_fresh_process(device: str, threads: int) -> None:
 
 
 def lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], torch: str) -> list[str]:
-    """What is wrong with the machine this runs on."""
+    """The faults of the machine that this runs on."""
     faults = []
     try:
         storage = storage_at(place)

@@ -25,7 +25,8 @@ from trainers.data.registry import DATA_SETS
 from trainers.data.splits import DataSplits, Split, load_splits
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
-from trainers.training import TrainingRun
+from trainers.step import REPLAYED
+from trainers.training import EpochRecord, TrainingRun
 
 CALIBRATION_SECONDS = 60.0  # for all of a sweep
 LONGEST_SECONDS = 1.0  # for the timed batches of one work
@@ -42,7 +43,7 @@ def calibrate(
     tell: Callable[[str], None] = lambda line: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Sample]:
-    """Times every work of the sweep that no stored epoch tells of.
+    """Times every work of the sweep that no stored epoch was measured for.
 
     Each has its share of the seconds. What its first batches take beyond that is missing to the others: once begun they
     are not broken off, and nothing is begun after the last second.
@@ -86,17 +87,16 @@ def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, lef
     examples = _train_examples(recipe, whole)
     if run.phase != phase:
         run.turn_to(phase)
-    run.data = _excerpt(whole, FIRST_BATCHES * batch, batch)
-    record = run.train_epoch()
+    record = _warm_epoch(run, _excerpt(whole, FIRST_BATCHES * batch, batch))
     costs = run.costs()
     splits = (run.data.train, run.data.validation, run.data.test)
     excerpt_bytes = sum(split.images.nbytes + split.labels.nbytes for split in splits if isinstance(split, Split))
-    each = min(LONGEST_SECONDS, left() / 2)  # for training, and for evaluation
+    rounds = 2 if run.device.type in REPLAYED else 1
+    each = min(LONGEST_SECONDS, left() / (2 * rounds))  # for training, and for evaluation
     batches = int(each * FIRST_BATCHES / record.train_seconds)
     images = int(each * len(run.data.validation) / record.evaluation_seconds)
     if batches > 0 and images > 0:  # or the first batches must do
-        run.data = _excerpt(whole, min(batches * batch, examples), min(images, EVALUATED_IMAGES))
-        record = run.train_epoch()
+        record = _warm_epoch(run, _excerpt(whole, min(batches * batch, examples), min(images, EVALUATED_IMAGES)))
     training = record.train_seconds / ceil(len(run.data.train) / batch) * ceil(examples / batch)
     evaluation = record.evaluation_seconds / len(run.data.validation) * recipe.validation_examples
     machine = estimates.machine
@@ -110,6 +110,14 @@ def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, lef
         calibrated=True,
         weighed=options_weighed(recipe, phase),
     )
+
+
+def _warm_epoch(run: TrainingRun, excerpt: DataSplits) -> EpochRecord:
+    """An epoch on a few batches; on a GPU the second: in the first one kernels are loaded, and a graph is made."""
+    run.data = excerpt
+    if run.device.type in REPLAYED:
+        run.train_epoch()
+    return run.train_epoch()
 
 
 def _data(recipe: Recipe, data_dir: Path | None, device: str) -> DataSplits | None:
@@ -149,7 +157,7 @@ def _first(split: Split | StreamedSplit, examples: int) -> Split | StreamedSplit
 
 
 def keep_calibrations(root: Place, samples: Iterable[Sample]) -> None:
-    """Adds to what was found before, in place of what was found of the same work on the same device."""
+    """Stores calibrations beside earlier ones, in place of those of the same work on the same device."""
     known = {(sample.work, sample.device, sample.threads): sample for sample in (*read_calibrations(root), *samples)}
     text = json.dumps([asdict(sample) for sample in known.values()], indent=1)
     (root / CALIBRATIONS).put(text.encode())

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -19,6 +20,7 @@ from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.stages.forest import Forest, Stage
 from sweeper.storage.place import Place
+from trainers.data.registry import DATA_SETS
 from trainers.errors import InvalidInput
 from trainers.methods.registry import build_method
 from trainers.recipe.choices import Phase
@@ -33,6 +35,10 @@ SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
 WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
 # Training FLOPs a second that nothing is known of; a CPU's are of one thread.
 ASSUMED_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 2e12}
+# A step takes no less, however small its network: to replay a graph of some hundred kernels. Not measured on a GPU.
+LAUNCH_SECONDS = {"cpu": 0.0, "cuda": 3e-4}
+LAUNCH_BOUND = 1.5  # launches: a step that takes no longer does not tell how fast its GPU computes
+GPU_FLOPS_PER_SECOND = 4e13  # that it reaches on large products, other than over a whole step. Not measured
 # What weighing an option once takes, in FLOPs that the network does in the same time: 50 and 115 on two CPUs (Lenet,
 # batches of 128), not measured on a GPU.
 FLOPS_OF_AN_OPTION = 80
@@ -42,7 +48,7 @@ CALIBRATIONS = "calibrations.json"  # in the storage
 
 
 class Source(StrEnum):
-    """Where an estimate comes from, the best first."""
+    """The sources of an estimate, the best first."""
 
     MEASURED = "measured"
     CALIBRATED = "calibrated"
@@ -52,7 +58,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Work:
-    """What decides how long an epoch takes."""
+    """The facts of a recipe and phase that decide how long an epoch takes."""
 
     network: str
     kind: str  # the method of a slot phase, or WEIGHTS
@@ -66,14 +72,21 @@ class Work:
         details = tuple(fields.get(name) for name in (*EVERY_PHASE, *own))
         return cls(fields["network"], fields["method"] if phase == "slot" else WEIGHTS, details)
 
+    @property
+    def steps(self) -> int:
+        """Of an epoch; 0 where only looking at the images would tell."""
+        of = dict(zip(EVERY_PHASE, self.details, strict=False))
+        data = DATA_SETS.get(of["dataset"])
+        return ceil((data.train_examples - of["validation_examples"]) / of["batch_size"]) if data else 0
+
     def likeness(self, other: Work) -> int:
-        """How many details two works of one network and kind have in common."""
+        """The number of details that two works of one network and kind have in common."""
         return sum(mine == theirs for mine, theirs in zip(self.details, other.details, strict=True))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Epochs of one work as they were timed somewhere."""
+    """Timed epochs of one work on one machine."""
 
     work: Work
     device: str  # as a record's environment has it: "cpu: Xeon…", "cuda: NVIDIA…"
@@ -86,12 +99,12 @@ class Sample:
 
     @property
     def effort(self) -> int:
-        """What seconds go by: FLOPs, and what selection takes beside them."""
+        """The effort that seconds are proportional to: FLOPs, and what selection takes beside them."""
         return effort(self.flops, self.weighed)
 
     @classmethod
     def of(cls, record: StageRecord) -> Sample:
-        """What a stage's record says of its epochs."""
+        """The sample of the epochs in a stage's record."""
         seconds = [epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in record.epochs]
         where = record.environment
         return cls(
@@ -107,14 +120,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Machine:
-    """What trials run on: the kind of device, what it is called here (if there is one here), threads of a trial."""
+    """The machine that trials run on: the kind of device, its name (if this machine has one), threads of a trial."""
 
     kind: str  # cpu, cuda
     device: str | None  # "cpu: Xeon…"; None: not on this machine, so any of the kind will do
     threads: int
 
     def is_that_of(self, sample: Sample) -> bool:
-        """Whether a sample was timed on such a device, with as many threads (which a GPU does not look at)."""
+        """Whether a sample was timed on such a device, with as many threads (which do not count on a GPU)."""
         if self.device is not None and sample.device != self.device:
             return False
         kind = sample.device.partition(":")[0]
@@ -123,7 +136,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class EpochEstimate:
-    """How long an epoch takes, as far as that is known."""
+    """The seconds of an epoch, as far as they are known, and their source."""
 
     seconds: float
     source: Source
@@ -144,7 +157,7 @@ OptionsWeighed = Callable[[Recipe, Phase], int]
 
 
 class Estimates:
-    """What is known of the epochs of a sweep before they are trained."""
+    """The estimates of a sweep's epochs before they are trained."""
 
     def __init__(
         self,
@@ -166,24 +179,24 @@ class Estimates:
         self._memory: dict[tuple[Work, ...], MemoryEstimate | None] = {}
 
     def seconds(self, stage: Stage) -> float | None:
-        """Training and evaluation of the whole stage; None where not even its FLOPs can be told."""
+        """The seconds of training and evaluating the whole stage; None where not even its FLOPs are known."""
         epoch = self.epoch(stage.recipe, stage.phase)
         return epoch.seconds * stage.epochs if epoch else None
 
     def flops(self, stage: Stage) -> int | None:
-        """Of training the whole stage (1 multiply-add = 2); None where the data set does not tell its size."""
+        """The FLOPs of training the whole stage (1 multiply-add = 2); None where the data set's size is not known."""
         flops = self.flops_per_epoch(stage.recipe)
         return None if flops is None else flops * stage.epochs
 
     def epoch(self, recipe: Recipe, phase: Phase) -> EpochEstimate | None:
-        """One epoch of this phase of a recipe."""
+        """The estimate for one epoch of this phase of a recipe."""
         work = Work.of(recipe, phase)
         if work not in self._known:
             self._known[work] = self._look_up(work, recipe, phase)
         return self._known[work]
 
     def trial_seconds(self, recipe: Recipe) -> float | None:
-        """All phases of a trial that runs alone."""
+        """The seconds of all phases of a trial that runs alone."""
         total = 0.0
         for phase, epochs in recipe.phases():
             epoch = self.epoch(recipe, phase)
@@ -193,14 +206,24 @@ class Estimates:
         return total
 
     def memory(self, recipe: Recipe) -> MemoryEstimate | None:
-        """Of a trial of this recipe; None for a folder of images of which nothing was measured."""
+        """The memory of a trial of this recipe; None for a folder of images of which nothing was measured."""
         works = tuple(Work.of(recipe, phase) for phase, _ in recipe.phases())
         if works not in self._memory:
             self._memory[works] = self._look_up_memory(works, recipe)
         return self._memory[works]
 
+    def trials_that_fill_a_gpu(self, forest: Forest) -> int | None:
+        """How many trials keep one GPU busy: launch time / GPU time of the longest step; None where that is unknown."""
+        longest = 0.0
+        for trial in forest.trials:
+            flops, steps = self.flops_per_epoch(trial.recipe), Work.of(trial.recipe, "finetune").steps
+            if flops is None or not steps:
+                return None
+            longest = max(longest, flops / steps / GPU_FLOPS_PER_SECOND)
+        return 1 + int(LAUNCH_SECONDS["cuda"] / longest) if longest else None
+
     def cost(self, forest: Forest) -> Callable[[Stage], float]:
-        """What the schedule orders stages by: seconds, or epochs where the seconds of some stage cannot be told."""
+        """The cost by which the schedule orders stages: seconds, or epochs where some stage's seconds are not known."""
         if any(self.seconds(stage) is None for stage in forest.stages.values()):
             return lambda stage: float(stage.epochs)
         return lambda stage: self.seconds(stage) or 0.0
@@ -228,17 +251,30 @@ class Estimates:
         due = effort(flops, self._weighed(recipe, phase))
         if alike:
             likeness = max(work.likeness(sample.work) for sample in alike)
-            likest = [sample for sample in alike if work.likeness(sample.work) == likeness and sample.flops]
+            likest = [
+                sample
+                for sample in alike
+                if work.likeness(sample.work) == likeness
+                and sample.flops
+                and sample.seconds > LAUNCH_BOUND * self._launches(sample.work)
+            ]
             rate = median(sample.effort / sample.seconds for sample in likest) if likest else 0.0
             if rate:
                 why = f"{Source.SCALED} from other epochs of {work.network}"
-                return EpochEstimate(due / rate, Source.SCALED, why)
+                return EpochEstimate(max(due / rate, self._launches(work)), Source.SCALED, why)
         rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
-        return EpochEstimate(due / rate, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
+        why = f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s"
+        if (launches := self._launches(work)) > due / rate:
+            return EpochEstimate(launches, Source.ASSUMED, f"steps of an assumed {launches / work.steps * 1e3:g} ms")
+        return EpochEstimate(due / rate, Source.ASSUMED, why)
+
+    def _launches(self, work: Work) -> float:
+        """The least seconds that an epoch's steps take."""
+        return work.steps * LAUNCH_SECONDS[self.machine.kind]
 
 
 def measured(store: Store, forest: Forest) -> Iterator[Sample]:
-    """What the store knows: some stages of this sweep for each of its works, and those that were written last.
+    """The samples that the store has: some stages of this sweep for each work, and the stages written last.
 
     As many as are read at most, whatever the store holds: a plan of a large sweep beside many others stays quick.
     """
@@ -257,7 +293,7 @@ def measured(store: Store, forest: Forest) -> Iterator[Sample]:
 
 
 def read_calibrations(root: Place) -> list[Sample]:
-    """What was found on any machine that used this storage. A file that cannot be read tells nothing."""
+    """The calibrations of all machines that used this storage. A file that cannot be read is passed over."""
     try:
         return [_sample(fields) for fields in json.loads((root / CALIBRATIONS).read_text())]
     except (OSError, ValueError, TypeError, KeyError):
@@ -270,7 +306,7 @@ def _sample(fields: dict[str, Any]) -> Sample:
 
 
 def training_flops(recipe: Recipe) -> int | None:
-    """FLOPs of an epoch; None for a folder of images: how many they are, only looking tells."""
+    """The FLOPs of an epoch; None for a folder of images, whose number is not known."""
     from trainers.costs.flops import training_flops_per_epoch
 
     try:
@@ -280,7 +316,7 @@ def training_flops(recipe: Recipe) -> int | None:
 
 
 def options_weighed(recipe: Recipe, phase: Phase) -> int:
-    """How often an option is weighed in an epoch; 0 where only looking at the images would tell."""
+    """The number of times that an option is weighed in an epoch; 0 for a folder of images, not counted yet."""
     if phase != "slot" or not build_method(recipe).options_weighed:
         return 0  # without torch, which takes a second to load
     from trainers.costs.flops import options_weighed_per_epoch
@@ -292,12 +328,12 @@ def options_weighed(recipe: Recipe, phase: Phase) -> int:
 
 
 def effort(flops: int, weighed: int) -> int:
-    """FLOPs of the network, and what its selection takes in the same measure."""
+    """The FLOPs of the network, and what its selection takes in the same measure."""
     return flops + FLOPS_OF_AN_OPTION * weighed
 
 
 def training_memory(recipe: Recipe) -> int | None:
-    """The estimated peak in bytes; None for a folder of images: how many classes, only looking tells."""
+    """The estimated peak in bytes; None for a folder of images, whose number of classes is not known."""
     from trainers.costs.memory_estimate import estimated_peak_bytes
 
     try:
@@ -307,7 +343,7 @@ def training_memory(recipe: Recipe) -> int | None:
 
 
 def counted_once(flops_per_epoch: FlopsPerEpoch) -> FlopsPerEpoch:
-    """The same, asked once for all recipes that cannot differ in it."""
+    """A version of this function that is called once for all recipes with the same result."""
     known: dict[tuple[Any, ...], int | None] = {}
 
     def counted(recipe: Recipe) -> int | None:

@@ -21,7 +21,7 @@ START_SECONDS = 8.0  # of Ray and its first workers
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds of training and evaluation, and of the clock on the wall; memory of the dearest trial."""
+    """A forecast of a sweep: device seconds, wall-clock seconds, memory of the most expensive trial."""
 
     at_once: int  # trials
     device: str
@@ -36,7 +36,7 @@ class Forecast:
 
     @property
     def lines(self) -> list[str]:
-        """In words, for people."""
+        """The forecast as lines of text."""
         if not self.device_seconds:
             return []
         known = ", ".join(f"{100 * share:.0f} % {why}" for why, share in self.sources.items())
@@ -66,7 +66,7 @@ def forecast(
     start_seconds: float = 0.0,
     failed: Mapping[str, Failure] = MappingProxyType({}),
 ) -> Forecast | None:
-    """What is left of a forest but for what `failed` for good; None where the time of some stage cannot be told."""
+    """The forecast of a forest's unfinished stages, less those that `failed`; None where some time is not known."""
     if any(estimates.seconds(stage) is None for stage in forest.stages.values()):
         return None
     shares: dict[str, float] = defaultdict(float)
@@ -99,13 +99,13 @@ def forecast(
 
 
 def dearest(forest: Forest, estimates: Estimates) -> MemoryEstimate | None:
-    """The most memory that a trial takes; None where nothing is known of any."""
+    """The most memory that any trial takes; None where no trial's is known."""
     known = (memory for trial in forest.trials if (memory := estimates.memory(trial.recipe)))
     return max(known, key=lambda memory: memory.bytes, default=None)
 
 
 def against(estimate: Forecast, estimated: float, took: float, wall_seconds: float, is_whole: bool) -> str:
-    """What a launch was estimated at and what it took: its device seconds, and its wall clock if it is complete."""
+    """A line that compares what a launch was estimated at with what it took; its wall clock only if it is complete."""
     line = f"Estimated at {in_words(estimated)} of training, and took {in_words(took)}"
     if is_whole:
         line += f"; {in_words(estimate.wall_seconds)} of wall clock, and took {in_words(wall_seconds)}"
@@ -113,6 +113,6 @@ def against(estimate: Forecast, estimated: float, took: float, wall_seconds: flo
 
 
 def width(forest: Forest) -> int:
-    """How many stages can run at the same time at most: as many as paths that are left have ends."""
+    """The largest number of stages that can run at the same time: the number of ends of unfinished paths."""
     left = forest.stages.keys() - forest.stored
     return len(left - {forest.stages[key].parent for key in left})

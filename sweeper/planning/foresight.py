@@ -27,7 +27,7 @@ MORE_AT_ONCE = "one trial at once; the cluster takes more (--max-parallel says f
 
 @dataclass(frozen=True)
 class RequestedShares:
-    """How the trials are to share what they run on: numbers, `auto`, or None where nothing is said."""
+    """The shares of a machine that trials are to get: numbers, `auto`, or None where nothing is said."""
 
     cpus_per_trial: float | str | None = None
     gpus_per_trial: float | str | None = None
@@ -49,7 +49,7 @@ class RequestedShares:
 
 @dataclass(frozen=True)
 class Foresight:
-    """What is known of a sweep on this machine before it runs."""
+    """The plan of a sweep on this machine, with the estimates and the packing behind it."""
 
     plan: Plan
     estimates: Estimates
@@ -65,7 +65,7 @@ def foresee(spec: Spec, forest: Forest, store: Store, shares: RequestedShares, n
 
 
 def calibrate_here(forest: Forest, store: Store, shares: RequestedShares, data_dir: Path | None) -> None:
-    """Times what no stored epoch tells of, on the device that a launch would use, and keeps what it finds."""
+    """Times what no stored epoch was measured for, on the device of a launch, and stores the results."""
     from sweeper.planning.calibration import calibrate, keep_calibrations
 
     _, estimates = _look_ahead(forest, store, shares)
@@ -81,7 +81,7 @@ def _look_ahead(forest: Forest, store: Store, shares: RequestedShares) -> tuple[
 
 
 def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
-    """Failures of stages of this sweep that launching again does not try again by itself."""
+    """The failed stages of this sweep that launching again does not retry."""
     failures = {
         key: Failure.from_dict(fields)
         for key, fields in store.failures().items()
@@ -125,11 +125,12 @@ def _packing(forest: Forest, samples: Sequence[Sample], shares: RequestedShares)
     on_gpus = hardware.gpus if gpus is None else gpus
     if shares.cpus_per_trial is None and not on_gpus:
         cpus = 1.0
-    peak = None
+    peak = fill = None
     if on_gpus and gpus is None:
-        memory = dearest(forest, Estimates(samples, machine_here("cuda", 1)))
-        peak = memory.bytes if memory else None
-    return pack(hardware, peak, width(forest), cpus=cpus, gpus=gpus, max_parallel=shares.max_parallel)
+        estimates = Estimates(samples, machine_here("cuda", 1))
+        memory = dearest(forest, estimates)
+        peak, fill = memory.bytes if memory else None, estimates.trials_that_fill_a_gpu(forest)
+    return pack(hardware, peak, width(forest), cpus=cpus, gpus=gpus, max_parallel=shares.max_parallel, fill=fill)
 
 
 def hardware_here() -> Hardware:
@@ -142,4 +143,13 @@ def hardware_here() -> Hardware:
     except (RuntimeError, AssertionError) as error:  # a driver that is too old, a torch without CUDA
         why = f"{count} GPU{'' if count == 1 else 's'} counted, which CUDA does not start"
         return Hardware(cores, idle_gpus=f"{why}: {first_line(error)}")
-    return Hardware(cores, count, memory)
+    return Hardware(cores, count, memory, memory_bytes=_memory_here() if count else 0)
+
+
+def _memory_here() -> int:
+    """Bytes of memory that this machine has, or that a container may take of it."""
+    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(has, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return has

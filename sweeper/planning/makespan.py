@@ -12,7 +12,7 @@ Seconds = Callable[[Stage], float]
 
 
 def makespan(schedule: Schedule, seconds: Seconds, workers: int) -> float:
-    """Seconds until the last stage ends, if so many workers take whatever is ready. Uses the schedule up."""
+    """The seconds until the last stage ends, if so many workers take what is ready. Uses the schedule up."""
     now = 0.0
     running: list[tuple[float, str]] = []
     while True:
@@ -25,7 +25,7 @@ def makespan(schedule: Schedule, seconds: Seconds, workers: int) -> float:
 
 
 def lower_bound(schedule: Schedule, seconds: Seconds, workers: int) -> float:
-    """No order is quicker than its longest path, nor than its work shared out evenly.
+    """The seconds that no order can undercut: those of the longest path, and of all work shared out evenly.
 
     `seconds` must be the cost that the schedule was made with.
     """

@@ -1,4 +1,4 @@
-"""How the trials of a sweep share a machine: so many on a GPU as its memory takes, and no more threads than cores."""
+"""How the trials of a sweep share a machine: so many on a GPU as it takes, and no more threads than cores."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ from math import ceil, floor
 from trainers.costs.units import BYTE
 from trainers.errors import InvalidInput
 
-MARGIN = 1.25  # over the estimated peak of tensors: the allocator's rounding and gaps
+# Over the estimated peak of tensors: a graph keeps the activations of a step to itself, so that a short last batch and
+# evaluation need others; and the allocator's gaps.
+MARGIN = 2.0
 CONTEXT_BYTES = 600 * 2**20  # what CUDA and its libraries take for every process
-USABLE = 0.95  # of a GPU's memory
+HOST_BYTES = 3 * 2**30  # of the machine's memory, for a process with torch and CUDA that reads its data
+USABLE = 0.95  # of a memory
 MOST_ON_A_GPU = 16  # more slow each other down more than they gain
 RAY_STEPS = 10_000  # Ray counts shares of a GPU in ten-thousandths
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a machine has."""
+    """The CPU cores, GPUs and memory of a machine."""
 
     cpus: int
     gpus: int = 0
     gpu_memory_bytes: int = 0  # of the smallest
     idle_gpus: str = ""  # why GPUs that are counted are none of them
+    memory_bytes: int = 0  # of the machine; 0: not known
+
+    @property
+    def processes(self) -> int:
+        """How many of those that use a GPU the machine's memory takes; at least one."""
+        return max(1, int(USABLE * self.memory_bytes // HOST_BYTES)) if self.memory_bytes else self.cpus
 
 
 @dataclass(frozen=True)
 class Packing:
-    """What every trial gets, and why."""
+    """The share of a machine that every trial gets, and the reasons."""
 
     cpus_per_trial: float
     gpus_per_trial: float
@@ -47,10 +56,12 @@ def pack(
     cpus: float | None = None,
     gpus: float | None = None,
     max_parallel: int | None = None,
+    fill: int | None = None,
 ) -> Packing:
-    """Shares out the machine. `cpus` and `gpus` of a trial are taken as given, and chosen where they are None.
+    """Shares the machine out among trials. A trial's `cpus` and `gpus` are taken as given, chosen where None.
 
-    `peak_memory_bytes` is that of the dearest trial; `width`: how many stages of the sweep can run at the same time.
+    `peak_memory_bytes` is that of the dearest trial; `width`: how many stages of the sweep can run at the same time;
+    `fill`: how many keep a GPU busy, so that more gain nothing.
     Raises InvalidInput where a trial is to get more than there is.
     """
     check_shares(hardware, cpus, gpus)
@@ -58,7 +69,8 @@ def pack(
     by_cpu = int(hardware.cpus / cpus + 1e-6) if cpus else hardware.cpus
     reasons = [hardware.idle_gpus] if hardware.idle_gpus else []
     if gpus is None:
-        gpus, reason = _share_of_a_gpu(hardware, peak_memory_bytes, min(wanted_at_once, by_cpu))
+        by_cpu = min(by_cpu, hardware.processes) if hardware.gpus else by_cpu
+        gpus, reason = _share_of_a_gpu(hardware, peak_memory_bytes, min(wanted_at_once, by_cpu), fill)
         reasons += [reason] if reason else []
     by_gpu = int(hardware.gpus / gpus + 1e-6) if gpus else by_cpu
     at_once = max(1, min(wanted_at_once, by_cpu, by_gpu))
@@ -87,7 +99,9 @@ def _in_words(at_once: int, cpus: float, gpus: float) -> str:
     return f"{at_once} trial{plural} at once, each with {share}{threads} thread{'' if threads == 1 else 's'}"
 
 
-def _share_of_a_gpu(hardware: Hardware, peak_memory_bytes: int | None, at_once: int) -> tuple[float, str]:
+def _share_of_a_gpu(
+    hardware: Hardware, peak_memory_bytes: int | None, at_once: int, fill: int | None
+) -> tuple[float, str]:
     if not hardware.gpus:
         return 0.0, ""
     if peak_memory_bytes is None:
@@ -97,5 +111,12 @@ def _share_of_a_gpu(hardware: Hardware, peak_memory_bytes: int | None, at_once: 
     memory = f"{BYTE.print(need)} a trial with margin, of {BYTE.print(hardware.gpu_memory_bytes)}"
     if fit < 2:
         return 1.0, f"one on a GPU ({memory})" if fit else f"one on a GPU, and it may not fit ({memory})"
-    on_each = max(1, min(fit, MOST_ON_A_GPU, ceil(at_once / hardware.gpus)))
-    return floor(RAY_STEPS / on_each) / RAY_STEPS, f"{on_each} on a GPU, {fit} would fit ({memory})"
+    most = min(MOST_ON_A_GPU, fill or MOST_ON_A_GPU)
+    on_each = max(1, min(fit, most, ceil(at_once / hardware.gpus)))
+    reason = f"{on_each} on a GPU, {fit} would fit ({memory})"
+    if hardware.memory_bytes and at_once == hardware.processes:
+        host = f"{BYTE.print(HOST_BYTES)} a process, of {BYTE.print(hardware.memory_bytes)}"
+        reason += f", the machine's memory takes {at_once} in all ({host})"
+    elif fill and on_each == fill:
+        reason += f", and {fill} keep{'s' if fill == 1 else ''} it busy"
+    return floor(RAY_STEPS / on_each) / RAY_STEPS, reason

@@ -59,11 +59,11 @@ class Plan:
 
     @property
     def sharing(self) -> float:
-        """How many times fewer epochs shared stages take."""
+        """The ratio of epochs without shared stages to epochs with them."""
         return self.epochs_alone / self.epochs_shared if self.epochs_shared else 1.0
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain values, for `--json`."""
+        """The plan as plain values, for `--json`."""
         return {
             **asdict(self),
             "arms": [asdict(arm) for arm in self.arms],
@@ -72,16 +72,16 @@ class Plan:
         }
 
     def text(self) -> str:
-        """All of it as lines for people."""
+        """The plan as text for people."""
         return "\n".join([*_heading(self), "", *_arm_table(self.arms), "", *self.totals])
 
     @property
     def totals(self) -> list[str]:
-        """All its arms together, and what they will take."""
+        """Lines on all arms together, and what they will take."""
         return [*_totals(self), *self.estimate_lines]
 
     def brief(self) -> list[str]:
-        """The same in a few lines, for a launch."""
+        """The plan in a few lines, for a launch."""
         stored = f"{self.stored:,} stages are stored already; {self.epochs_left:,} epochs are left"
         return [
             f"{self.name}: {self.trials:,} trials in {len(self.arms):,} arms, {self.stages:,} stages, "
@@ -92,7 +92,7 @@ class Plan:
 
     @property
     def estimate_lines(self) -> list[str]:
-        """What it will take on the machine at hand, and what that rests on."""
+        """Lines on what the sweep will take on this machine, and how that is known."""
         guessed = ["to measure it: sweeper plan --calibrate"] if self.estimate and self.estimate.is_guessed else []
         failed = [f"{self.failed:,} stages failed for good: sweeper retry tries them again"] if self.failed else []
         return [*failed, *(self.estimate.lines if self.estimate else []), *guessed, *self.notes]
@@ -136,7 +136,7 @@ def make_plan(
 
 
 def totals(forest: Forest) -> dict[str, Any]:
-    """Trials and epochs of a forest, of several sweeps perhaps."""
+    """The numbers of trials and epochs of a forest, which may be of several sweeps."""
     return {
         "trials": len(forest.trials),
         "stages": len(forest.stages),
@@ -148,7 +148,7 @@ def totals(forest: Forest) -> dict[str, Any]:
 
 
 def sharing_table(plans: Sequence[Plan], together: Forest) -> str:
-    """What sweeps save by themselves, and together, whenever each of them is launched."""
+    """A table of the epochs that sweeps save by sharing stages, each alone and all together."""
     rows = [(plan.name, plan.trials, plan.epochs_alone, plan.epochs_shared, plan.sharing) for plan in plans]
     rows.append(("together", len(together.trials), together.epochs_alone, together.epochs_shared, together.sharing))
     cells = [
@@ -171,9 +171,10 @@ def _shared_flops(forest: Forest, flops: Mapping[str, int | None]) -> int | None
     """Each epoch of a lineage once, also where stored stages overlap."""
     furthest: dict[str, tuple[int | None, int]] = {}
     for key, stage in forest.stages.items():
-        _, end = furthest.get(stage.lineage, (0, 0))
+        begin = forest.lines[stage.lineage].begin
+        _, epochs = furthest.get(stage.lineage, (0, 0))
         whole = flops[key]
-        furthest[stage.lineage] = (None if whole is None else whole // stage.epochs, max(end, stage.end))
+        furthest[stage.lineage] = (None if whole is None else whole // stage.epochs, max(epochs, stage.end - begin))
     return _total(furthest.values())
 
 

@@ -53,7 +53,7 @@ class ObjectStore(Store):
         return self.root
 
     def prepare(self) -> None:
-        """Prove that the bucket can be written, and that its service keeps what all the rest relies on."""
+        """Checks that the bucket can be written, and that its service keeps the promises that the store relies on."""
         check_promises(impatient(self.bucket))
 
     # Reading
@@ -78,14 +78,14 @@ class ObjectStore(Store):
         return found is not None and self._read_state(key, found[1]) is not None
 
     def expect(self, lineages: Collection[str]) -> None:
-        """Lists these lineages and reads their records, side by side."""
+        """Prefetches the records of these lineages, side by side."""
         if len(lineages) > FEW:
             listed = self._listed(self.bucket / "lineages")
             ends = {lineage: listed.get(lineage, []) for lineage in lineages}
         else:
-            ends = dict(zip(lineages, self.bucket.bucket.at_once(self._ends, lineages), strict=True))
+            ends = dict(zip(lineages, self.bucket.bucket.concurrently(self._ends, lineages), strict=True))
         keys = [point_key(lineage, end) for lineage in ends for end in ends[lineage]]
-        self.bucket.bucket.at_once(self._found, [key for key in keys if key not in self.bucket.bucket.known])
+        self.bucket.bucket.concurrently(self._found, [key for key in keys if key not in self.bucket.bucket.known])
         self._expected = ends
 
     def spans(self, lineage: str) -> dict[int, int]:
@@ -99,7 +99,7 @@ class ObjectStore(Store):
         entries = [entry for entry in (self.bucket / "stages").entries() if entry.path.name == RECORD]
         entries.sort(key=lambda entry: entry.modified, reverse=True)
         keys = [entry.path.parent.name for entry in entries[:count]]
-        found = self.bucket.bucket.at_once(self.read, filter(is_key, keys))
+        found = self.bucket.bucket.concurrently(self.read, filter(is_key, keys))
         lineages: set[str] = set()
         for record in found:
             if record is not None and record.lineage not in lineages:
@@ -144,7 +144,7 @@ class ObjectStore(Store):
         return len(old)
 
     def _remove_all(self, entries: list[Entry]) -> None:
-        self.bucket.bucket.at_once(lambda entry: entry.path.remove(), entries)
+        self.bucket.bucket.concurrently(lambda entry: entry.path.remove(), entries)
 
     def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
         from safetensors.torch import save
@@ -231,7 +231,7 @@ class ObjectStore(Store):
 
 
 def decode_or_none(content: bytes) -> StateFile | None:
-    """What a record knows of its state; None of one that cannot be read."""
+    """The name and size of a record's state; None for a record that cannot be read."""
     try:
         return decode(content)[1]
     except (Damaged, NewerFormat):
@@ -239,7 +239,7 @@ def decode_or_none(content: bytes) -> StateFile | None:
 
 
 def epochs_of(marks: Collection[Entry]) -> dict[str, list[int]]:
-    """By lineage: the epochs that a listing of marks names."""
+    """The epochs that a listing of marks names, by lineage."""
     ends: dict[str, list[int]] = {}
     for mark in marks:
         lineage, epoch = mark.path.parent.name, mark.path.name
@@ -249,7 +249,7 @@ def epochs_of(marks: Collection[Entry]) -> dict[str, list[int]]:
 
 
 def check_promises(root: ObjectPath) -> None:
-    """What everything relies on, tried out: one creator, conditions that hold, listings that show what was written.
+    """Tries out the promises that the store relies on: one creator, conditions that hold, complete listings.
 
     Raises StoreError: no such bucket, no right to write, nobody there, or a service that does not keep this.
     """

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Packed(Sequence[T]):
-    """A list of JSON values in a tenth of the memory. Every look at it gives new values; changing them is no use."""
+    """A list of JSON values in a tenth of the memory. Each access makes new values; changing them has no effect."""
 
     __slots__ = ("_folded", "_length")
 
@@ -47,7 +47,7 @@ class Packed(Sequence[T]):
 
 
 class PackedFields(Mapping[str, Any]):
-    """A dict of JSON values, likewise."""
+    """A dict of JSON values in a tenth of the memory. Each access makes new values."""
 
     __slots__ = ("_folded",)
 
@@ -65,7 +65,7 @@ class PackedFields(Mapping[str, Any]):
 
 
 class Chain(Sequence[T]):
-    """Several sequences as one, of which none is unfolded before it is looked at."""
+    """Several sequences as one; each is decompressed only when it is read."""
 
     __slots__ = ("_ends", "_parts")
 
@@ -95,7 +95,7 @@ class Chain(Sequence[T]):
 
 
 def packed(record: StageRecord) -> StageRecord:
-    """The same record, in a tenth of the memory."""
+    """A copy of the record that takes a tenth of the memory."""
     if isinstance(record.epochs, Packed):
         return record
     return replace(

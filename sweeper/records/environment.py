@@ -49,7 +49,7 @@ def git_commit() -> str:
 
 
 def sources() -> dict[str, str]:
-    """What code runs here; taken once by the driver and sent to every worker, which runs the same."""
+    """The version and commit of the running code; the driver sends them to every worker, which runs the same."""
     return {**_version(), "trainers_digest": running_sources()}
 
 
@@ -62,7 +62,7 @@ def _version() -> dict[str, str]:
 
 
 def describe(device: str, threads: int) -> dict[str, str | int]:
-    """The machine and the libraries of this process."""
+    """The facts of this process's machine and libraries, by name."""
     import torch
 
     return {
@@ -76,7 +76,7 @@ def describe(device: str, threads: int) -> dict[str, str | int]:
 
 
 def device_name(device: str) -> str | None:
-    """The kind of a device and what it is called, such as 'cpu: Xeon …'; None where there is none here."""
+    """The kind and model of a device, such as 'cpu: Xeon …'; None where this machine has none."""
     kind = device.partition(":")[0]
     if kind == "cpu":
         return f"cpu: {_processor()}"

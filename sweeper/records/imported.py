@@ -158,7 +158,7 @@ class ImportedSweep:
         self.folder: Place = storage / "imported" / name
 
     def add(self, paths: Sequence[Path]) -> int:
-        """Take over the records of these files, all of them or none; returns how many are new. Raises InvalidInput."""
+        """Adds the records of these files, all of them or none; returns how many are new. Raises InvalidInput."""
         new: dict[str, tuple[ImportedTrial, Path]] = {}
         for path in paths:
             for record, recipe in read_records(path):

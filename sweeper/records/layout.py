@@ -44,7 +44,7 @@ class StoredStage:
 
 @dataclass
 class Storage:
-    """What any number of processes read and write at once. Makes nothing until asked to."""
+    """A storage that any number of processes read and write at once. Creates nothing until asked to."""
 
     root: Place
     damages: list[Damage] = field(default_factory=list)  # found through this object

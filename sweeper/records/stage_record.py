@@ -12,6 +12,7 @@ from typing import Any
 
 from trainers.costs import totals
 from trainers.costs.registry import COSTS, RECORD_FORMAT
+from trainers.kept_epochs import is_kept
 from trainers.recipe.choices import Phase
 
 FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules
@@ -50,11 +51,11 @@ class StageRecord:
 
     @property
     def seconds(self) -> float:
-        """Training and evaluation."""
+        """Seconds of training and evaluation."""
         return self.costs["train_seconds"] + self.evaluation_seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields as plain values; not copied, which would take longer than writing them."""
+        """The fields as plain values; not copied, which would take longer than writing them."""
         named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "costs"}
         plain = {"recipe": dict(self.recipe), "epochs": list(self.epochs), "selection": list(self.selection)}
         return named | plain | {name: self.costs.get(name) for name in COSTS}
@@ -138,7 +139,7 @@ def decode(text: bytes) -> tuple[StageRecord, StateFile]:
 
 
 def encode_partial(record: StageRecord, state: bytes) -> bytes:
-    """A stage on its way, in one file: a line with the hash of the rest, the record so far, the state."""
+    """The file of an unfinished stage: a line with the hash of the rest, the record so far, the state."""
     rest = canonical(record.as_dict()) + b"\n" + state
     return sha256(rest).encode() + b"\n" + rest
 
@@ -158,18 +159,13 @@ def sha256(content: bytes) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """The one JSON text of a value."""
+    """The canonical JSON text of a value: equal values have equal texts."""
     # NaN and infinities stay: a validation loss may overflow in a run that is otherwise sound.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 ARTIFACT = "selection.json"
 Snapshot = dict[str, Any]  # "epoch" of the phase, and "layers": trainers' LayerSelection, one each
-
-
-def is_kept(epoch: int) -> bool:
-    """Whether this epoch is kept wherever it stands in a stage: 1, 2 and 5 times powers of ten."""
-    return str(epoch).rstrip("0") in ("1", "2", "5")
 
 
 def with_epoch(snapshots: Sequence[Snapshot], epoch: int, layers: Sequence[Mapping[str, Any]]) -> list[Snapshot]:
@@ -181,7 +177,7 @@ def with_epoch(snapshots: Sequence[Snapshot], epoch: int, layers: Sequence[Mappi
 
 
 def selection_text(snapshots: Iterable[Snapshot]) -> str:
-    """The snapshots of a trial's stages, one after the other, as the JSON of the trial."""
+    """The JSON text of the snapshots of a trial's stages, one after the other."""
     kept: list[Snapshot] = []
     for snapshot in snapshots:
         kept = with_epoch(kept, snapshot["epoch"], snapshot["layers"])

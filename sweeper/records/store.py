@@ -49,13 +49,13 @@ class Store(Unfinished):
     _starts: dict[Path, int] = field(default_factory=dict)  # of records that were read once: they never change
 
     def prepare(self) -> None:
-        """Make the folders, prove that they can be written, and clear what crashed writers left long ago."""
+        """Checks that the folder can be written, and removes what crashed writers left long ago."""
         self.folder.remove_old_drafts(DRAFTS_ARE_OLD_AFTER_SECONDS)
 
     # Finished stages
 
     def expect(self, lineages: Collection[str]) -> None:
-        """That these will be asked for: nothing to do where asking one by one costs next to nothing."""
+        """Prefetches the records of these lineages; does nothing here, where reading one by one is cheap."""
 
     def has(self, key: str) -> bool:
         """Whether the stage that ends here is stored, with a record that can be read."""
@@ -156,12 +156,8 @@ class Store(Unfinished):
             if record is not None:
                 yield record
 
-    def epochs_stored(self, lineage: str) -> list[int]:
-        """The epochs of a lineage at which a stage ends."""
-        return sorted(self.spans(lineage))
-
     def stages(self) -> Iterator[StoredStage]:
-        """Every finished stage. What does not look like one is passed over."""
+        """Yields every finished stage; passes over what does not look like one."""
         for folder in sorted((self.folder / "stages").glob("??/*/*-*")):
             lineage, (epoch, _, beginning) = folder.parent.name, folder.name.partition("-")
             if not is_key(lineage) or not epoch.isdigit():
@@ -172,7 +168,7 @@ class Store(Unfinished):
                 yield StoredStage(key, lineage, folder, size, folder.stat().st_mtime)
 
     def remove(self, stage: StoredStage) -> None:
-        """Remove it for good: whole or not at all, whenever this process dies. Raises StoreError."""
+        """Removes a stage for good: whole or not at all, whenever this process dies. Raises StoreError."""
         draft = self._incoming / uuid.uuid4().hex  # what is left there is cleared away by a later launch
         with storage_errors("remove", stage.place):
             draft.parent.mkdir(parents=True, exist_ok=True)
@@ -181,11 +177,11 @@ class Store(Unfinished):
             shutil.rmtree(draft)
 
     def remove_leftovers(self) -> int:
-        """Remove what crashed writers left of states long ago; returns how many. A launch clears a folder's drafts."""
+        """Removes states that crashed writers left long ago; returns how many. In a folder a launch does."""
         return 0
 
     def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
-        """Store a finished stage. False if another writer was first: then theirs stays, and this one is dropped.
+        """Stores a finished stage. False if another writer was first: then theirs stays, and this one is dropped.
 
         Raises StoreError: full disk, no permission.
         """
@@ -268,13 +264,13 @@ class Store(Unfinished):
 
 
 def contradiction(record: StageRecord, state: StateFile, key: str, size: int) -> str:
-    """In which way a record is not that of this key, or of a state of that size; empty if it is."""
+    """How a record contradicts this key, or the size of its state; empty if it does not."""
     if record.key != key or key != point_key(record.lineage, record.end):
         return f"{RECORD} is that of another stage, {record.key[:16]}"
     return f"{STATE} has {size} bytes, and {state.size} were written" if size != state.size else ""
 
 
 def check_agreement(record: StageRecord) -> None:
-    """Raises ValueError for a record that contradicts itself: it is not to be written."""
+    """Raises ValueError for a record that contradicts itself, which must not be written."""
     if record.key != point_key(record.lineage, record.end) or len(record.epochs) != record.end - record.start:
         raise ValueError(f"record {record.key[:16]} does not agree with itself: its key, lineage, end or epochs")

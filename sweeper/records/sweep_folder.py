@@ -10,10 +10,8 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search_spaces.loading import spec_of
-from search_spaces.spec import Spec
 from sweeper.records.environment import utc_now
 from sweeper.storage.base import Place
 from sweeper.storage.folder import storage_of
@@ -21,13 +19,17 @@ from sweeper.storage.locks import GLIMPSE_SECONDS
 from sweeper.storage.tracking_address import IN_THE_STORAGE, address_of_kept, is_own
 from trainers.errors import InvalidInput, nearest
 
+if TYPE_CHECKING:
+    from search_spaces.spec import Spec
+
 # Said in sweep.json of an address that is meant as it stands; earlier versions wrote every address so.
 ELSEWHERE = "tracked_elsewhere"
+LAUNCH_SETTINGS = "manner"  # the key of SweepFile.launch_settings
 
 
 @dataclass
 class SweepFile:
-    """sweep.json: everything a later command needs to find its way without being told again."""
+    """The content of sweep.json: all that a later command needs without being told again."""
 
     name: str
     spec_hash: str
@@ -35,7 +37,7 @@ class SweepFile:
     digests: dict[str, str]  # of the data sets, so that no later command needs the data
     data_dir: str | None = None
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
-    manner: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: with or without Ray, and such
+    launch_settings: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: without Ray, say
     owner: str = ""  # who launched it first
     launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome, sources_apart
 
@@ -45,17 +47,17 @@ class SweepFile:
         return str(asked[-1].get("sources_apart", "")) if asked else ""
 
     def all_sources_apart(self) -> set[str]:
-        """The same of every launch."""
+        """The digests of the sources that any launch kept its results apart by, with the empty one."""
         return {"", *(str(launch.get("sources_apart", "")) for launch in self.launches)}
 
     @property
     def wall_seconds(self) -> float:
-        """All launches together."""
+        """The wall-clock seconds of all launches together."""
         return sum(float(launch.get("seconds", 0)) for launch in self.launches)
 
 
 class SweepFolder:
-    """<storage>/sweeps/<name>/"""
+    """The folder of a sweep, <storage>/sweeps/<name>/."""
 
     def __init__(self, storage: Place, name: str) -> None:
         self.storage = storage_of(storage)
@@ -67,7 +69,9 @@ class SweepFolder:
         return self.path / "spec.yaml"
 
     def spec(self, overrides: Sequence[str] = ()) -> Spec:
-        """As it was launched last, but for these overrides. Raises InvalidInput."""
+        """The spec as it was launched last, but for these overrides. Raises InvalidInput."""
+        from search_spaces.loading import spec_of
+
         try:
             text = self.spec_path.read_text()
         except FileNotFoundError as error:
@@ -89,12 +93,12 @@ class SweepFolder:
         return cls(storage, name)
 
     def read(self) -> SweepFile:
-        """Raises InvalidInput for a file that cannot be read."""
+        """The content of sweep.json. Raises InvalidInput where it cannot be read."""
         path = self.path / "sweep.json"
         try:
             kept = dict(json.loads(path.read_text()))
             elsewhere = kept.pop(ELSEWHERE, False)
-            file = SweepFile(**kept)
+            file = SweepFile(launch_settings=kept.pop(LAUNCH_SETTINGS, {}), **kept)
             if not elsewhere:
                 file.tracking = address_of_kept(file.tracking, self.storage, self.name)
             return file
@@ -105,7 +109,7 @@ class SweepFolder:
         return self.read() if (self.path / "sweep.json").is_file() else None
 
     def write(self, file: SweepFile, spec_text: str | None = None) -> None:
-        """Raises StoreError."""
+        """Writes sweep.json and, if given, the spec. Raises StoreError."""
         if spec_text is not None:
             self.spec_path.put(spec_text.encode())
         (self.path / "sweep.json").put(json.dumps(self._kept(file), indent=1).encode())
@@ -113,11 +117,13 @@ class SweepFolder:
     def _kept(self, file: SweepFile) -> dict[str, Any]:
         """What is written of it: the storage's own database by that name, for the storage may be moved or copied."""
         own = is_own(file.tracking, self.storage)
-        return {**asdict(file), **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
+        kept = asdict(file)
+        kept[LAUNCH_SETTINGS] = kept.pop("launch_settings")
+        return {**kept, **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Held while a launch runs, and let go of when its process ends, however it ends (see `sweeper.storage.locks`).
+        """Holds the sweep's lock; it is released when the process ends, however it ends (see `sweeper.storage.locks`).
 
         Raises InvalidInput if another launch of the same sweep runs.
         """
@@ -130,7 +136,7 @@ class SweepFolder:
             lock.release()
 
     def holder(self) -> str:
-        """Who holds the lock, or held it last."""
+        """The name of the process that holds the lock, or held it last."""
         return self.path.lock().holder()
 
     def is_running(self, patience_seconds: float = GLIMPSE_SECONDS) -> bool:
@@ -147,31 +153,31 @@ class SweepFolder:
         return self.path / "stop"
 
     def ask_to_stop(self) -> None:
-        """Ask the launch that runs to stop: a file, so that it works from any machine that has this storage."""
+        """Asks the running launch to stop, by a file, from any machine that has this storage."""
         self._stop_path.put(f"{this_process()}\n".encode())
 
     def asked_to_stop(self) -> str | None:
-        """Who asked; None if nobody did."""
+        """The name of the process that asked the launch to stop; None if none did."""
         try:
             return self._stop_path.read_text().strip()
         except OSError:
             return None
 
     def forget_stop(self) -> None:
-        """What was asked of an earlier launch is not asked of this one."""
+        """Removes the request to stop that was meant for an earlier launch."""
         self._stop_path.remove()
 
 
 def this_process() -> str:
-    """What to call this process on whatever machine that is read."""
+    """The name of this process, as understood on any machine."""
     return f"process {os.getpid()} on {platform.node()}"
 
 
 def planting(storage: Place) -> contextlib.AbstractContextManager[None]:
-    """Held while a launch looks which of its stages are stored: until then nothing may be removed."""
+    """Holds a shared lock while a launch looks which of its stages are stored, so that none is removed."""
     return storage_of(storage).shared()
 
 
 def sweeping_up(storage: Place) -> contextlib.AbstractContextManager[None]:
-    """Held while stages that no sweep refers to are removed: no launch plants its forest meanwhile."""
+    """Holds an exclusive lock while unused stages are removed, so that no launch plants its forest meanwhile."""
     return storage_of(storage).alone()

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeper.records.compressed import Chain
 from sweeper.records.stage_record import Snapshot, StageRecord
-from sweeper.stages.faults import Failure
+from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Forest, Trial
 from sweeper.stages.status import Status
 from trainers.costs import totals
@@ -51,25 +51,30 @@ class TrialResult:
         return self.status is Status.COMPLETED and bool(self.finals)
 
     @property
+    def diverged(self) -> bool:
+        """Whether it failed because its loss was not a number."""
+        return self.failure is not None and self.failure.fault is Fault.NOT_A_NUMBER
+
+    @property
     def test_accuracy(self) -> float | None:
         return self.finals.get("test_accuracy")
 
     def objective(self, name: str) -> float | None:
-        """What a search is told: the validation accuracy, or one of the costs; None where that is not known."""
+        """The value of a search's objective: the validation accuracy or a cost; None where it is not known."""
         return self.validation_accuracy if name == "validation_accuracy" else self.finals.get(name)
 
     def as_pending(self) -> TrialResult:
-        """The same, as it is while no driver runs."""
+        """The result with status PENDING, as it is while no driver runs."""
         return replace(self, status=Status.PENDING)
 
     @property
     def seconds(self) -> float:
-        """Training and evaluation, all its epochs."""
+        """Seconds of training and evaluation, all its epochs."""
         return seconds_of(self.epochs)
 
 
 def seconds_of(epochs: Sequence[Epoch]) -> float:
-    """Training and evaluation."""
+    """Seconds of training and evaluation."""
     return math.fsum(epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in epochs)
 
 
@@ -115,7 +120,7 @@ def trial_result(
     records: Mapping[str, StageRecord],
     saved: Mapping[str, Sequence[Epoch]] | None = None,
 ) -> TrialResult:
-    """What is stored of a trial."""
+    """The result of a trial, as far as it is stored."""
     finished = [records[key] for key in trial.stages if key in records]
     finals: dict[str, float] = {}
     if status is Status.COMPLETED:
@@ -142,6 +147,7 @@ class ArmResult:
     trials: int
     validation_accuracies: tuple[float, ...]  # of the completed trials, in the order of their seeds
     test_accuracies: tuple[float, ...]
+    diverged: int = 0  # trials whose loss was not a number
 
     @property
     def completed(self) -> int:
@@ -149,7 +155,7 @@ class ArmResult:
 
 
 def arm_results(results: Sequence[TrialResult]) -> list[ArmResult]:
-    """A row per arm, in the order of the sweep."""
+    """The results of each arm, in the order of the sweep."""
     arms: dict[str, list[TrialResult]] = defaultdict(list)
     for result in results:
         arms[result.label].append(result)
@@ -163,6 +169,7 @@ def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
         len(members),
         tuple(float(member.epochs[-1]["validation_accuracy"]) for member in completed),
         tuple(member.finals["test_accuracy"] for member in completed),
+        sum(member.diverged for member in members),
     )
 
 

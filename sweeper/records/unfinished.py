@@ -20,7 +20,7 @@ class Unfinished(Storage):
     # Stages on their way
 
     def write_partial(self, key: str, record: StageRecord, state: Mapping[str, Tensor]) -> None:
-        """Keep a stage's epochs so far and the state to go on from, instead of what was kept. Raises StoreError."""
+        """Stores a stage's epochs so far and the state to go on from, in place of earlier ones. Raises StoreError."""
         from safetensors.torch import save
 
         self._partial(key).put(encode_partial(record, save(dict(state))), durable=False)
@@ -53,17 +53,17 @@ class Unfinished(Storage):
         return record, load(state)
 
     def remove_partial(self, key: str) -> None:
-        """Drop what is kept of a stage on its way."""
+        """Removes the stored epochs and state of an unfinished stage."""
         self._partial(key).remove()
 
     # Stages that failed
 
     def write_failure(self, key: str, failure: Mapping[str, Any]) -> None:
-        """Keep why a stage failed (plain values). Raises StoreError."""
+        """Stores why a stage failed (plain values). Raises StoreError."""
         self._failure(key).put(json.dumps(dict(failure), indent=1).encode())
 
     def read_failure(self, key: str) -> dict[str, Any] | None:
-        """Why this stage failed; None if it did not."""
+        """The stored failure of this stage; None if it did not fail."""
         path = self._failure(key)
         try:
             content, seen = path.read_tagged()
@@ -75,11 +75,11 @@ class Unfinished(Storage):
         return failure if isinstance(failure, dict) else None
 
     def failures(self) -> dict[str, dict[str, Any]]:
-        """All failures that were kept and not cleared, by the key of their stage."""
+        """All stored failures, by the key of their stage."""
         kept = [name.removesuffix(".json") for name in (self.root / "failures").names() if name.endswith(".json")]
         found = {key: self.read_failure(key) for key in kept if is_key(key)}
         return {key: failure for key, failure in found.items() if failure is not None}
 
     def clear_failure(self, key: str) -> None:
-        """Forget a failure, so that its stage may be tried again."""
+        """Removes a failure, so that its stage may be tried again."""
         self._failure(key).remove()

@@ -5,10 +5,11 @@ epochs, FLOPs and device seconds are those of its own stages in the store, finis
 that this launch saw fail; wall-clock time is that of its launches together. (Epochs that a killed worker or driver had
 not saved, --save-seconds at most, are not known afterwards.)
 
-Trials are taken on in the order of the sweep, one when a worker is free: one that does not fit is passed over, and a
-later, smaller one may be taken. Then a stage starts only if it still fits once the time that stages really take is
-known. Nothing that runs is counted as finished before it is; should stages take so much longer than estimated that a
-limit is reached while they run, the launch stops as if asked to: they are saved where they are.
+Trials are taken on in the order of the sweep when a worker is free, those first that have begun; where there are rungs
+or a search, all seeds of an arm at once. One that does not fit is passed over, and a later, smaller one may be taken.
+Then a stage starts only if it still fits once the time that stages really take is known. Nothing that runs is counted
+as finished before it is; should epochs take so much longer than estimated that a limit would be passed by those in
+flight, the launch stops as if asked to: they are saved where they are. A limit is passed by one epoch at most.
 """
 
 from __future__ import annotations
@@ -87,23 +88,36 @@ class Account:
     @property
     def may_begin_another(self) -> bool:
         """Whether the limit of trials leaves room for one."""
-        if self.limits.trials is None or self.trials < self.limits.trials:
+        return self._may_begin(1)
+
+    def _may_begin(self, trials: int) -> bool:
+        if self.limits.trials is None or self.trials + trials <= self.limits.trials:
             return True
         self._reach([f"trials: {self.limits.trials}"])
         return False
 
-    def take_on(self, stages: Collection[Stage]) -> bool:
-        """Promises a trial what its stages still need, if it fits; otherwise says in `reached` what it does not fit."""
-        if not self.may_begin_another:
+    def fits(self, *paths: Collection[Stage], trials: int | None = None) -> bool:
+        """Whether the stages that trials still need all fit; otherwise says in `reached` what they do not fit.
+
+        `trials`: how many of them count as new; None: all.
+        """
+        if not self._may_begin(len(paths) if trials is None else trials):
             return False
-        new = [stage for stage in stages if stage.key not in self._promised]
-        too_much = self._over(total(map(self.price, new)), sum(self.price(stage).seconds for stage in stages))
+        longest = max((sum(self.price(stage).seconds for stage in path) for path in paths), default=0.0)
+        too_much = self._over(total(map(self.price, self._unpromised(paths).values())), longest)
         self._reach(too_much)
-        if too_much:
+        return not too_much
+
+    def take_on(self, *paths: Collection[Stage], trials: int | None = None) -> bool:
+        """Promises trials what their stages still need, if all of them fit; see `fits`."""
+        if not self.fits(*paths, trials=trials):
             return False
-        self.trials += 1
-        self._promised |= {stage.key: stage for stage in new}
+        self.trials += len(paths) if trials is None else trials
+        self._promised |= self._unpromised(paths)
         return True
+
+    def _unpromised(self, paths: Iterable[Collection[Stage]]) -> dict[str, Stage]:
+        return {stage.key: stage for path in paths for stage in path if stage.key not in self._promised}
 
     def may_start(self, stage: Stage, running: Collection[Stage]) -> bool:
         """Whether a stage that was promised its share still fits, beside those that run, in full."""
@@ -136,9 +150,24 @@ class Account:
         attempt = Amount(epochs, flops * epochs / stage.epochs, seconds)
         self.lost += Amount(*(max(0.0, a - b) for a, b in zip(astuple(attempt), astuple(saved), strict=True)))
 
-    def exceeded(self, live_seconds: float) -> str | None:
-        """The limit of time that is reached although stages still run, which have taken so long since they began."""
-        over = self._over(Amount(seconds=live_seconds), 0.0, promised=False)
+    def epochs_in_flight(self, running: Collection[tuple[Stage, Amount]]) -> list[float]:
+        """How long the next epoch of each of these stages takes, which have come so far; 0 where that was the last.
+
+        As long as those before it; of a stage that tells of none yet, as estimated and as wrong as the others were.
+        """
+        told = [(self._seconds(stage) / stage.epochs * taken.epochs, taken.seconds) for stage, taken in running]
+        expected, took = (sum(column) for column in zip(*told, strict=True)) if told else (0.0, 0.0)
+        late = max(1.0, took / expected) if expected else 1.0
+        return [
+            0.0 if taken.epochs >= stage.epochs
+            else taken.seconds / taken.epochs if taken.epochs
+            else late * self._seconds(stage) / stage.epochs
+            for stage, taken in running
+        ]  # fmt: skip
+
+    def exceeded(self, live_seconds: float, longest_epoch: float = 0.0) -> str | None:
+        """The limit of time that is reached although stages still run, which take so long with the epochs in flight."""
+        over = self._over(Amount(seconds=live_seconds), longest_epoch, promised=False)
         self._reach(over)
         return over[0] if over else None
 

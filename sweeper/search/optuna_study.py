@@ -1,4 +1,4 @@
-"""A search by Optuna, asked and told: the only file that knows Optuna.
+"""A search by Optuna, asked and told. Only this file and `sweeper.search.optuna_journal` know Optuna.
 
 A stored study (an Optuna journal in the sweep's folder, a file or a log of objects) holds every point that was asked
 for, so that launching again goes on with the same search. Points are proposed in a copy of it in memory and stored only
@@ -8,14 +8,12 @@ if they are new: no point is tried twice. What a killed driver left RUNNING is s
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -27,25 +25,29 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from search_spaces.expansion import CellSearch, searches
-from search_spaces.ranges import Dimension, Point, Search, is_better_higher
+from search_spaces.ranges import ACCURACY, Dimension, Point, Search, is_better_higher
 from search_spaces.spec import Spec
 from sweeper.records.trial_result import TrialResult
+from sweeper.search.optuna_journal import mend, opened
+from sweeper.search.policy import Fits
 from sweeper.stages.status import Status
-from sweeper.storage.base import Journal, Place, StoreError, storage_errors
-from trainers.errors import InvalidInput
+from sweeper.storage.base import Place
+from trainers.data.registry import DATA_SETS
+from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.recipe.recipe import Recipe
 
 JOURNAL = "search.log"
 EXHAUSTED = "exhausted"  # of a study: after so many points there is none left
 PROPOSALS = 20  # of the sampler, before one that was tried already is replaced by a random one
 RANDOM_PROPOSALS = 1000  # in an endless space, before it counts as searched through
+TRIED_FOR_ROOM = 200  # points, before it is taken for granted that none fits the limits
+DIVERGED = "diverged"  # of a trial: its loss was not a number, and it was told as the worst value
 ENUMERABLE = 100_000  # points of a finite space, all of which are looked at for one that is left
 
 ENDED = {Status.COMPLETED: TrialState.COMPLETE, Status.FAILED: TrialState.FAIL, Status.STOPPED_EARLY: TrialState.PRUNED}
@@ -65,8 +67,8 @@ class StudySearch:
         if read_only and not journal.exists():
             return
         if not read_only:
-            _mend(path, journal)
-        storage, known = _opened(path, journal)
+            mend(path, journal)
+        storage, known = opened(path, journal)
         for cell in searches(spec):
             name = _study_name(spec, cell)
             if name in known or not read_only:
@@ -95,17 +97,30 @@ class StudySearch:
         """Whether there is nothing more to ask for."""
         return not any(self.left())
 
-    def ask(self) -> list[Recipe]:
-        """The recipes of one more point, a recipe for each seed; none where the search is exhausted."""
-        while open_cells := [cell for cell in self.cells if cell.left]:
-            recipes = min(open_cells, key=lambda cell: len(cell.asked)).ask()
-            if recipes:
+    def ask(self, fits: Fits = lambda recipes: True) -> list[Recipe]:
+        """The recipes of one more point, one for each seed; none where the search is exhausted, or none left fits.
+
+        `fits` says whether there is room for the trials of these recipes. Of points that do not fit nothing is kept.
+        """
+        for cell in sorted((cell for cell in self.cells if cell.left), key=lambda cell: len(cell.asked)):
+            if recipes := cell.ask(fits):
                 return recipes
         return []
+
+    def cell(self, arm: str) -> str:
+        """The name of the cell that an arm was asked for in; empty where there is one cell, or none asked for it."""
+        names = [cell.study.study_name for cell in self.cells if arm in cell.asked]
+        return names[0] if names and len(self.cells) > 1 else ""
 
     def unsettled(self) -> list[str]:
         """The arms that Optuna has not been told of, or of whose failure it was told."""
         return [arm for cell in self.cells for arm, asked in cell.asked.items() if asked.is_open]
+
+    def pause(self, arm: str, rungs: Mapping[int, float]) -> None:
+        """An arm pauses at a rung: what it had there is told, and it counts as pruned as long as it has not ended."""
+        for cell in self.cells:
+            if arm in cell.asked and cell.asked[arm].state is TrialState.RUNNING:
+                cell.pause(cell.asked[arm], rungs)
 
     def tell(self, arm: str, results: Sequence[TrialResult], rungs: Mapping[int, float]) -> None:
         """What became of an arm whose trials have all ended, and its accuracy at the rungs that it came to."""
@@ -123,11 +138,12 @@ class _Asked:
     distributions: Mapping[str, BaseDistribution]
     recipes: list[Recipe]
     state: TrialState
+    diverged: bool = False  # the study was told the worst value
 
     @property
     def is_open(self) -> bool:
         """A failure may be mended: then the study gets the result after all."""
-        return self.state in (TrialState.RUNNING, TrialState.FAIL)
+        return self.state in (TrialState.RUNNING, TrialState.FAIL) or self.diverged
 
 
 @dataclass
@@ -141,21 +157,24 @@ class _CellStudy:
     study: optuna.Study
     asked: dict[str, _Asked] = field(default_factory=dict)  # by the arm's hash
     _copy: optuna.Study | None = None  # of the study, in memory; None: has to be made anew
+    _has_misfits: bool = False  # a point was proposed last for which there was no room
 
     def __post_init__(self) -> None:
         for trial in self.study.get_trials(deepcopy=False):
-            self._take_in(trial.number, trial.params, trial.distributions, trial.state)
+            asked = self._take_in(trial.number, trial.params, trial.distributions, trial.state)
+            asked.diverged = DIVERGED in trial.user_attrs
 
     @property
     def left(self) -> int:
         """How many points may still be asked for."""
         return 0 if EXHAUSTED in self.study.user_attrs else max(0, self.search.trials - len(self.asked))
 
-    def ask(self) -> list[Recipe]:
-        """One more point; none where there is none left."""
-        proposal = self._propose()
+    def ask(self, fits: Fits) -> list[Recipe]:
+        """One more point; none where there is none left, or none that fits."""
+        proposal = self._propose(fits)
         if proposal is None:
-            self.study.set_user_attr(EXHAUSTED, len(self.asked))
+            if not self._has_misfits:
+                self.study.set_user_attr(EXHAUSTED, len(self.asked))
             return []
         self.study.add_trial(
             create_trial(
@@ -170,18 +189,21 @@ class _CellStudy:
         return self._take_in(number, proposal.params, proposal.distributions, TrialState.RUNNING).recipes
 
     def tell(self, asked: _Asked, results: Sequence[TrialResult], rungs: Mapping[int, float]) -> None:
-        state, values = _outcome(self.search.objectives, results)
-        if not asked.is_open or asked.state is state:
+        outcome = _outcome(self.search.objectives, results)
+        state, values = outcome or self._worst(asked)
+        diverged = outcome is None and values is not None
+        is_known = asked.state is state and asked.diverged == diverged
+        if not asked.is_open or is_known or (outcome is None and asked.state is not TrialState.RUNNING):
             return
         copy, self._copy = self._copy, None
-        if asked.state is TrialState.FAIL:  # what a study was told stays: the mended result stands beside it
+        if asked.state is not TrialState.RUNNING:  # what a study was told stays: the mended result stands beside it
             self.study.add_trial(
                 create_trial(
                     state=state,
                     values=values,
                     params=dict(asked.point),
                     distributions=dict(asked.distributions),
-                    user_attrs={"after_failure_of": asked.number},
+                    user_attrs={"after_failure_of": asked.number, **({DIVERGED: True} if diverged else {})},
                     intermediate_values=dict(rungs),
                 )
             )
@@ -190,11 +212,35 @@ class _CellStudy:
             trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, asked.number)
             for epoch, accuracy in rungs.items():
                 self.storage.set_trial_intermediate_value(trial_id, epoch, accuracy)
+            if diverged:
+                self.storage.set_trial_user_attr(trial_id, DIVERGED, True)
             self.study.tell(asked.number, values, state)
             if copy is not None and state is TrialState.COMPLETE and not rungs:
                 copy.tell(asked.number, values, state)
                 self._copy = copy
-        asked.state = state
+        asked.state, asked.diverged = state, diverged
+
+    def pause(self, asked: _Asked, rungs: Mapping[int, float]) -> None:
+        """Tells the accuracies at rungs of a point that may go on."""
+        study_id = self.storage.get_study_id_from_name(self.study.study_name)
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, asked.number)
+        for epoch, accuracy in rungs.items():
+            self.storage.set_trial_intermediate_value(trial_id, epoch, accuracy)
+        self._copy = None
+
+    def _worst(self, asked: _Asked) -> tuple[TrialState, list[float] | None]:
+        """What is told of a point that has diverged: chance, and costs as bad as any; a failure where none is known."""
+        told = [trial.values for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+        values = []
+        for place, name in enumerate(self.search.objectives):
+            if name == ACCURACY:
+                values.append(_chance(asked.recipes[0]))
+            elif told:
+                worst = min if is_better_higher(name) else max
+                values.append(worst(float(trial[place]) for trial in told))
+            else:
+                return TrialState.FAIL, None
+        return TrialState.COMPLETE, values
 
     def _take_in(
         self, number: int, point: Point, distributions: Mapping[str, BaseDistribution], state: TrialState
@@ -210,19 +256,20 @@ class _CellStudy:
 
     # Proposing
 
-    def _propose(self) -> optuna.trial.FrozenTrial | None:
-        """A point whose recipe is new, proposed in a copy of the study; None where there is none left."""
+    def _propose(self, fits: Fits) -> optuna.trial.FrozenTrial | None:
+        """A point whose recipe is new and fits, proposed in a copy of the study; None where there is none left."""
+        self._has_misfits = False
         copy, self._copy = self._copy or self._copied(), None
         number = len(self.asked)
         for attempt in range(PROPOSALS):
             copy.sampler = self._sampler(number, attempt)
             proposal = self._suggested(copy)
-            if self._is_new(proposal.params):
+            if self._is_new(proposal.params) and self._fit(fits, proposal.params):
                 if not attempt:  # else the copy has points that the study has not
                     self._copy = copy
                 return proposal
             copy.tell(proposal.number, state=TrialState.FAIL)
-        point = self._unseen(number)
+        point = self._unseen(number, fits)
         if point is None:
             return None
         proposal.params = dict(point)
@@ -232,7 +279,8 @@ class _CellStudy:
     def _copied(self) -> optuna.Study:
         """A search of thousands of points keeps its copy: making it takes ten times as long as proposing a point."""
         copy = optuna.create_study(storage=_OnlyTrials(), directions=self.study.directions)
-        copy.add_trials(self.study.get_trials(deepcopy=False))
+        trials = self.study.get_trials(deepcopy=False)
+        copy.add_trials(trials if len(self.search.objectives) > 1 else [_as_pruned(trial) for trial in trials])
         return copy
 
     def _suggested(self, study: optuna.Study) -> optuna.trial.FrozenTrial:
@@ -248,16 +296,28 @@ class _CellStudy:
     def _is_new(self, point: Point) -> bool:
         return self.cell.recipe(point).content_hash() not in self.asked
 
-    def _unseen(self, number: int) -> Point | None:
-        """A point that was not tried, drawn at random: of a finite space from all that are left."""
+    def _fit(self, fits: Fits, point: Point) -> bool:
+        recipe = self.cell.recipe(point)
+        has_room = fits([recipe.model_copy(update={"seed": seed}) for seed in self.seeds])
+        self._has_misfits |= not has_room
+        return has_room
+
+    def _unseen(self, number: int, fits: Fits) -> Point | None:
+        """A point that was not tried and fits, drawn at random: of a finite space from all that are left."""
         chance = random.Random(_seed(self.search.seed, number, PROPOSALS))
         points = self.search.points(self.cell.known)
         if points is not None and len(few := list(itertools.islice(points, ENUMERABLE + 1))) <= ENUMERABLE:
             left = [point for point in few if self._is_new(point)]
-            return chance.choice(left) if left else None
+            for _ in range(min(len(left), TRIED_FOR_ROOM)):
+                point = chance.choice(left)
+                if self._fit(fits, point):
+                    return point
+                left.remove(point)
+            return None
         study = optuna.create_study(sampler=RandomSampler(chance.getrandbits(32)))
         proposals: Iterator[Point] = (self._suggested(study).params for _ in range(RANDOM_PROPOSALS))
-        return next((point for point in proposals if self._is_new(point)), None)
+        new = (point for point in proposals if self._is_new(point))
+        return next((point for point in itertools.islice(new, TRIED_FOR_ROOM) if self._fit(fits, point)), None)
 
     def _sampler(self, number: int, attempt: int) -> BaseSampler:
         """Made anew for every point, so that a search that was broken off proposes what it would have."""
@@ -277,50 +337,6 @@ class _OnlyTrials(InMemoryStorage):
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         pass
-
-
-class _ObjectJournal(BaseJournalBackend):
-    """A journal in a bucket: one entry for whatever Optuna writes at once."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._log = journal
-
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        return [line for entry in self._log.entries() for line in json.loads(entry)][log_number_from:]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._log.append(json.dumps(logs, separators=(",", ":")).encode())
-
-
-class _FileJournal(BaseJournalBackend):
-    """Optuna's own journal in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, JournalFileBackend(str(path))
-
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        with storage_errors("read", self._path):
-            return list(self._file.read_logs(log_number_from))
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        with storage_errors("write to", self._path):
-            self._file.append_logs(logs)
-
-
-def _opened(path: Place, journal: Journal) -> tuple[BaseStorage, list[str]]:
-    """A journal, and the names of its studies. Raises InvalidInput for one that cannot be read."""
-    on_disk = path.on_disk
-    try:
-        with storage_errors("write to", path):  # Optuna makes the file that is not there yet
-            backend = _ObjectJournal(journal) if on_disk is None else _FileJournal(on_disk)
-        storage = JournalStorage(backend)
-        return storage, optuna.get_all_study_names(storage)
-    except StoreError:
-        raise
-    except ValueError as error:
-        raise InvalidInput(
-            f"search: cannot read {path}: {error}; without it the search begins anew, and nothing is trained twice"
-        ) from None
 
 
 def _study(search: Search, storage: BaseStorage, name: str, is_new: bool) -> optuna.Study:
@@ -345,8 +361,30 @@ def _study_name(spec: Spec, cell: CellSearch) -> str:
     return " ".join(part for part in (spec.name, where, digest) if part)
 
 
-def _outcome(objectives: Sequence[str], results: Sequence[TrialResult]) -> tuple[TrialState, list[float] | None]:
-    """What a study is told of an arm: the mean over its seeds, if all completed."""
+def _as_pruned(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
+    """A trial that pauses, as a sampler is to see it: pruned where it is. Others as they are."""
+    if trial.state is not TrialState.RUNNING or not trial.intermediate_values:
+        return trial
+    return create_trial(
+        state=TrialState.PRUNED,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values=trial.intermediate_values,
+        system_attrs=trial.system_attrs,
+        user_attrs=trial.user_attrs,
+    )
+
+
+def _chance(recipe: Recipe) -> float:
+    """The accuracy of guessing; 0 where only looking at the images would tell how many classes there are."""
+    known = DATA_SETS.get(recipe.dataset)
+    return 1 / known.classes if known else 0.0
+
+
+def _outcome(objectives: Sequence[str], results: Sequence[TrialResult]) -> tuple[TrialState, list[float] | None] | None:
+    """What a study is told of an arm: the mean over its seeds, if all completed; None of one that has diverged."""
+    if any(result.diverged for result in results):
+        return None
     statuses = {result.status for result in results}
     for status in (Status.FAILED, Status.STOPPED_EARLY):
         if status in statuses:
@@ -368,12 +406,6 @@ def _quietly() -> Iterator[None]:
 
 def _seed(*parts: int) -> int:
     return int(content_hash(list(parts))[:8], 16)
-
-
-def _mend(path: Place, journal: Journal) -> None:
-    """Takes away what a killed writer left: half a line, and its lock (the sweep's own lock keeps others out)."""
-    journal.mend()
-    (path.parent / f"{path.name}.lock").remove()
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

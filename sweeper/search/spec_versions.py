@@ -20,7 +20,8 @@ from search_spaces.yaml_reader import read_yaml
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.storage.base import Place, missing
 from trainers.errors import InvalidInput
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.hashing import content_hash
+from trainers.recipe.recipe import Recipe
 
 LIST = "versions.json"
 NO_PART_OF_IT = {"limits", "description"}  # they change nothing about which trials a sweep has

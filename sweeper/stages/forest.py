@@ -13,9 +13,10 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
+from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe.choices import Phase
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Point:
 
     lineage: str
     phase: Phase
+    begin: int  # epochs done within `phase` where the lineage begins
     epoch: int  # epochs done within `phase`
     key: str
 
@@ -73,7 +75,8 @@ class _Line:
     """One lineage in this sweep: where its recipes part or end."""
 
     phase: Phase
-    parent: str | None  # where the phase before it ended
+    begin: int  # the epoch of its phase after which it begins
+    parent: str | None  # where the lineage before it ended
     recipe: Recipe  # the one that goes furthest
     ends: list[int] = field(default_factory=list)  # sorted, each once
     starts: dict[int, int] = field(default_factory=dict)  # of the stage that ends at an epoch
@@ -129,14 +132,14 @@ def point_key(lineage: str, epoch: int) -> str:
 
 
 def points(recipe: Recipe, digest: str, sources: str = "") -> list[Point]:
-    """Where each phase of a recipe ends, on the data set with this digest, trained by sources that are not pinned."""
+    """Where each stretch of a recipe ends, on the data set with this digest, trained by sources that are not pinned."""
     reached: list[Point] = []
     apart = {"sources": sources} if sources else {}
     root = {"numerics": NUMERICS_VERSION, "data": digest, "common": recipe.common_fields(), **apart}
-    for phase, epochs in recipe.phases():
+    for part in recipe.stretches():
         came_by = reached[-1].key if reached else root
-        lineage = content_hash({"from": came_by, "phase": phase, "fields": recipe.phase_fields(phase)})
-        reached.append(Point(lineage, phase, epochs, point_key(lineage, epochs)))
+        lineage = content_hash({"from": came_by, "phase": part.phase, "fields": part.fields})
+        reached.append(Point(lineage, part.phase, part.start, part.end, point_key(lineage, part.end)))
     return reached
 
 
@@ -185,7 +188,7 @@ def grow(
     }
     while True:
         for name, line in touched.items():
-            line.starts = _cut(line.ends, {**pinned[name], **line.stored})
+            line.starts = _cut(line.begin, line.ends, {**pinned[name], **line.stored})
         grown = _with_chains(forest, moved, lines)
         unusable = _unusable(grown, numbers, touched, stored) if stored is not None else []
         if not unusable:
@@ -196,7 +199,8 @@ def grow(
     return replace(
         grown,
         epochs_alone=forest.epochs_alone + sum(recipe.budget_epochs for recipe in recipes),
-        epochs_shared=forest.epochs_shared + sum(line.ends[-1] - before.get(name, 0) for name, line in touched.items()),
+        epochs_shared=forest.epochs_shared
+        + sum(line.ends[-1] - before.get(name, line.begin) for name, line in touched.items()),
     )
 
 
@@ -207,8 +211,10 @@ def _extended(
     lines = dict(forest.lines)
     own: set[str] = set()
     for number, (recipe, way) in enumerate(zip(recipes, ways, strict=True), len(forest.trials)):
-        parent, before = None, 0
+        parent: str | None = None
+        phases: dict[Phase, int] = {}  # the epochs of each up to here
         for point in way:
+            before = sum(phases[phase] for phase in phases if phase != point.phase)
             if point.lineage not in own:
                 own.add(point.lineage)
                 known = lines.get(point.lineage)
@@ -217,17 +223,17 @@ def _extended(
             if not line.ends or point.epoch > line.ends[-1]:
                 line.recipe = recipe
             for end in (*forest.cuts.within(point.phase, before, point.epoch), point.epoch):
-                if end not in line.ends:
+                if end > point.begin and end not in line.ends:
                     insort(line.ends, end)
             line.trials.append(number)
-            parent, before = point.key, before + point.epoch
+            parent, phases[point.phase] = point.key, point.epoch
     return lines
 
 
 def _new_line(point: Point, parent: str | None, recipe: Recipe, stored: Stored | None) -> _Line:
     spans = stored.spans(point.lineage) if stored is not None else {}
-    sensible = {end: start for end, start in spans.items() if 0 <= start < end}
-    return _Line(point.phase, parent, recipe, stored=sensible)
+    sensible = {end: start for end, start in spans.items() if point.begin <= start < end}
+    return _Line(point.phase, point.begin, parent, recipe, stored=sensible)
 
 
 def _unusable(forest: Forest, numbers: Sequence[int], lineages: Collection[str], stored: Stored) -> list[Stage]:
@@ -238,8 +244,8 @@ def _unusable(forest: Forest, numbers: Sequence[int], lineages: Collection[str],
     return [stage for stage in asked if not stored.has_state(stage.key)]
 
 
-def _cut(needed: Sequence[int], stored: Mapping[int, int]) -> dict[int, int]:
-    """Stages that reach every needed epoch, as end -> start; those in the store keep the start that they have there."""
+def _cut(begin: int, needed: Sequence[int], stored: Mapping[int, int]) -> dict[int, int]:
+    """Stages that reach every needed epoch from `begin`, as end -> start; those in the store keep their start there."""
     known = sorted({*needed, *stored})
     starts: dict[int, int] = {}
     wanted = [-end for end in needed]  # a heap, the last end first: what it makes necessary lies before it
@@ -249,8 +255,8 @@ def _cut(needed: Sequence[int], stored: Mapping[int, int]) -> dict[int, int]:
         if end in starts:
             continue
         below = bisect_left(known, end)
-        starts[end] = start = stored[end] if end in stored else (known[below - 1] if below else 0)
-        if start:
+        starts[end] = start = stored[end] if end in stored else (known[below - 1] if below else begin)
+        if start > begin:
             heappush(wanted, -start)
             if start not in known:
                 insort(known, start)
@@ -278,12 +284,12 @@ def _with_chains(forest: Forest, moved: Mapping[int, tuple[Recipe, list[Point]]]
 
 
 def _leg(point: Point, line: _Line) -> list[Stage]:
-    """The stages of one phase up to a point, the first first."""
+    """The stages of one lineage up to a point, the first first."""
     leg: list[Stage] = []
     end = point.epoch
-    while end:
+    while end > point.begin:
         start = line.starts[end]
-        parent = point_key(point.lineage, start) if start else line.parent
+        parent = point_key(point.lineage, start) if start > point.begin else line.parent
         turns = point.phase == "finetune" and start == 0 and parent is not None
         leg.append(
             Stage(point_key(point.lineage, end), parent, point.lineage, line.recipe, line.phase, start, end, turns)

@@ -98,7 +98,9 @@ class Schedule:
         if self.given_up or self._runs_alone():
             return None
         while self._delayed and self._delayed[0][0] <= seconds:
-            self._make_ready(heapq.heappop(self._delayed)[1])
+            key = heapq.heappop(self._delayed)[1]
+            if self._status[key] is StageStatus.READY:  # it may have been stopped
+                self._make_ready(key)
         if self._queued:
             key = self._pop_ready()
         elif self._alone and not self._running:
@@ -137,11 +139,18 @@ class Schedule:
             self._holds[key] -= 1
             self._make_ready_if_it_may(key)
 
+    def hold(self, keys: Iterable[str]) -> None:
+        """These stages, which wait, have one more reason not to run yet."""
+        self._holds.update(keys)
+
     def stop(self, keys: Iterable[str]) -> None:
-        """What goes on from here is not wanted any more: these stages, held so far, and all below them."""
+        """What goes on from here is not wanted any more: these stages and all below them, as far as they do not run."""
         for key in self._with_descendants(keys):
-            if self._status[key] is StageStatus.WAITING:
+            if self._status[key] in (StageStatus.WAITING, StageStatus.READY):
                 self._status[key] = StageStatus.STOPPED
+                self._queued.discard(key)
+                if key in self._alone:
+                    self._alone.remove(key)
 
     def withhold(self, key: str) -> None:
         """The stage was given out, and is not to run now: it is held instead."""
@@ -231,6 +240,8 @@ class Schedule:
         """What grew below this stage makes the paths through it longer, and those through the stages above it."""
         while key is not None and key in self.stages and self._remaining_of(key) != self._remaining[key]:
             self._remaining[key] = self._remaining_of(key)
+            if key in self._queued:
+                self._push(key)
             key = self.stages[key].parent
 
     def _parent_is_done(self, stage: Stage) -> bool:
@@ -243,13 +254,17 @@ class Schedule:
             self._alone.append(key)
             return
         self._queued.add(key)
+        self._push(key)
+
+    def _push(self, key: str) -> None:
         heapq.heappush(self._ready, (-self._remaining[key], self._order[key], key))
 
     def _pop_ready(self) -> str:
-        while (key := heapq.heappop(self._ready)[2]) not in self._queued:
-            pass
-        self._queued.remove(key)
-        return key
+        while True:
+            priority, _, key = heapq.heappop(self._ready)
+            if key in self._queued and -priority == self._remaining[key]:
+                self._queued.remove(key)
+                return key
 
     def _make_ready_if_it_may(self, key: str) -> None:
         waits = self._status[key] is StageStatus.WAITING and not self._holds[key]

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class StageStatus(StrEnum):
-    """WAITING (for its parent, or held) -> READY -> RUNNING -> DONE | FAILED, or WAITING -> STOPPED.
+    """WAITING (for its parent, or held) -> READY -> RUNNING -> DONE | FAILED, or WAITING | READY -> STOPPED.
 
     RUNNING -> READY after a fault that may pass; READY -> WAITING when it is held, or cut anew.
     """

@@ -57,35 +57,35 @@ class SetAside(Enum):
 
 
 class Journal(Protocol):
-    """Entries in the order in which they were appended. Each is whole or not there."""
+    """A list of entries in the order in which they were appended. Each is whole or absent."""
 
     def exists(self) -> bool:
         """Whether anything was appended."""
 
     def mend(self) -> None:
-        """Take away what a killed writer left half written. For the one who may write."""
+        """Removes what a killed writer left half written. Only the one process that may write calls it."""
 
     def entries(self) -> list[bytes]:
-        """All of them by now."""
+        """All entries so far."""
 
     def append(self, content: bytes) -> None:
-        """Add an entry after all that is there; it ends with the end of a line."""
+        """Adds an entry after all others; it ends with the end of a line."""
 
 
 class Lock(Protocol):
-    """What at most one process holds at a time."""
+    """A lock that at most one process holds at a time."""
 
     def take(self, note: str = "") -> bool:
-        """Hold it, and leave a note of who does. False where another one holds it."""
+        """Takes the lock and leaves a note of who holds it. False where another process holds it."""
 
     def release(self) -> None:
-        """Let go of it."""
+        """Releases the lock."""
 
     def is_held(self, patience_seconds: float) -> bool:
-        """Whether somebody holds it. In a bucket it takes up to `patience_seconds` to see that nobody does."""
+        """Whether any process holds it. In a bucket it takes up to `patience_seconds` to see that none does."""
 
     def holder(self) -> str:
-        """The note of the last one who took it; empty if there is none."""
+        """The note of the last process that took it; empty if there is none."""
 
 
 class Place(Protocol):
@@ -137,27 +137,27 @@ class Place(Protocol):
     # Writing
 
     def put(self, content: bytes, *, durable: bool = True) -> None:
-        """Write this instead of whatever was there: readers see all of the old or all of the new.
+        """Writes the content in place of whatever was there: readers see all of the old or all of the new.
 
         What is not durable survives the process, but not a power cut.
         """
 
     def touch(self) -> None:
-        """Make this a mere name, whose content says nothing."""
+        """Creates it as an empty file: only its name means something."""
 
     def remove(self) -> None:
-        """Take it away, if it is there."""
+        """Removes it, if it is there."""
 
     def set_aside(self, target: Place, reason: str, seen: Tag) -> SetAside:
-        """Move what was `seen` under this name, and nothing else, to `target`, with the reason beside it."""
+        """Moves what was `seen` under this name, and nothing else, to `target`, with the reason beside it."""
 
     # Signs of life
 
     def sign_of_life(self) -> tuple[str, int | str]:
-        """What it says, and something that changes with every renewal."""
+        """The content of a sign of life, and a value that changes with every renewal."""
 
     def renew(self, content: bytes) -> bool:
-        """Give a sign of life: in a bucket by this content, another every time. False if it is not there any more."""
+        """Renews a sign of life; in a bucket by new content. False if it is not there any more."""
 
     # Appending and locking
 
@@ -168,14 +168,14 @@ class Place(Protocol):
         """The lock in this folder."""
 
     def shared(self) -> AbstractContextManager[None]:
-        """Hold this folder together with any number of others, while nobody holds it `alone`; waits for that."""
+        """Holds a shared lock on this folder, beside any number of others; waits while one holds it `alone`."""
 
     def alone(self) -> AbstractContextManager[None]:
-        """Hold this folder while nobody else does, `shared` or alone; waits for that."""
+        """Holds an exclusive lock on this folder; waits while any other lock on it is held."""
 
 
 def missing(read: Callable[[], Answer]) -> Answer | None:
-    """What `read` gives; None if there is no such thing."""
+    """What `read` returns; None where it raises FileNotFoundError."""
     try:
         return read()
     except FileNotFoundError:
@@ -188,7 +188,7 @@ def is_key(text: str) -> bool:
 
 
 def checked_key(key: str) -> str:
-    """The key or lineage itself, if it is one: nothing else becomes part of a path."""
+    """The key or lineage unchanged. Raises ValueError for anything else, which must not become part of a path."""
     if not is_key(key):
         raise ValueError(f"not a key or lineage (64 hexadecimal digits): {key!r}")
     return key

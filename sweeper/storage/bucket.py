@@ -92,7 +92,7 @@ class ObjectPath:
         return self.read_bytes().decode()
 
     def size(self) -> int:
-        """In bytes. Raises FileNotFoundError."""
+        """The size in bytes. Raises FileNotFoundError."""
         size = self.bucket.size(self.key)
         if not size:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(self))
@@ -122,12 +122,12 @@ class ObjectPath:
 
     def folders_with(self, name: str) -> list[str]:
         folders = sorted(ObjectPath(self.bucket, prefix) for prefix in self.bucket.prefixes(self.key))
-        holding = self.bucket.at_once(lambda folder: (folder / name).is_file(), folders)
+        holding = self.bucket.concurrently(lambda folder: (folder / name).is_file(), folders)
         return [folder.name for folder, holds in zip(folders, holding, strict=True) if holds]
 
     def contents(self, names: list[str]) -> list[bytes]:
-        """Of these objects below this name."""
-        return self.bucket.at_once(lambda name: (self / name).read_bytes(), names)
+        """The contents of these objects below this name."""
+        return self.bucket.concurrently(lambda name: (self / name).read_bytes(), names)
 
     # Writing
 
@@ -135,7 +135,7 @@ class ObjectPath:
         self.bucket.put(self.key, content)
 
     def create(self, content: bytes) -> bool:
-        """If there is none yet. False if another writer was first: exactly one of all that try gets True."""
+        """Creates the object. False if it exists: of all writers that try, exactly one gets True."""
         try:
             self.bucket.put(self.key, content, mode="create")
         except FileExistsError:
@@ -150,7 +150,7 @@ class ObjectPath:
         return True
 
     def replace_if(self, tag: str, content: bytes) -> bool:
-        """If what has this tag is still there."""
+        """Replaces the object if it still has this tag. False otherwise."""
         try:
             self.bucket.put(self.key, content, mode={"e_tag": tag})
         except (FileExistsError, FileNotFoundError):
@@ -165,7 +165,7 @@ class ObjectPath:
             self.bucket.delete(self.key)
 
     def set_aside(self, target: Place, reason: str, seen: Tag) -> SetAside:
-        """Copied, then taken away on the condition that it is still what was seen."""
+        """Copies the object, then removes it on the condition that it is still what was seen."""
         found = missing(self.read_tagged)
         if found is None:
             return SetAside.GONE
@@ -210,7 +210,7 @@ def is_url(text: str) -> bool:
 
 
 def bucket_at(url: str, patience: timedelta = PATIENCE) -> ObjectPath:
-    """What lies below s3://BUCKET/PREFIX or the like. Asks nobody anything. Raises InvalidInput.
+    """The place below s3://BUCKET/PREFIX or the like. Sends no request. Raises InvalidInput.
 
     Credentials, region and endpoint are those of the environment or the machine, as the services' own tools find them
     (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …; instance roles): a URL is shown, stored and sent around, so it holds none.
@@ -234,6 +234,6 @@ def bucket_at(url: str, patience: timedelta = PATIENCE) -> ObjectPath:
 
 
 def impatient(root: ObjectPath) -> ObjectPath:
-    """The same for those who would rather be told after seconds that nobody answers."""
+    """The same place with a client that gives up after seconds where nothing answers."""
     scheme = root.bucket.url.partition(":")[0]
     return bucket_at(root.bucket.url, IMPATIENCE) if scheme in SERVICES else root

@@ -66,7 +66,7 @@ class Claims:
         return True
 
     def release(self, key: str) -> None:
-        """Lets go of a stage, if it is ours: it is stored, has failed, or is given up."""
+        """Releases the claim on a stage, if it is ours: the stage is stored, has failed, or is given up."""
         if key in self._held:
             self._held.discard(key)
             with contextlib.suppress(OSError):  # a claim that stays behind ends with its owner
@@ -78,12 +78,12 @@ class Claims:
             self.release(key)
 
     def others(self, key: str | None = None) -> list[str]:
-        """The other owners that live, as far as one look tells, and claim this (None: anything). Raises StoreError."""
+        """The other live owners that claim this (None: anything), as far as one look tells. Raises StoreError."""
         rivals = self._claimed_by_others()
         return [owner for owner, keys in rivals.items() if key is None or key in keys]
 
     def surely_lives(self, owner: str) -> bool:
-        """Whether it was seen to do something, or is a process of this machine that is there."""
+        """Whether an owner was seen to renew its claim, or is a running process of this machine."""
         return owner in self._looked_up or self._seen.get(owner, (0, 0.0, False))[2]
 
     # Claiming

@@ -39,7 +39,7 @@ class Folder(PosixPath):
         return self._storage
 
     def must_answer(self) -> None:
-        """Nothing: folders are made when something is written."""
+        """Does nothing: folders are made when something is written."""
 
     # Reading
 
@@ -68,7 +68,7 @@ class Folder(PosixPath):
     # Writing
 
     def make(self) -> None:
-        """Make the folder, unless it is there."""
+        """Makes the folder, unless it exists."""
         with storage_errors("write to", self):
             os.makedirs(self, exist_ok=True)
 
@@ -102,7 +102,7 @@ class Folder(PosixPath):
         return SetAside.MOVED
 
     def remove_old_drafts(self, older_than_seconds: float) -> None:
-        """Prove that this storage can be written, and remove what crashed writers left. Young drafts may be in use.
+        """Checks that this storage can be written, and removes old drafts of crashed writers; young ones may be in use.
 
         Their age is told by a file just written there: this machine's clock may be another than that of the disk.
         """
@@ -154,7 +154,7 @@ def storage_of(place: Place | Path) -> Place:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file or folder from another of the same name; None if there is none."""
+    """A value that tells a file or folder from another one of the same name; None if there is none."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):

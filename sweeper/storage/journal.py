@@ -55,7 +55,7 @@ def _cut_half_a_line(descriptor: int) -> None:
 
 
 class Objects(Protocol):
-    """As much of a bucket as a log needs."""
+    """The operations on a bucket that a log needs."""
 
     def __truediv__(self, name: str, /) -> Objects: ...
 
@@ -81,7 +81,7 @@ class ObjectLog:
         return self.path.is_dir()
 
     def mend(self) -> None:
-        """Nothing: objects are whole or not there."""
+        """Does nothing: objects are whole or absent."""
 
     def entries(self) -> list[bytes]:
         known = len(self._read)

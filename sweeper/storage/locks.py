@@ -19,7 +19,7 @@ from typing import IO
 
 from sweeper.storage.base import Place, StoreError, storage_errors
 from sweeper.storage.claims import PATIENCE_SECONDS, TOUCH_SECONDS, Claims
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 LOOK_SECONDS = 1.0
 GLIMPSE_SECONDS = 3 * TOUCH_SECONDS  # without a sign of life a holder is thought gone by those who only look
@@ -29,7 +29,7 @@ LOCK_TRIES, LOCK_PAUSE_SECONDS = 10, 0.05
 
 
 class FileLock:
-    """A file that the system lets go of when its holder ends, however it ends; what it says is who holds it."""
+    """A locked file, which the system unlocks when its holder ends, however it ends; its content names the holder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,7 +72,7 @@ class FileLock:
 
 @contextlib.contextmanager
 def file_lock(path: Path, exclusive: bool) -> Iterator[None]:
-    """Held by one, or by any number that are not exclusive; waits for that."""
+    """Holds a lock on a file: alone if `exclusive`, else beside others that are not; waits for it."""
     with storage_errors("lock", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
@@ -104,7 +104,7 @@ class Lease:
         self._claims = Claims(self.place, self.clock)
 
     def take(self, note: str = "") -> bool:
-        """False as soon as its holder has shown that it lives. Waits for that, or until it counts as dead."""
+        """Takes the lock; waits until another holder counts as dead. False as soon as that one shows that it lives."""
         while not self._claims.take(WHOLE):
             if any(map(self._claims.surely_lives, self._claims.others(WHOLE))):
                 return False
@@ -126,7 +126,7 @@ class Lease:
         return ""
 
     def is_held(self, patience_seconds: float = GLIMPSE_SECONDS) -> bool:
-        """Takes as long as its holder takes to show that it lives."""
+        """Whether a process holds it. Takes as long as the holder takes to show that it lives."""
         until = self.clock() + patience_seconds
         while holders := self._claims.others(WHOLE):
             if any(map(self._claims.surely_lives, holders)):
@@ -139,7 +139,7 @@ class Lease:
 
 @contextlib.contextmanager
 def shared(place: Place) -> Iterator[None]:
-    """Held by any number at once, and by nobody while somebody holds `alone`."""
+    """Holds a shared lock: any number of processes at once, none while one holds `alone`."""
     mine, alone = Claims(place / "shared"), Claims(place / "alone")
     key = content_hash(uuid.uuid4().hex)
     while not mine.take(key) or alone.others():
@@ -153,7 +153,7 @@ def shared(place: Place) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(place: Place) -> Iterator[None]:
-    """Held by one at a time, and only while nobody holds `shared`."""
+    """Holds an exclusive lock: one process at a time, and only while none holds `shared`."""
     mine, others = Claims(place / "alone"), Claims(place / "shared")
     while not mine.take(WHOLE) or others.others():
         time.sleep(LOOK_SECONDS)

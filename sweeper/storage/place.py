@@ -12,14 +12,14 @@ __all__ = ["Place", "storage_at", "storage_that_answers"]
 
 
 def storage_at(text: str) -> Place:
-    """The folder or the bucket that somebody names. Raises InvalidInput for a URL that is none."""
+    """The folder or the bucket of this path or URL. Raises InvalidInput for a URL of no bucket."""
     if text.startswith("file://"):
         text = unquote(text.removeprefix("file://"))
     return bucket_at(text) if is_url(text) else Folder(text).expanduser().absolute()
 
 
 def storage_that_answers(text: str) -> Place:
-    """The same; a bucket is asked whether it is there. Raises InvalidInput."""
+    """The folder or the bucket of this path or URL, after a bucket has answered. Raises InvalidInput."""
     place = storage_at(text)
     place.must_answer()
     return place

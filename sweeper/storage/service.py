@@ -19,7 +19,7 @@ from trainers.errors import InvalidInput
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Client
 
-AT_ONCE = 32  # requests, where many objects are read
+CONCURRENT_REQUESTS = 32  # requests, where many objects are read
 _SAID = re.compile(r"<Code>([^<]+)</Code>\s*<Message>([^<]*)</Message>")
 Item = TypeVar("Item")
 
@@ -37,7 +37,7 @@ class Bucket:
     known: dict[str, Any] = field(default_factory=dict)  # what was read of objects that never change
 
     def name_of(self, key: str) -> str:
-        """What to call an object in messages."""
+        """The name of an object in messages."""
         return f"{self.url}/{key}" if key else self.url
 
     def get(self, key: str) -> tuple[bytes, str]:
@@ -51,7 +51,7 @@ class Bucket:
         return self._ask("read", key, content_and_tag)
 
     def size(self, key: str) -> int:
-        """In bytes."""
+        """The size in bytes."""
         import obstore
 
         return int(self._ask("read", key, obstore.head, key)["size"])
@@ -76,7 +76,7 @@ class Bucket:
         return self._ask("read", key, everything)
 
     def prefixes(self, key: str) -> list[str]:
-        """The names right below this one where more follows."""
+        """The names directly below this one that have objects below them."""
         import obstore
 
         return list(self._ask("read", key, obstore.list_with_delimiter, key or None)["common_prefixes"])
@@ -87,17 +87,17 @@ class Bucket:
         self._ask("write to", key, obstore.put, key, content, **condition)
 
     def delete(self, key: str) -> None:
-        """Remove an object; services do not say whether it was there."""
+        """Removes an object; services do not say whether it existed."""
         import obstore
 
         self._ask("remove", key, obstore.delete, key)
 
-    def at_once(self, question: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
-        """The answers for many, asked side by side."""
+    def concurrently(self, question: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """The answers for many items, asked side by side."""
         items = list(items)
         if len(items) < 2:
             return [question(item) for item in items]
-        with ThreadPoolExecutor(min(AT_ONCE, len(items)), thread_name_prefix="objects") as pool:
+        with ThreadPoolExecutor(min(CONCURRENT_REQUESTS, len(items)), thread_name_prefix="objects") as pool:
             return list(pool.map(question, items))
 
     def _ask(self, doing: str, key: str, question: Callable[..., Answer], *words: Any, **more: Any) -> Answer:
@@ -120,7 +120,7 @@ class Bucket:
 
 
 def connected(service: str, rest: str, scheme: str, patience: timedelta) -> Client:
-    """The client for what a URL names. Asks nobody anything. Raises InvalidInput."""
+    """The client for the bucket of a URL. Sends no request. Raises InvalidInput."""
     try:
         from obstore.store import from_url
     except ImportError:

@@ -23,7 +23,7 @@ IN_THE_STORAGE = "storage"  # kept instead of the address of that file: it is tr
 
 
 def default_address(storage: Place, make: bool = False) -> str:
-    """SQLite in the storage folder; a database cannot lie in a bucket, so for one it is a folder here.
+    """The address of an SQLite database in the storage; for a bucket, which can hold none, in a folder here.
 
     `make`: make that folder.
     """
@@ -33,7 +33,7 @@ def default_address(storage: Place, make: bool = False) -> str:
 
 
 def is_own(address: str, storage: Place) -> bool:
-    """Whether this is the database of the storage itself."""
+    """Whether this is the address of the storage's own database."""
     folder = storage.on_disk
     if folder is None or not is_file(address):
         return False
@@ -75,7 +75,7 @@ def _folder_of(storage: Place) -> Path:
 
 
 def understood(address: str) -> str:
-    """The address as it is kept and shown: one place, wherever one stands.
+    """The address in the form that is kept and shown, which does not depend on the current folder.
 
     Raises InvalidInput for what MLflow could not track to.
     """
@@ -107,7 +107,7 @@ def _checked_scheme(address: str) -> str:
 
 
 def check_open(address: str, storage: Place) -> None:
-    """The same as `check_reachable`; a storage's own database is made one that can be moved."""
+    """Checks as `check_reachable` does, and makes a storage's own database one that can be moved."""
     check_reachable(address)
     own = is_own(address, storage) or address == default_address(storage)
     if own and file_of(address).is_file():
@@ -115,7 +115,7 @@ def check_open(address: str, storage: Place) -> None:
 
 
 def check_reachable(address: str) -> None:
-    """Raises InvalidInput if nothing answers there, or something that is no MLflow server."""
+    """Checks that an MLflow server or database answers. Raises InvalidInput."""
     parts = urlsplit(address)
     scheme = parts.scheme.partition("+")[0]
     shown = without_password(address)
@@ -131,7 +131,7 @@ def check_reachable(address: str) -> None:
 
 
 def without_password(address: str) -> str:
-    """The address as it may be shown."""
+    """The address without its password, as it may be shown."""
     parts = urlsplit(address)
     if not parts.password:
         return address

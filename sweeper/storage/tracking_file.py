@@ -21,12 +21,12 @@ def is_file(address: str) -> bool:
 
 
 def file_of(address: str) -> Path:
-    """The file: what stands in its address is the path, character by character."""
+    """The path of the file, which its address holds character by character."""
     return Path(address.removeprefix(ADDRESS))
 
 
 def address_for_mlflow(address: str) -> str:
-    """The address as SQLAlchemy reads it, to which `%` and `?` mean something.
+    """The address in the form that SQLAlchemy reads, where `%` and `?` have a meaning.
 
     With its driver named, because MLflow makes the parent folders of what follows a bare sqlite:///, quoted as it is.
     """

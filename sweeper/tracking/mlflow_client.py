@@ -24,11 +24,11 @@ class TrackingDown(RuntimeError):
 
 
 class Refused(TrackingDown):
-    """MLflow answers, and will not have this."""
+    """MLflow answers, and refuses what it was given."""
 
 
 def client(address: str) -> MlflowClient:
-    """A client that gives up after seconds, not minutes, and keeps quiet."""
+    """A client that gives up after seconds, not minutes, and logs nothing."""
     os.environ.update(
         MLFLOW_HTTP_REQUEST_MAX_RETRIES="2",
         MLFLOW_HTTP_REQUEST_TIMEOUT="5",
@@ -49,7 +49,7 @@ def log_batch(
     tags: Mapping[str, str],
     parameters: Mapping[str, str],
 ) -> None:
-    """Writes to a run what goes into one request; waits until it is there."""
+    """Writes metrics, tags and parameters to a run in one request; waits until they are there."""
     from mlflow.entities import Metric, Param, RunTag
 
     mlflow.log_batch(
@@ -86,7 +86,7 @@ def log_text(mlflow: MlflowClient, run_id: str, text: str, name: str) -> None:
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """What MLflow, its database or the way there raise becomes TrackingDown; Refused where trying again is no use."""
+    """Turns errors of MLflow, its database or the network into TrackingDown; Refused where retrying is no use."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,28 +18,25 @@ from sweeper.records.trial_result import TrialResult
 from sweeper.search.spec_versions import Versions
 from sweeper.stages.status import Status
 from sweeper.storage.tracking_file import artifacts_of
+from sweeper.tracking.experiment import existing_runs, experiment_of
 from sweeper.tracking.mlflow_client import (
     Refused,
     TrackingDown,
     Value,
     client,
-    log_artifact,
     log_batch,
     log_text,
     outages,
 )
 from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
-from sweeper.tracking.ui_view import NOTE, described, report_link, runs_page, trials_view
-from sweeper.tracking.ui_view import TAG as VIEW
+from sweeper.tracking.ui_view import NOTE, described
 from sweeper.tracking.versions import TrackedVersions
 
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow_client import MlflowClient
 
 METRICS_A_CALL = 900  # MLflow takes 1000 entries in one call, tags included
-PAGE = 1000
-AT_ONCE = 4  # trials that are projected side by side
-SWEEPS_OWN = "tags.`sweeper.kind` = 'sweep'"  # the runs of sweeps, not of trials
+CONCURRENT_TRIALS = 4  # trials that are projected side by side
 
 
 @dataclass
@@ -70,10 +66,10 @@ class Projection:
             return
         with self._outages():
             self._client = client(self.address)
-            self.experiment_id = _experiment(
+            self.experiment_id = experiment_of(
                 self._client, self.sweep, self.artifacts, self.versions.present if self.versions else None
             )
-            self._runs, parents, doubles = _existing(self._client, self.experiment_id)
+            self._runs, parents, doubles = existing_runs(self._client, self.experiment_id)
             for run in [*doubles, *parents[1:]]:
                 self._client.delete_run(run.run_id)
             self._parent = parents[0] if parents else self._create_parent()
@@ -87,9 +83,9 @@ class Projection:
         return self._bring_up_to_date(result)
 
     def project_together(self, results: Sequence[TrialResult]) -> int:
-        """The same of `AT_ONCE` trials at most, side by side: a server mostly waits. Returns how many were changed.
+        """Brings `CONCURRENT_TRIALS` trials at most up to date, side by side. Returns how many it changed.
 
-        A database gets them one after the other, and SQLite has but one writer anyway.
+        A server mostly waits; a database gets them one by one, and SQLite has but one writer anyway.
         """
         self.connect()
         if not self.address.startswith("http"):
@@ -140,7 +136,7 @@ class Projection:
     def project_sweep(
         self, status: Status, totals: Mapping[str, float], tags: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """The parent run: its status, what the sweep has spent so far, and what it left out and why."""
+        """Brings the sweep's own run up to date: its status, what was spent, what was left out and why."""
         self.connect()
         parent = self._parent
         assert parent is not None and self._client is not None
@@ -155,7 +151,7 @@ class Projection:
             self._set_run_status(parent, status, _milliseconds())
 
     def settle(self, trials: int) -> None:
-        """The parent run: which version is the present one, now that all its trials say that they belong to it."""
+        """Tells the sweep's own run which version is the present one, once all its trials belong to it."""
         self.connect()
         tags = self.versions.of_sweep(trials) if self.versions else {}
         if tags != self._settled:
@@ -165,7 +161,7 @@ class Projection:
             self._settled = tags
 
     def forget_strangers(self, known: Iterable[str]) -> None:
-        """Runs of trials that the present version lacks: never left RUNNING, and told of which other ones they are."""
+        """Updates the runs that the present version lacks: none stays RUNNING, and each names its versions."""
         self.connect()
         with self._outages():
             for recipe_hash in self._runs.keys() - set(known):
@@ -314,88 +310,12 @@ class Projection:
         tracked.run_status = wanted
 
 
-def sweep_page(address: str, sweep: str) -> str | None:
-    """Where in MLflow's UI a sweep is; None where MLflow has none of this name."""
-    with outages():
-        experiment = client(address).get_experiment_by_name(sweep)
-    if experiment is None or experiment.lifecycle_stage != "active":
-        return None
-    return runs_page(experiment.experiment_id, VIEW in experiment.tags)
-
-
-def is_launched(address: str, sweep: str) -> bool:
-    """Whether MLflow has a sweep of this name that was not imported. Raises TrackingDown."""
-    with outages():
-        mlflow = client(address)
-        experiment = mlflow.get_experiment_by_name(sweep)
-        parents = mlflow.search_runs([experiment.experiment_id], SWEEPS_OWN, max_results=1) if experiment else []
-    return any("sweeper.imported" not in run.data.tags for run in parents)
-
-
-def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
-    """Puts a report's page among the artifacts of each sweep's own run. Returns what went wrong, or nothing."""
-    try:
-        with outages():
-            mlflow = client(address)
-            found = [mlflow.get_experiment_by_name(sweep) for sweep in sweeps]
-            for experiment in filter(None, found):
-                parents = mlflow.search_runs(
-                    [experiment.experiment_id], SWEEPS_OWN, order_by=["start_time ASC"], max_results=1
-                )
-                for run in parents:
-                    log_artifact(mlflow, run.info.run_id, page)
-                    note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
-                    mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
-    except TrackingDown as down:
-        return str(down)
-    return ""
-
-
-def _experiment(client: MlflowClient, sweep: SweepFacts, artifacts: str | None, version: int | None) -> str:
-    """Finds or makes the experiment; people see the sweep's description and its trials in it."""
-    experiment = client.get_experiment_by_name(sweep.name)
-    number = experiment.experiment_id if experiment else client.create_experiment(sweep.name, artifacts)
-    if experiment and experiment.lifecycle_stage != "active":
-        client.restore_experiment(number)
-    known = experiment.tags if experiment else {}
-    note = described(sweep.description)
-    if not known.get(NOTE, "").endswith(note):  # a link to its report may come first
-        client.set_experiment_tag(number, NOTE, note)
-    if known.get(VIEW) != (view := trials_view(sweep.varied, version)):
-        client.set_experiment_tag(number, VIEW, view)
-    return str(number)
-
-
-def _existing(
-    client: MlflowClient, experiment_id: str
-) -> tuple[dict[str, TrackedRun], list[TrackedRun], list[TrackedRun]]:
-    """The runs of trials by recipe hash, the parent runs, the oldest first, and second runs of the same trials."""
-    trials: dict[str, TrackedRun] = {}
-    parents: list[TrackedRun] = []
-    doubles: list[TrackedRun] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token, order_by=["start_time ASC"])
-        for run in page:
-            kind, found = run.data.tags.get("sweeper.kind"), TrackedRun.of(run)
-            if kind == "sweep":
-                parents.append(found)
-            elif kind == "trial":
-                recipe_hash = run.data.tags.get("sweeper.recipe_hash", "")
-                known = trials.get(recipe_hash, found)
-                trials[recipe_hash] = max(known, found, key=lambda run: run.epochs)
-                doubles += [found if trials[recipe_hash] is known else known] if known is not found else []
-        token = page.token
-        if not token:
-            return trials, parents, doubles
-
-
 def _milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
 def projection_of(spec: Spec, file: SweepFile, versions: Versions) -> Projection:
-    """The MLflow side of a sweep."""
+    """The projection of a sweep to the MLflow that its file names."""
     tags = {**sources(), "owner": file.owner}
     facts = SweepFacts(
         spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields())

@@ -60,7 +60,7 @@ class TrackedRun:
 
     @classmethod
     def of(cls, run: Any) -> TrackedRun:
-        """What one of MLflow's runs says of itself."""
+        """The state of one of MLflow's runs, read from its tags and metrics."""
         info, tags = run.info, run.data.tags
         status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
         name, versions = info.run_name or "", version_tags(tags)
@@ -75,7 +75,7 @@ class TrackedRun:
         return self.projected.endswith(":final")
 
     def shows(self, result: TrialResult) -> bool:
-        """Whether nothing is left to project."""
+        """Whether the run shows all of this result."""
         if self.is_ahead(result) and self.status == Status.COMPLETED:
             # Trained again because its record was lost: what is shown stays until the new result is there.
             return self.run_status == RUN_STATUS[Status.COMPLETED] and self.name == result.name
@@ -88,11 +88,11 @@ class TrackedRun:
         )
 
     def is_ahead(self, result: TrialResult) -> bool:
-        """It shows more than the store has now: epochs of an attempt whose end was lost, and is trained again."""
+        """Whether the run shows more than the store has: epochs of an attempt that was lost and is trained again."""
         return self.epochs > len(result.epochs) or (self.has_finals and not result.is_final)
 
     def continues(self, result: TrialResult) -> bool:
-        """Whether it shows the beginning of what the store has; otherwise it is of another training of the recipe."""
+        """Whether the run shows the beginning of what the store has; otherwise another training made it."""
         if not self.projected or self.verified:
             return True
         was, now = self.projected.removesuffix(":final"), mark(result, self.epochs).removesuffix(":final")
@@ -106,7 +106,7 @@ class TrackedRun:
         return self.verified
 
     def new_tags(self, result: TrialResult) -> dict[str, str]:
-        """What changes about a trial from one attempt to the next: tags, as parameters of a run never can."""
+        """The tags that this result changes; they hold what differs between attempts, as parameters cannot change."""
         failure = str(result.failure or "")
         if (self.status, self.failure) == (result.status, failure):
             return {}
@@ -115,7 +115,7 @@ class TrackedRun:
         return {"sweeper.status": result.status, **where, **why}
 
     def new_values(self, result: TrialResult) -> Iterator[tuple[str, float, int, int]]:
-        """The metrics that it does not show yet: name, value, time (ms), step.
+        """Yields the metrics that the run does not show yet: name, value, time (ms), step.
 
         Times count from the run's start in standalone seconds, so that the same record always gives the same values.
         """
@@ -133,13 +133,13 @@ class TrackedRun:
 
 
 def parameters(result: TrialResult) -> dict[str, str]:
-    """The recipe, as MLflow shows parameters."""
+    """The recipe's fields as MLflow's parameters: texts by name."""
     fields: dict[str, Any] = result.trial.recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
     return {name: str(value)[:PARAMETER_LENGTH] for name, value in fields.items()}
 
 
 def mark(result: TrialResult, epochs: int) -> str:
-    """Which epochs are shown, and a digest of them."""
+    """The number of epochs that are shown, with a digest of them."""
     digest = hashlib.sha256()
     for epoch in result.epochs[:epochs]:
         shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]

@@ -17,7 +17,7 @@ from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest, Stage
 from sweeper.stages.status import Status
 from sweeper.tracking.mlflow_client import TrackingDown
-from sweeper.tracking.projection import AT_ONCE, Projection
+from sweeper.tracking.projection import CONCURRENT_TRIALS, Projection
 from sweeper.tracking.run_state import ENDED
 
 FIRST_PAUSE_SECONDS = 2.0
@@ -83,7 +83,7 @@ class Tracker(threading.Thread):
                 self._closing.wait(min(pause, LONGEST_PAUSE_SECONDS))
 
     def close(self, patience_seconds: float) -> None:
-        """Projects what is left and ends; waits as long as something moves, at most so long without."""
+        """Projects what is left and ends; waits while it gets on, and at most so many seconds while it does not."""
         self._closing.set()
         seen, since = -1, time.monotonic()
         while self.is_alive() and time.monotonic() - since < patience_seconds:
@@ -93,7 +93,7 @@ class Tracker(threading.Thread):
         self._abandoned.set()
 
     def behind(self) -> int:
-        """Trials that MLflow does not show as they are."""
+        """The number of trials that MLflow does not show as they are."""
         return self.projection.behind(self._unsettled())
 
     def _unsettled(self) -> list[TrialResult]:
@@ -101,7 +101,7 @@ class Tracker(threading.Thread):
         return [self._as_shown(self.launch.result(number)) for number in numbers if number not in self._settled]
 
     def catch_up(self, last: bool) -> None:
-        """Projects the trials that something was heard of; all of them, where it is time or `last` is true."""
+        """Projects the trials that changed; all trials from time to time, and where `last` is true."""
         projection = self.projection
         projection.connect()
         began = time.monotonic()
@@ -138,7 +138,7 @@ class Tracker(threading.Thread):
                     batch[number] = result
                 elif result.status in ENDED:
                     self._settled.add(number)
-                if len(batch) == AT_ONCE:
+                if len(batch) == CONCURRENT_TRIALS:
                     break
             if not batch:
                 break

@@ -26,7 +26,7 @@ ALWAYS = ("method",)
 
 
 def trials_view(varied: Sequence[str], version: int | None = None) -> str:
-    """The tag's value: columns of the parameters that vary and of what matters, the best validation accuracy first.
+    """The value of the tag that saves a view: columns of what varies and matters, the best validation accuracy first.
 
     `version`: only its trials; None: all.
     """
@@ -47,17 +47,17 @@ def trials_view(varied: Sequence[str], version: int | None = None) -> str:
 
 
 def runs_page(experiment_id: str, has_view: bool) -> str:
-    """Where in the UI an experiment's runs are; without workflowType it opens another of its halves."""
+    """The page of an experiment's runs in the UI; without workflowType the UI opens another page."""
     view = f"&viewStateShareKey={KEY}" if has_view else ""
     return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning{view}"
 
 
 def described(text: str) -> str:
-    """A description as the UI shall show it: its Markdown may hold HTML, which it would load pictures for."""
+    """The description with its HTML escaped: the UI shows Markdown, and would load pictures."""
     return html.escape(text, quote=False)
 
 
 def report_link(description: str, experiment_id: str, run_id: str) -> str:
-    """A description after a link to the report among a run's artifacts: the UI folds it to its first line."""
+    """The description with a link to a run's report before it: the UI folds it to its first line."""
     page = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/report.html"
     return f"[Report]({page}) {description}".strip()

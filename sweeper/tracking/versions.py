@@ -30,12 +30,12 @@ class TrackedVersions:
 
     @classmethod
     def of(cls, versions: Versions) -> TrackedVersions:
-        """Those of a sweep that is launched, or looked at. Raises InvalidInput."""
+        """The versions of a sweep, as they are projected. Raises InvalidInput."""
         others, _ = versions.others(versions.present)
         return cls(versions.present, others, {number: versions.text(number) for number in (*others, versions.present)})
 
     def tags(self, recipe_hash: str, result: TrialResult | None, known: Mapping[str, str]) -> dict[str, str]:
-        """The tags that a trial's run lacks, which has those `known`. result: None where it is none of the present."""
+        """The tags that a trial's run lacks beside those `known`. result: None for a trial of other versions only."""
         wanted = tags_of(self.present, result.label, result.search_trial) if result else {}
         lacking = {tag: text for tag, text in wanted.items() if known.get(tag) != text}
         for number, members in self.others.items():
@@ -45,22 +45,22 @@ class TrackedVersions:
         return lacking
 
     def of_sweep(self, trials: int) -> dict[str, str]:
-        """The tags of the sweep's own run, of whose present version there are so many trials."""
+        """The tags of the sweep's own run, whose present version has so many trials."""
         sizes = {number: len(members) for number, members in self.others.items()} | {self.present: trials}
         return {PRESENT: str(self.present), SIZES: json.dumps(dict(sorted(sizes.items())))}
 
 
 def tags_of(number: int, label: str, search_trial: int | None) -> dict[str, str]:
-    """What says that a trial belongs to a version, and as what."""
+    """The tags by which a trial belongs to a version."""
     asked_for = {} if search_trial is None else {f"{version_tag(number)}.search_trial": str(search_trial)}
     return {version_tag(number): label, **asked_for}
 
 
 def version_tag(number: int) -> str:
-    """The tag that trials of this version have."""
+    """The name of the tag that trials of this version have."""
     return f"sweeper.v{number}"
 
 
 def version_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Of all tags of a run, those that say to which versions it belongs."""
+    """The tags of a run that say to which versions it belongs."""
     return {tag: text for tag, text in tags.items() if _TAG.fullmatch(tag)}

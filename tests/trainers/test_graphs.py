@@ -1,89 +1,50 @@
-"""A step replayed as a CUDA graph trains as the plain one does: all of it but CUDA, for which a stand-in replays.
-
-The stand-in keeps the call that is captured, which does not run then, and runs it at every replay.
-"""
+"""A step replayed as a CUDA graph trains as the plain one does: all of it but CUDA, whose graphs a stand-in records."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainers import step
-from trainers.data.splits import DataSplits, Split
+from tests.trainers.recorded_graphs import Graph, stand_in
+from trainers import training
+from trainers.data.registry import DATA_SETS
+from trainers.data.splits import DataSplits, Split, load_splits
 from trainers.methods import base
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 
 LENET = {"network": "lenet", "dataset": "mnist", "width": 0.1, "batch_size": 16}
+CIFAR = {"dataset": "cifar10", "batch_size": 16}
+DIGITS = {"dataset": "digits", "batch_size": 8}
+CONV2 = {**CIFAR, "network": "conv2", "width": 0.05}
 VARIANTS: dict[str, dict[str, Any]] = {
     "greedy": {**LENET, "method": "slot_machine"},
     "sampled": {**LENET, "method": "slot_machine", "selection": "probabilistic"},
+    "values of a layer": {**LENET, "method": "slot_machine", "sharing": "layer"},
     "supermask": {**LENET, "method": "supermask"},
+    "supermask, rescaled": {**LENET, "method": "supermask", "rescale": True},
     "edge-popup": {**LENET, "method": "edge_popup"},
-    "dropout": {"network": "conv2", "dataset": "cifar10", "method": "learned", "width": 0.05, "batch_size": 16},
-    "batch norm": {
-        "network": "resnet18",
-        "dataset": "cifar10",
-        "method": "learned",
-        "batch_size": 8,
-        "finetune_epochs": 1,
-    },
+    "learned": {**LENET, "method": "learned"},
+    "dropout": {**CONV2, "method": "learned"},
+    "shifted and mirrored": {**CONV2, "method": "learned", "dropout": 0.0, "augmentation": "crop_flip"},
+    "batch norm": {**DIGITS, "network": "resnet18", "method": "learned", "finetune_epochs": 2},
 }
 LEARNED = {**LENET, "method": "learned"}
-
-
-class Stream:
-    def wait_stream(self, other: Any) -> None:
-        """Nothing runs beside anything."""
-
-
-class Graph:
-    """What stands in for torch.cuda.CUDAGraph."""
-
-    call: tuple[Any, ...]
-
-    def replay(self) -> None:
-        PLAIN(*self.call)
-
-
-PLAIN = step.TrainingStep.__call__
 
 
 @pytest.fixture
 def captures(monkeypatch):
     """What each graph was captured with, in order."""
-    made: list[dict[str, Any]] = []
-    capturing: list[Graph] = []
-
-    @contextmanager
-    def capture(graph, **how):
-        made.append(how)
-        capturing.append(graph)
-        yield
-        capturing.pop()
-        made[-1]["examples"] = len(graph.call[1])
-
-    def call(self, images, labels):
-        if capturing:
-            capturing[-1].call = (self, images, labels)
-        else:
-            PLAIN(self, images, labels)
-
-    monkeypatch.setattr(step.TrainingStep, "__call__", call)
-    for name, stand_in in {
-        "CUDAGraph": Graph, "Stream": Stream, "graph": capture, "graph_pool_handle": object,
-        "current_stream": Stream, "stream": lambda stream: nullcontext(), "device": lambda device: nullcontext(),
-    }.items():  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, stand_in)
-    return made
+    return stand_in(monkeypatch)
 
 
-def data(recipe: Recipe, examples: int) -> DataSplits:
-    shape = (1, 28, 28) if recipe.dataset == "mnist" else (3, 32, 32)
-    chance = torch.Generator().manual_seed(0)
+def data(recipe: Recipe, examples: int, seed: int = 0) -> DataSplits:
+    shape = DATA_SETS[recipe.dataset].input_shape
+    chance = torch.Generator().manual_seed(seed)
 
     def split(count):
         return Split(torch.randn(count, *shape, generator=chance), torch.randint(4, (count,), generator=chance))
@@ -94,9 +55,14 @@ def data(recipe: Recipe, examples: int) -> DataSplits:
 def a_run(fields: dict[str, Any], *, graphed: bool, batches: float = 4.4) -> TrainingRun:
     recipe = Recipe.complete({"augmentation": "none", **fields})
     run = TrainingRun(recipe, data(recipe, int(batches * recipe.batch_size)), graphed=graphed)
-    for group in run._optimizer.param_groups:  # a float and a float32 differ in their last digits
-        group["lr"] = torch.as_tensor(group["lr"])
+    on_device(run)
     return run
+
+
+def on_device(run: TrainingRun) -> None:
+    """The rate as on CUDA: a float and a float32 differ in their last digits."""
+    for group in run._optimizer.param_groups:
+        group["lr"] = torch.as_tensor(group["lr"])
 
 
 def state(run: TrainingRun) -> dict[str, torch.Tensor]:
@@ -153,11 +119,81 @@ def test_noise_that_is_counted_hangs_on_seed_layer_phase_epoch_and_step_alone(ke
 
 
 @pytest.mark.parametrize(("batches", "made"), [(2.5, 0), (3.0, 1), (3.5, 1)])
-def test_only_a_whole_batch_is_captured(batches, made, captures):
+def test_only_full_batches_are_replayed_and_all_of_them_but_the_first(batches, made, captures):
     run = a_run(LEARNED, graphed=True, batches=batches)
-    run.train_epoch()
-    run.train_epoch()
-    assert [how["examples"] for how in captures] == [16] * made
+    for _ in range(2):
+        run.train_epoch()
+    full = int(batches)
+    assert [how["graph"].replays for how in captures] == [full - 2 + full] * made
+
+
+class Beside(TorchDispatchMode):
+    """Counts the operations that are not a replay's."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not Graph.replaying
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_is_one_replay_and_nothing_beside(captures):
+    counts = []
+    for batches in (3, 9):
+        run = a_run(VARIANTS["shifted and mirrored"], graphed=True, batches=batches)
+        run.train_epoch()
+        with Beside() as beside:
+            run.train_epoch()
+        counts.append(beside.count)
+    assert counts[0] == counts[1] > 0
+    assert [how["graph"].replays for how in captures] == [1 + 3, 7 + 9]
+
+
+def test_a_graph_goes_with_the_images_that_it_takes(captures):
+    plain, graphed = (a_run(LEARNED, graphed=graphed) for graphed in (False, True))
+    other = data(plain.recipe, 100, seed=1)
+    for run in (plain, graphed):
+        run.train_epoch()
+        run.data = other
+        run.train_epoch()
+    assert_same(state(plain), state(graphed))
+    assert len(captures) == 2
+
+
+def test_images_that_are_streamed_are_copied_to_where_the_graph_reads_them(captures, tmp_path):
+    for part, number in (("train", 14), ("val", 2)):
+        for label in ("a", "b"):
+            folder = tmp_path / part / label
+            folder.mkdir(parents=True)
+            for image in range(number):
+                shade = (17 * image, 255 - 17 * image, 90 if label == "a" else 200)
+                Image.new("RGB", (16, 16), shade).save(folder / f"{image}.png")
+    recipe = Recipe.complete({
+        "network": "conv2", "dataset": "image_folder", "image_size": 16, "method": "learned", "width": 0.05,
+        "batch_size": 6, "validation_examples": 2, "finetune_epochs": 2, "augmentation": "flip",
+    })  # fmt: skip
+    states = []
+    for graphed in (False, True):
+        run = TrainingRun(recipe, load_splits(recipe, tmp_path, workers=0), graphed=graphed)
+        on_device(run)
+        for _ in run.epochs():
+            pass
+        states.append(state(run))
+    assert_same(*states)
+    assert [how["graph"].replays for how in captures] == [2 + 4]
+
+
+def test_steps_are_replayed_where_nothing_is_said_on_cuda_and_there_alone(captures, monkeypatch):
+    def made(graphed):
+        captures.clear()
+        recipe = Recipe.complete({"augmentation": "none", **LEARNED})
+        TrainingRun(recipe, data(recipe, 60), graphed=graphed).train_epoch()
+        return len(captures)
+
+    assert training.REPLAYED == ("cuda",)
+    assert [made(graphed) for graphed in (None, False)] == [0, 0]
+    monkeypatch.setattr(training, "REPLAYED", ("cpu",))
+    assert [made(graphed) for graphed in (None, False)] == [1, 0]
 
 
 def test_each_graph_has_a_stream_and_memory_of_its_own_and_minds_its_own_thread(captures):

@@ -3,6 +3,8 @@
 Only the forward pass is counted, by the formulas of `torch.utils.flop_counter` on the meta device: they take the
 backward pass of grouped convolutions for many times what it is. The backward pass is the forward one twice: once for
 the weights and once for the inputs (which the first layer does not need, so training is counted a little too high).
+Nothing else that a step does is counted: the loss, the optimizer, selecting options, scores or masks, augmentation,
+evaluation.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from math import ceil
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -27,24 +29,13 @@ from trainers.recipe.recipe import Recipe
 BACKWARD_AND_FORWARD = 3
 BATCH = 2  # batch normalisation needs more than one value per channel
 
-# What a step does beside the network's forward and backward pass; nothing of it is counted.
-UNCOUNTED_WORK = ("the loss", "the optimizer", "selecting options, scores or masks", "augmentation", "evaluation")
-
 
 def forward_flops(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     """FLOPs of one forward pass of a batch, in training mode. The network itself is left as it is."""
-    copy, images = _on_meta(network, input_shape, batch)
+    copy = deepcopy(network).to("meta").train()
     with torch.no_grad(), _Counted() as counter:
-        copy(images)
+        copy(torch.empty(batch, *input_shape, device="meta"))
     return counter.flops
-
-
-def uncounted_operations(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
-    """The operations of a forward pass that the counter has no formula for, sorted: activations, pooling and so on."""
-    copy, images = _on_meta(network, input_shape, BATCH)
-    with torch.no_grad(), _Uncounted() as seen:
-        copy(images)
-    return tuple(sorted(seen.names))
 
 
 def training_flops_per_epoch(recipe: Recipe, train_examples: int | None = None, classes: int | None = None) -> int:
@@ -72,6 +63,13 @@ def options_weighed_per_epoch(recipe: Recipe, train_examples: int | None = None,
     connections = _connections(recipe.network, arguments, input_shape, classes)
     batches = ceil((examples - recipe.validation_examples) / recipe.batch_size)
     return batches * connections * weighed
+
+
+def connections_of(network: str, dataset: str, **fields: Any) -> int:
+    """The weights of a network for the images of a data set. Raises KeyError for one that is not registered."""
+    data_set = DATA_SETS[dataset]
+    taken = {name: fields[name] for name in NETWORKS[network].fields}
+    return _connections(network, tuple(taken.items()), data_set.input_shape, data_set.classes)
 
 
 def _data(recipe: Recipe, train_examples: int | None, classes: int | None) -> tuple[InputShape, int, int]:
@@ -105,11 +103,6 @@ def _built_on_meta(
         return NETWORKS[network](input_shape, classes, **dict(arguments))
 
 
-def _on_meta(network: nn.Module, input_shape: InputShape, batch: int) -> tuple[nn.Module, Tensor]:
-    """A copy of the network that computes nothing but shapes, in training mode, and a batch for it."""
-    return deepcopy(network).to("meta").train(), torch.empty(batch, *input_shape, device="meta")
-
-
 class _Counted(TorchDispatchMode):
     """The sum of the formulas. Torch's own `FlopCounterMode` loads torch's compiler, which takes seconds."""
 
@@ -126,15 +119,3 @@ class _Counted(TorchDispatchMode):
         if formula := flop_registry.get(function.overloadpacket):
             self.flops += int(formula(*args, **(kwargs or {}), out_val=result))
         return result
-
-
-class _Uncounted(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = function.overloadpacket.__name__
-        if function.overloadpacket not in flop_registry and not function.is_view and not name.startswith("empty"):
-            self.names.add(name.rstrip("_"))
-        return function(*args, **(kwargs or {}))

@@ -36,6 +36,7 @@ class DataFacts:
 
     title: str = field(kw_only=True)  # in labels and reports
     validation_examples: Mapping[str, int] = field(kw_only=True)  # held out of the training images, by preset
+    normalisation: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # by preset; "standard" if not here
     photographs: bool = field(default=False, kw_only=True)  # which presets mirror and shift: they stay what they are
 
 

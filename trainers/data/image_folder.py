@@ -179,7 +179,10 @@ def _transform(size: int, augmentation: str) -> Any:
 
 
 def _normalisation(kind: str) -> tuple[Tensor, Tensor]:
-    """Scale and shift (3, 1, 1) that take bytes to 0..1 ("unit"), or to ImageNet's mean 0 and variance 1."""
+    """Scale and shift (3, 1, 1) that take bytes to 0..1 ("unit"), -1..1 ("symmetric"), or to ImageNet's mean 0 and
+    variance 1."""
+    if kind == "symmetric":
+        return torch.full((3, 1, 1), 2 / 255), torch.full((3, 1, 1), -1.0)
     if kind == "unit":
         return torch.full((3, 1, 1), 1 / 255), torch.zeros(3, 1, 1)
     mean, deviation = (torch.tensor(part, dtype=torch.float64).view(3, 1, 1) for part in (MEAN, DEVIATION))

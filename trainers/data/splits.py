@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.data.augmentation import augment
 from trainers.data.files import DataError, fetch, missing, missing_files, verify
 from trainers.data.image_folder import ImageList, StreamedSplit, folder_digest, list_images
 from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder, image_shape
@@ -64,20 +63,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(
-        self, batch_size: int, generator: torch.Generator | None = None, augmentation: str = "none"
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image once, the last batch short; in a random order and augmented if a (CPU) generator is given."""
-        if generator is None:
-            for start in range(0, len(self), batch_size):
-                yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
-            return
-        device = self.images.device
-        order = torch.randperm(len(self), generator=generator).to(device)
-        on_device = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image once, in order, the last batch short."""
         for start in range(0, len(self), batch_size):
-            rows = order[start : start + batch_size]
-            yield augment(self.images[rows], augmentation, on_device), self.labels[rows]
+            yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
 
 
 @dataclass(frozen=True)
@@ -227,8 +216,11 @@ def published_digest(name: str) -> str:
 
 
 def _normalisation(pixels: Bytes, rows: Indices, brightest: int, kind: str) -> tuple[Tensor, Tensor]:
-    """Scale and shift per channel, (c, 1, 1): to 0..1 ("unit"), or to mean 0 and variance 1 over these rows."""
+    """Scale and shift per channel, (c, 1, 1): to 0..1 ("unit"), -1..1 ("symmetric"), or to mean 0 and variance 1 over
+    these rows."""
     channels = pixels.shape[1]
+    if kind == "symmetric":
+        return torch.full((channels, 1, 1), 2 / brightest), torch.full((channels, 1, 1), -1.0)
     if kind == "unit":
         return torch.full((channels, 1, 1), 1 / brightest), torch.zeros(channels, 1, 1)
     # Sums of integers are exact, so the same on every machine.

@@ -1,7 +1,6 @@
 """The K fixed options of every connection of one layer: their values and initial scores.
 
-Drawn options are never stored: `LayerOptions.lines` draws those of the connections it is asked for, again and again the
-same. Given ones (`GivenOptions`, from a checkpoint of other code, say) are kept as they came.
+Options are never stored: `LayerOptions.lines` draws those of the connections it is asked for, again and again the same.
 """
 
 from __future__ import annotations
@@ -116,43 +115,6 @@ class LayerOptions:
 
 def _rounded(number: float, dtype: torch.dtype) -> float:
     return torch.tensor(number, dtype=dtype).item()
-
-
-@dataclass(frozen=True)
-class GivenOptions:
-    """Options that the caller brings: values and initial scores, each (connections, K), stored as they are."""
-
-    values: Tensor
-    scores: Tensor
-
-    def __post_init__(self) -> None:
-        if self.values.shape != self.scores.shape or self.values.dim() != 2:
-            raise ValueError(
-                "values, scores: each must be (connections, K) and both alike, "
-                f"not {tuple(self.values.shape)} and {tuple(self.scores.shape)}"
-            )
-
-    @property
-    def count(self) -> int:
-        return self.values.shape[1]
-
-    @property
-    def connections(self) -> int:
-        return self.values.shape[0]
-
-    @property
-    def value_bound(self) -> float:
-        return float(self.values.abs().max())
-
-    def native(self) -> None:
-        return None
-
-    def lines(self, connections: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-        index = torch.from_numpy(connections)
-        return self.values.cpu()[index].numpy(), self.scores.cpu()[index].numpy()
-
-    def line(self, option: int, device: torch.device, first: int = 0, last: int | None = None) -> tuple[Tensor, Tensor]:
-        return self.values[first:last, option].to(device), self.scores[first:last, option].to(device)
 
 
 def fans(weight: Tensor) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.kernels.options import FloatArray, Options
+from trainers.kernels.options import FloatArray
 
 Keys = NDArray[np.int16]
 BLOCK = 1 << 17  # connections x options that are evaluated at once: their float64 scores fit in the cache
@@ -87,11 +87,3 @@ def blocks(connections: NDArray[np.int64], options: int) -> Iterator[NDArray[np.
     """The connections in pieces small enough to evaluate all K of at once."""
     size = max(1, BLOCK // options)
     return (connections[start : start + size] for start in range(0, len(connections), size))
-
-
-def all_winners(accumulated: FloatArray, scale: float, options: Options) -> NDArray[np.int64]:
-    """The winning option of every connection, by evaluating all K of all of them. accumulated: B, flattened."""
-    found = np.empty(len(accumulated), dtype=np.int64)
-    for piece in blocks(np.arange(len(accumulated)), options.count):
-        found[piece] = winners(accumulated[piece], scale, *options.lines(piece)).option
-    return found

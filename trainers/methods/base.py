@@ -22,7 +22,7 @@ class SelectedWeight(nn.Module):
 
     evaluation_samples = 1  # passes over which an evaluation is averaged; more than 1 where evaluation is random
     fixed: Tensor  # of a mask: the weights that it keeps or drops
-    choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep; 0 where the seed does not do
+    choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,14 +10,24 @@ Phase = Literal["slot", "finetune"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
-Schedule = Literal["constant", "warm_restarts", "steps", "cosine"]
+Schedule = Literal["constant", "warm_restarts", "steps", "cosine", "cooldown"]
+
+
+# What each schedule is told beside its name, by the ends of the fields' names.
+SCHEDULE_FIELDS: dict[Schedule, tuple[str, ...]] = {
+    "constant": (),
+    "warm_restarts": ("epochs", "factor"),
+    "steps": ("epochs", "factor"),
+    "cosine": (),
+    "cooldown": ("epochs",),
+}
 
 
 Preset = Literal["icml", "authors_code", "tuned"]
 
 
 # A schedule that looks at the length of its phase makes phases of different lengths differ from their first step.
-LENGTH_DEPENDENT_SCHEDULES: frozenset[Schedule] = frozenset({"cosine"})
+LENGTH_DEPENDENT_SCHEDULES: frozenset[Schedule] = frozenset({"cosine", "cooldown"})
 
 
 LABELS = frozenset({"preset", "filled"})  # say where a recipe came from; they change no result

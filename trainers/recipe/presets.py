@@ -53,12 +53,14 @@ def _problem(given: Mapping[str, Any], preset: str) -> dict[str, Any]:
     source = "authors_code" if preset == "authors_code" else "icml"
     data = data_facts(given["dataset"])
     held_out = data.validation_examples.get(source)
+    pixels = data.normalisation.get("tuned" if is_tuned(given["network"], preset) else source, "standard")
     augmentation = {"icml": "crop_flip", "authors_code": "flip"}[source] if data.photographs else "none"
     return {
         "padding": 1,
         "dropout": 0.0,
         **NETWORKS[given["network"]].presets.get(source, {}),
         **({} if held_out is None else {"validation_examples": held_out}),
+        "normalisation": pixels,
         "augmentation": augmentation,
         "batch_size": 128,
         **({"image_size": 224} if given["dataset"] == IMAGE_FOLDER else {}),

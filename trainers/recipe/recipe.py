@@ -24,11 +24,11 @@ from pydantic import (
 
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
 from trainers.errors import InvalidInput, explain
-from trainers.hashing import content_hash as content_hash
+from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
 from trainers.networks.registry import NETWORKS
-from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES, Phase, Preset, Schedule
+from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES, SCHEDULE_FIELDS, Phase, Preset, Schedule
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices, method_fields
 from trainers.recipe.presets import preset_fields
 
@@ -45,6 +45,16 @@ class _Registered:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         return handler.generate_schema(Literal[tuple(self.names)])
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Epochs of a phase, from `start` (exclusive) to `end`, that all recipes with these fields train alike."""
+
+    phase: Phase
+    start: int
+    end: int
+    fields: Mapping[str, Any]
 
 
 class _Problem(BaseModel):
@@ -66,8 +76,8 @@ class _Problem(BaseModel):
     dropout: BelowOne = Field(description="before the first two linear layers of CONV nets")
     dataset: Annotated[str, _Registered(DATA_NAMES)]
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(None, description="image_folder: pixels a side")
-    normalisation: Literal["standard", "unit"] = Field(
-        "standard", description="pixels to zero mean and unit variance per channel, or just to 0..1"
+    normalisation: Literal["standard", "unit", "symmetric"] = Field(
+        "standard", description="pixels to zero mean and unit variance per channel, or just to 0..1, or to -1..1"
     )
     augmentation: Literal["none", "flip", "crop_flip"] = Field(description="on the training split only")
     validation_examples: Annotated[int, Field(ge=1)] = Field(description="held out of the training data")
@@ -93,7 +103,9 @@ class Recipe(_WithMethods):
     # How long, and by which rule
     batch_size: Annotated[int, Field(ge=1)]
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
-        "float32", description="of matrix products; tf32 is of CUDA, and float32 elsewhere"
+        "float32",
+        description="of matrix products; tf32 is of CUDA, and float32 elsewhere. In any precision CUDA does not repeat "
+        "bit for bit the gradients of pooling to more than 1 x 1 by adaptation, nor those of overlapping max-pooling",
     )
 
     slot_epochs: Epochs = Field(description="epochs of the slot (or mask) phase")
@@ -104,7 +116,9 @@ class Recipe(_WithMethods):
     slot_weight_decay: NotNegative
     slot_schedule: Schedule
     slot_schedule_epochs: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="warm_restarts: epochs of the first cycle; steps: the epoch of the step"
+        None,
+        description="warm_restarts: epochs of the first cycle; steps: the epoch of the step; "
+        "cooldown: the last epochs, in which the rate falls to 0",
     )
     slot_schedule_factor: Positive | None = Field(
         None, description="warm_restarts: growth of the cycles; steps: multiplies the rate"
@@ -174,6 +188,22 @@ class Recipe(_WithMethods):
             del own[f"{phase}_epochs"]
         return own
 
+    def stretches(self) -> list[Stretch]:
+        """The phases, each in the stretches that recipes of other lengths may share.
+
+        A phase that cools down has two: until it does, it is one of a constant rate, whatever its length.
+        """
+        found = []
+        for phase, epochs in self.phases():
+            fields = self.phase_fields(phase)
+            cooling = getattr(self, f"{phase}_schedule_epochs") if fields[f"{phase}_schedule"] == "cooldown" else 0
+            constant = epochs - cooling if 0 < cooling < epochs else 0
+            if constant:
+                update = {f"{phase}_schedule": "constant", f"{phase}_schedule_epochs": None}
+                found.append(Stretch(phase, 0, constant, self.model_copy(update=update).phase_fields(phase)))
+            found.append(Stretch(phase, constant, epochs, fields))
+        return found
+
     def common_fields(self) -> dict[str, Any]:
         """What matters from the first step on, whatever the phase."""
         values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
@@ -233,7 +263,7 @@ def _phase_faults(recipe: Recipe) -> list[str]:
         schedule = getattr(recipe, f"{phase}_schedule")
         for field in (f"{phase}_schedule_epochs", f"{phase}_schedule_factor"):
             value = getattr(recipe, field)
-            wanted = schedule in ("warm_restarts", "steps")
+            wanted = field.rpartition("_")[2] in SCHEDULE_FIELDS[schedule]
             if wanted and value is None:
                 faults.append(f"{field}: missing, and the schedule {schedule} needs it")
             if not wanted and value is not None:

@@ -2,7 +2,7 @@
 
 The options of a slot machine, and the fixed weights under a mask, are drawn again from the seed; so a slot machine
 takes at most ceil(log2 K) bits a connection, a mask 1, and fewer where entropy coding gains. What a seed cannot give is
-stored as it is: running statistics, biases, and weights that were learned or came from elsewhere (32 bits each).
+stored as it is: running statistics, biases, and weights that were learned (32 bits each).
 
 A ticket holds one network, the one that finetuning would start from: a probabilistic slot machine's arg-max, a
 supermask's threshold. A method that evaluates by sampling was measured on others, drawn around it.
@@ -183,9 +183,6 @@ def _parts(network: nn.Module) -> _Parts:
             if original.dtype != torch.float32:
                 raise TicketError(f"network: its {layer}.weight is {original.dtype}, and tickets are of torch.float32")
             name, weight = f"{layer}.weight", selection.selected(original)
-            if not selection.choices:
-                kept[name] = weight
-                continue
             assert parts.choices in (0, selection.choices), "one method gives all layers their weights"
             parts.choices, parts.weights[name] = selection.choices, weight
             parts.symbols.append(selection.chosen(original).flatten().cpu().numpy().astype(np.uint16))

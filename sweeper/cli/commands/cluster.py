@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from search_spaces.loading import check_limits_only, load_spec
-from search_spaces.spec import NAME
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.options import LaunchOptions, cluster_option
 from sweeper.launch.ray_jobs import SPEC, Cluster, Job, words, write_submission
@@ -35,7 +33,9 @@ REASONS: Mapping[int, str] = {  # why a job failed, by its exit code
 
 
 def launch_on_cluster(spec: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]) -> int:
-    """`sweeper launch SPEC --cluster URL`. said: what the command line itself says."""
+    """Runs `sweeper launch SPEC --cluster URL`; returns the exit code. said: what the command line itself says."""
+    from search_spaces.loading import load_spec
+
     loaded = load_spec(spec, overrides)
     return _submit(loaded.name, ["launch", SPEC], loaded.to_yaml(), options, said)
 
@@ -43,7 +43,10 @@ def launch_on_cluster(spec: str, overrides: Sequence[str], options: LaunchOption
 def again_on_cluster(
     name: str, sweep: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]
 ) -> int:
-    """`sweeper resume SWEEP --cluster URL`, and `retry`"""
+    """Runs `sweeper resume SWEEP --cluster URL`, or `retry`; returns the exit code."""
+    from search_spaces.loading import check_limits_only
+    from search_spaces.spec import NAME
+
     if not re.fullmatch(NAME.strip("^$"), sweep):
         raise InvalidInput(f"sweep: {sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
     check_limits_only(overrides)
@@ -113,7 +116,7 @@ def _flag(name: str) -> str:
 
 
 def status_on_cluster(address: str, sweep: str | None, watch: bool, as_json: bool) -> int:
-    """`sweeper status [SWEEP] --cluster URL`"""
+    """Runs `sweeper status [SWEEP] --cluster URL`; returns the exit code."""
     if watch:
         raise InvalidInput("--watch: on a cluster, sweeper logs shows what a sweep says as it says it")
     cluster = Cluster.connect(address)
@@ -142,13 +145,13 @@ def status_on_cluster(address: str, sweep: str | None, watch: bool, as_json: boo
 @click.argument("sweep", metavar="SWEEP", help="a sweep that was launched there")
 @cluster_option(required=True)
 def logs(sweep: str, cluster: str) -> int:
-    """Prints what a sweep on a cluster said so far, then what it says, until it ends."""
+    """Prints the output of a sweep on a cluster until it ends."""
     there = Cluster.connect(cluster)
     return _follow(there, there.newest(sweep))
 
 
 def stop_on_cluster(address: str, sweep: str) -> int:
-    """`sweeper stop SWEEP --cluster URL`"""
+    """Runs `sweeper stop SWEEP --cluster URL`; returns the exit code."""
     cluster = Cluster.connect(address)
     job = cluster.newest(sweep)
     if job.is_over:

@@ -8,23 +8,23 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from search_spaces.labels import arm_labels
-from search_spaces.row_names import row_names
 from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.options import json_option, storage_option, version_option
-from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
-from sweeper.text import Difference, Statistics, accuracy, points_with_interval, text_table
+from sweeper.text import Difference, accuracy, points_with_interval, text_table
 from trainers.errors import InvalidInput
-from trainers.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from sweeper.launch.view import SweepView
+    from sweeper.records.trial_result import TrialResult
+    from trainers.recipe.recipe import Recipe
 
 LINE = 100  # characters
 # Validation comes first: it is what one selects by.
@@ -37,7 +37,7 @@ NO_FACTS = frozenset({"seed", "filled"})  # of a recipe: the same arm, said in a
 
 @dataclass(frozen=True)
 class Arm:
-    """Trials alike but for the seed."""
+    """The trials of one arm, which differ only in the seed."""
 
     sweep: str
     version: int | None  # None: the present one
@@ -61,7 +61,7 @@ class Arm:
         return self.recipe.model_dump(mode="json", exclude=set(NO_FACTS))
 
     def values(self, measure: str) -> dict[int, float]:
-        """By seed; of completed trials only."""
+        """The values of a measure by seed, of completed trials only."""
         completed = [result for result in self.trials if result.status is Status.COMPLETED]
         read = {result.trial.recipe.seed: MEASURES[measure](result) for result in completed}
         return {seed: value for seed, value in read.items() if value is not None}
@@ -76,7 +76,7 @@ class Pair:
 
     @property
     def same_recipe(self) -> bool:
-        """Then they are one arm, and no difference between them means anything."""
+        """Whether both are the same arm, so that no difference between them means anything."""
         return self.first.recipe_hash == self.second.recipe_hash
 
     def differs(self) -> dict[str, tuple[Any, Any]]:
@@ -85,7 +85,7 @@ class Pair:
         return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
 
     def differs_as_stated(self) -> dict[str, tuple[Any, Any]]:
-        """The same, but for what follows from the rest: what presets filled in."""
+        """The fields in which they differ, without those that presets filled in."""
         filled = self.first.recipe.filled, self.second.recipe.filled
         return {
             name: values
@@ -103,8 +103,6 @@ class Pair:
 @json_option()
 def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int], as_json: bool) -> int:
     """Prints two sweeps, or arms, beside one another."""
-    from reports.analysis import statistics
-
     asked: list[int | None] = [*versions] * 2 if len(versions) == 1 else [*versions] or [None, None]
     if len(asked) > 2:
         raise InvalidInput(f"--version: once for both sides or once for each, not {len(asked)} times")
@@ -119,16 +117,16 @@ def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int],
             f"compare: {a!r} and {b!r} have no arm in common; name one of each "
             f"(SWEEP:ARM), such as {first[0].sweep}:{first[0].label!r}"
         )
-    differences = [_differences(pair, statistics, paired) for pair in pairs]
+    differences = [_differences(pair, paired) for pair in pairs]
     if as_json:
-        print(json.dumps(_as_dict(pairs, differences, lone, statistics), indent=1))
+        print(json.dumps(_as_dict(pairs, differences, lone), indent=1))
     else:
         how = "trials of one seed are paired" if paired else "Welch; --paired pairs the trials of one seed"
         sides = [
             f"{letter}: {side}" + ("" if view.is_present else f", version {view.version}")
             for letter, side, view in zip("AB", (a, b), views, strict=True)
         ]
-        table = _table(pairs, differences, statistics, _names(pairs, [*first, *second]))
+        table = _table(pairs, differences, _names(pairs, [*first, *second]))
         rest = [] if versions else [f"{view.folder.name}: {line}" for view in views for line in view.rest()]
         print(*sides, *_what_differs(pairs), "", table, "", *dict.fromkeys(rest), sep="\n")
         print(*_remarks(differences, lone, how), sep="\n")
@@ -136,11 +134,15 @@ def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int],
 
 
 def _view(storage: Place, side: str, version: int | None) -> SweepView:
+    from sweeper.launch.view import SweepView
+
     return SweepView(SweepFolder.find(storage, side.partition(":")[0]), version=version)
 
 
 def _arms(view: SweepView, side: str) -> list[Arm]:
     """The arms of 'SWEEP', or those of 'SWEEP:ARM'."""
+    from sweeper.launch.view import arms_like
+
     sweep, colon, wanted = side.partition(":")
     members: dict[str, list[TrialResult]] = defaultdict(list)
     for result in view.results:
@@ -182,8 +184,10 @@ def _told_apart(arms: Sequence[Arm], fields: Sequence[str]) -> dict[str, Arm]:
     return {what: same[0] for what, same in found.items() if len(same) == 1}
 
 
-def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str, Difference | None]:
+def _differences(pair: Pair, by_seed: bool) -> dict[str, Difference | None]:
     """First less second, for every measure; None for two names of one arm."""
+    from reports.analysis import statistics
+
     if pair.same_recipe:
         return dict.fromkeys(MEASURES)
     differences: dict[str, Difference | None] = {}
@@ -197,10 +201,9 @@ def _differences(pair: Pair, statistics: Statistics, by_seed: bool) -> dict[str,
     return differences
 
 
-def _table(
-    pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], statistics: Statistics,
-    names: Sequence[str],
-) -> str:  # fmt: skip
+def _table(pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], names: Sequence[str]) -> str:
+    from reports.analysis.statistics import estimate
+
     rows = []
     for name, pair, difference in zip(names, pairs, differences, strict=True):
         for measure in MEASURES:
@@ -210,7 +213,7 @@ def _table(
                 [
                     name if measure == "validation" else "",
                     measure,
-                    *[accuracy(statistics.estimate(numbers)) for numbers in values],
+                    *[accuracy(estimate(numbers)) for numbers in values],
                     points_with_interval(found) if found else "same recipe",
                     ", ".join(str(len(numbers)) for numbers in values),
                 ]
@@ -232,6 +235,9 @@ def _remarks(differences: Sequence[Mapping[str, Difference | None]], lone: Seque
 
 def _names(pairs: Sequence[Pair], arms: Sequence[Arm]) -> list[str]:
     """What rows are called; labels are those that tell all these arms apart, whatever their sweeps call them."""
+    from search_spaces.labels import arm_labels
+    from search_spaces.row_names import row_names
+
     labels = arm_labels([arm.recipe for arm in arms])
     label_of = {arm.recipe_hash: label for arm, label in zip(arms, labels, strict=True)}
     return row_names([(label_of[pair.first.recipe_hash], label_of[pair.second.recipe_hash]) for pair in pairs])
@@ -255,16 +261,17 @@ def _said(value: Any) -> str:
 
 
 def _as_dict(
-    pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], lone: Sequence[Arm],
-    statistics: Statistics,
-) -> dict[str, Any]:  # fmt: skip
+    pairs: Sequence[Pair], differences: Sequence[Mapping[str, Difference | None]], lone: Sequence[Arm]
+) -> dict[str, Any]:
+    from reports.analysis.statistics import estimate
+
     listed = []
     for pair, difference in zip(pairs, differences, strict=True):
         entry: dict[str, Any] = {"same_recipe": pair.same_recipe, "differs": pair.differs()}
         for side, arm in (("a", pair.first), ("b", pair.second)):
             entry[side] = {"sweep": arm.sweep, "version": arm.version, "arm": arm.label}
             for measure in MEASURES:
-                found = statistics.estimate(list(arm.values(measure).values()))
+                found = estimate(list(arm.values(measure).values()))
                 entry[side][f"{measure}_accuracy"] = _numbers(found, "mean", "half_width", "n")
         for measure, gap in difference.items():
             numbers = _numbers(gap, "mean", "low", "high", "p_value", "test") if gap else None

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from search_spaces.json_schema import spec_schema
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.completion import SHELLS, files, script
 from trainers.errors import InvalidInput
@@ -17,6 +16,8 @@ from trainers.errors import InvalidInput
 @click.option("-o", "--out", metavar="FILE", shell_complete=files, help="where it goes (default: it is printed)")
 def schema(out: str | None) -> int:
     """Writes the schema."""
+    from search_spaces.json_schema import spec_schema
+
     text = json.dumps(spec_schema(), indent=1)
     if out is None:
         print(text)

@@ -11,12 +11,7 @@ import click
 
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.options import out_option, storage_option, sweep_argument
-from sweeper.launch.view import SweepView
-from sweeper.records.bucket_store import open_store
-from sweeper.records.stage_record import StageRecord
-from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.records.trial_result import TrialResult
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.status import Status
 from sweeper.storage.folder import Folder
@@ -24,10 +19,15 @@ from sweeper.storage.place import storage_that_answers
 from sweeper.text import text_table
 from trainers.errors import InvalidInput, nearest
 from trainers.readable import percent
-from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from sweeper.launch.view import SweepView
+    from sweeper.records.stage_record import StageRecord
+    from sweeper.records.store import Store
+    from sweeper.records.trial_result import TrialResult
+    from trainers.recipe.recipe import Recipe
 
 SAMPLED = "sampled", "mean_of_samples"
 
@@ -40,6 +40,8 @@ SAMPLED = "sampled", "mean_of_samples"
 @click.option("--phase", type=OneOf(["last", "slot", "finetune"]), default="last", help="at whose end (default: last)")
 def export(sweep: str, trials: Sequence[str], storage: str, out: str, phase: str) -> int:
     """Writes a ticket per trial."""
+    from sweeper.launch.view import SweepView
+    from sweeper.records.bucket_store import open_store
     from trainers.tickets.tickets import connections, save_ticket
 
     place = storage_that_answers(storage)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +15,6 @@ from sweeper.cli import values
 from sweeper.cli.command import ExitCode, answered_yes, command, may_ask
 from sweeper.cli.hints import storage_flag
 from sweeper.cli.options import storage_option, yes_option
-from sweeper.launch.sweep import PlantedSweep
-from sweeper.launch.view import SweepView
-from sweeper.records.bucket_store import open_store
-from sweeper.records.store import Store, StoredStage
 from sweeper.records.sweep_folder import SweepFolder, sweeping_up
 from sweeper.storage.claims import PATIENCE_SECONDS
 from sweeper.storage.place import Place, storage_that_answers
@@ -25,6 +22,10 @@ from sweeper.text import text_table
 from trainers.costs.units import BYTE
 from trainers.errors import InvalidInput
 from trainers.readable import counted
+
+if TYPE_CHECKING:
+    from sweeper.launch.view import SweepView
+    from sweeper.records.store import Store, StoredStage
 
 SECONDS_A_DAY = 86_400.0
 
@@ -93,6 +94,8 @@ class _Unwanted:
     """What is stored in vain. Raises InvalidInput where it is to be removed and that cannot be told for sure."""
 
     def __init__(self, storage: Place, asked: _Asked) -> None:
+        from sweeper.records.bucket_store import open_store
+
         self.storage, self.asked, self.store = storage, asked, open_store(storage)
         self.stored = list(self.store.stages())
         self.wanted = wanted = _Wanted(storage, not asked.earlier_versions)
@@ -106,7 +109,7 @@ class _Unwanted:
         self.old = [stage for stage in self.unwanted if _days(stage) >= asked.older_than]
 
     def lines(self) -> list[str]:
-        """What there is, and what of it no sweep refers to."""
+        """Lines on what is stored, and what of it no sweep refers to."""
         days, unwanted = self.asked.older_than, self.unwanted
         younger = f"; {_amount(self.old)} of them are older than {days:g} days" if days else ""
         sweep = "The present version of no sweep" if self.asked.earlier_versions else "No sweep"
@@ -125,6 +128,9 @@ class _Wanted:
     """What the sweeps of a storage refer to. Raises InvalidInput if that cannot be told of one of them."""
 
     def __init__(self, storage: Place, earlier_too: bool) -> None:
+        from sweeper.launch.sweep import PlantedSweep
+        from sweeper.launch.view import SweepView
+
         self.sweeps = SweepFolder.names(storage)
         self.searching: list[str] = []  # of these, those that run and are not planned to their end
         self.earlier: set[str] = set()  # the stages of earlier versions, where these are wanted too
@@ -153,7 +159,9 @@ class _Wanted:
 
 
 def stages_of_other_versions(view: SweepView) -> set[str]:
-    """All that the versions of a sweep refer to, but for the present one. Raises InvalidInput."""
+    """The stages that versions of a sweep other than the present one refer to. Raises InvalidInput."""
+    from sweeper.launch.sweep import PlantedSweep
+
     stages: set[str] = set()
     for number in view.versions.numbers:
         if number != view.version:

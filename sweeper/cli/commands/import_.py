@@ -12,18 +12,13 @@ from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.hints import storage_flag
 from sweeper.cli.options import storage_option, tracking_option
-from sweeper.records.bucket_store import open_store
-from sweeper.records.imported import ImportedSweep
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.stages.status import Status
 from sweeper.storage.place import storage_that_answers
 from sweeper.storage.tracking_address import check_open, default_address, understood, without_password
 from sweeper.storage.tracking_file import artifacts_of
-from sweeper.tracking.mlflow_client import TrackingDown
-from sweeper.tracking.projection import Projection, is_launched
-from sweeper.tracking.run_state import SweepFacts
 from trainers.errors import InvalidInput
-from trainers.recipe.recipe import content_hash
+from trainers.hashing import content_hash
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -39,6 +34,13 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 @tracking_option()
 def import_records(files: Sequence[str], storage: str, sweep: str, description: str, tracking: str | None) -> int:
     """Brings in records; the same again changes nothing."""
+    from sweeper.records.bucket_store import open_store
+    from sweeper.records.imported import ImportedSweep
+    from sweeper.tracking.experiment import is_launched
+    from sweeper.tracking.mlflow_client import TrackingDown
+    from sweeper.tracking.projection import Projection
+    from sweeper.tracking.run_state import SweepFacts
+
     place = storage_that_answers(storage)
     if not NAME.fullmatch(sweep):
         raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {sweep!r}")

@@ -31,7 +31,6 @@ from sweeper.cli.running import Driver, RunningLaunch
 from sweeper.cli.versioning import agreed_to, change_of
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep, reachable
-from sweeper.launch.view import SweepView
 from sweeper.planning.foresight import RequestedShares, foresee
 from sweeper.planning.plan import Plan
 from sweeper.records.bucket_store import open_store
@@ -104,13 +103,7 @@ def retry(context: click.Context, sweep: str, storage: str, overrides: Sequence[
     if options.submission.cluster:
         return again_on_cluster("retry", sweep, overrides, options, given(context))
     folder, spec = _at_rest(storage, sweep, overrides)
-    store = open_store(folder.storage)
-    stages = SweepView(folder).launch.forest.stages
-    failed = [key for key in store.failures() if key in stages]
-    for key in failed:
-        store.clear_failure(key)
-    print(f"{len(failed)} failed stages are tried again.")
-    return _launch_again(folder, spec, options)
+    return _launch_again(folder, spec, options, forget_failures=True)
 
 
 def _at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepFolder, Spec]:
@@ -122,22 +115,19 @@ def _at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepF
     return folder, folder.spec(overrides)
 
 
-def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions) -> int:
-    """As it was launched last, but for what is said otherwise now."""
+def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions, forget_failures: bool = False) -> int:
+    """Launches the sweep as it was launched last, but for what is said otherwise now; returns the exit code."""
     file = folder.read()
-    before = {"tracking": file.tracking, "data_dir": file.data_dir, **file.manner}
+    before = {"tracking": file.tracking, "data_dir": file.data_dir, **file.launch_settings}
     unsaid = {name: value for name, value in before.items() if getattr(options, name) in (None, "")}
-    return _launch(spec, folder.storage, replace(options, **unsaid), {**file.options, **options.shares.said()})
+    shares = {**file.options, **options.shares.said()}
+    return _launch(spec, folder.storage, replace(options, **unsaid), shares, forget_failures)
 
 
-def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[str, Any]) -> int:
-    from reports.analysis.statistics import estimate
-
-    settings = LAUNCH_SETTINGS | {
-        name: value for name in LAUNCH_SETTINGS if (value := getattr(options, name)) is not None
-    }
-    if settings["local"] and settings["epoch_timeout"]:
-        raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
+def _launch(
+    spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[str, Any], forget_failures: bool = False
+) -> int:
+    settings = _settings_of(options)
     elsewhere = settings["ray_address"] is not None and not settings["local"]
     wanted = RequestedShares(**shares, elsewhere=elsewhere)
     if settings["local"]:
@@ -154,6 +144,8 @@ def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[
         folder.forget_stop()
         with planting(storage):  # also while it asks: what the plan counts on is not to be removed meanwhile
             planted = PlantedSweep(spec, folder, digests, unpinned_sources())
+            if forget_failures:
+                print(f"{planted.forget_failures()} failed stages are tried again.")
             foresight = foresee(spec, planted.at_most(), planted.store, wanted)
             packing = foresight.packing
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
@@ -166,16 +158,13 @@ def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[
             file = folder.read_if_there() or SweepFile(spec.name, "", tracking, digests)
             file.spec_hash, file.tracking, file.digests = spec.content_hash(), tracking, digests
             file.data_dir, file.options = str(data_dir) if data_dir else None, asdict(resources)
-            file.manner = settings
+            file.launch_settings = settings
             file.owner = file.owner or options.submission.owner
             for earlier in file.launches:
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended
                     earlier["seconds"] = planted.seconds_since(earlier["started_at"])
-            more = {"cluster": options.submission.submitted_to} if options.submission.submitted_to else {}
-            more |= {"sources_apart": planted.forest.sources} if planted.forest.sources else {}
-            begun = {"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", "version": versions.present}
-            file.launches.append({**begun, **more})
+            file.launches.append(_begun(planted, options, versions.present))
             versions.write()
             folder.write(file, spec.to_yaml())
         driver = _driver(settings)
@@ -186,7 +175,23 @@ def _launch(spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[
         )  # fmt: skip
         projection = projection_of(spec, file, versions)
         forecast = foresight.plan.estimate
-        return RunningLaunch(run, folder, file, projection, estimate, forecast).carry_out(driver)
+        return RunningLaunch(run, folder, file, projection, forecast).carry_out(driver)
+
+
+def _settings_of(options: LaunchOptions) -> dict[str, Any]:
+    """How the launch is to be carried out: what is said, else the defaults. Raises InvalidInput."""
+    said = {name: value for name in LAUNCH_SETTINGS if (value := getattr(options, name)) is not None}
+    settings = LAUNCH_SETTINGS | said
+    if settings["local"] and settings["epoch_timeout"]:
+        raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
+    return settings
+
+
+def _begun(planted: PlantedSweep, options: LaunchOptions, version: int) -> dict[str, Any]:
+    """What sweep.json keeps of a launch that begins."""
+    more = {"cluster": options.submission.submitted_to} if options.submission.submitted_to else {}
+    more |= {"sources_apart": planted.forest.sources} if planted.forest.sources else {}
+    return {"started_at": utc_now(), "pid": os.getpid(), "outcome": "running", "version": version, **more}
 
 
 def _agreed(plan: Plan, options: LaunchOptions) -> bool:

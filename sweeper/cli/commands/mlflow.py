@@ -20,9 +20,7 @@ from sweeper.cli import values
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.hints import storage_flag
 from sweeper.cli.options import storage_option, sweep_argument, tracking_option
-from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.search.spec_versions import wall_seconds_of
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.storage.tracking_address import (
     SERVERS,
@@ -33,8 +31,6 @@ from sweeper.storage.tracking_address import (
     without_password,
 )
 from sweeper.storage.tracking_file import address_for_mlflow, artifacts_beside, file_of, is_file
-from sweeper.tracking.projection import projection_of, sweep_page
-from sweeper.tracking.tracker import Tracker
 from trainers.errors import InvalidInput
 
 LOOPBACK = "127.0.0.1"
@@ -43,7 +39,7 @@ START_SECONDS = 120.0
 
 
 def tracking_of(storage: Place, tracking: str | None, sweeps: Sequence[str] = ()) -> str:
-    """Where the sweeps are tracked: as said now, else as they were launched, else in the storage."""
+    """The address where the sweeps are tracked: as given, else as they were launched, else in the storage."""
     if tracking:
         return understood(tracking)
     known = [sweep for sweep in sweeps if sweep in SweepFolder.names(storage)]
@@ -98,6 +94,8 @@ def _nothing_tracked(address: str, storage: Place) -> str:
 
 def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
     """The page that opens a sweep's runs: MLflow shows another view first otherwise."""
+    from sweeper.tracking.experiment import sweep_page
+
     page = sweep_page(address, sweep) if sweep else "#/experiments"
     if page is None:
         again = f"sweeper track {sweep}{storage_flag(storage)}"
@@ -168,6 +166,11 @@ def _end(server: subprocess.Popen[Any]) -> None:
 @tracking_option()
 def track(sweep: str, storage: str, tracking: str | None) -> int:
     """Projects a sweep to MLflow."""
+    from sweeper.launch.view import SweepView
+    from sweeper.search.spec_versions import wall_seconds_of
+    from sweeper.tracking.projection import projection_of
+    from sweeper.tracking.tracker import Tracker
+
     folder = SweepFolder.find(storage_that_answers(storage), sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")

@@ -7,21 +7,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.options import cluster_option, json_option, storage_option, sweep_argument, version_option
-from sweeper.cli.summary import standing
-from sweeper.launch.view import SweepView, arms_like
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
 from trainers.errors import InvalidInput
 from trainers.readable import percent
+
+if TYPE_CHECKING:
+    from sweeper.launch.view import SweepView
+    from sweeper.records.trial_result import TrialResult
 
 
 @command("sweeper status lenet_options")
@@ -39,6 +40,8 @@ def status(
         from sweeper.cli.commands.cluster import status_on_cluster
 
         return status_on_cluster(cluster, sweep, watch, as_json)
+    from sweeper.launch.view import SweepView
+
     place = storage_that_answers(storage)
     if sweep:
         SweepFolder.find(place, sweep)
@@ -63,9 +66,9 @@ def status(
 
 def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool) -> str:
     if in_detail:
-        from reports.analysis.statistics import estimate
+        from sweeper.cli.summary import standing
 
-        return standing(views[0], estimate)
+        return standing(views[0])
     if not views:
         return f"No sweep was launched in {storage}."
     rows = [[view.name, view.state, *view.counts()] for view in views]
@@ -102,6 +105,8 @@ def runs(
     as_json: bool,
 ) -> int:  # fmt: skip
     """Prints the trials of a sweep."""
+    from sweeper.launch.view import SweepView, arms_like
+
     view = SweepView(SweepFolder.find(storage_that_answers(storage), sweep), version=version)
     results = [result for result in view.results if not statuses or result.status in statuses]
     if arm:
@@ -155,7 +160,7 @@ Look = Callable[[], tuple[str, bool]]  # what there is to see, and whether somet
 
 
 def watch_until_nothing_runs(look: Look, stream: TextIO | None = None) -> None:
-    """Shows what `look` sees until nothing runs: in place at a terminal, else whenever it has changed."""
+    """Shows what `look` returns until nothing runs: in place at a terminal, else whenever it has changed."""
     with _shown(stream or sys.stdout) as show:
         while True:
             began = time.monotonic()

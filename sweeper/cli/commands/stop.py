@@ -7,7 +7,6 @@ import time
 import click
 
 from sweeper.cli.command import ExitCode, command
-from sweeper.cli.commands.cluster import stop_on_cluster
 from sweeper.cli.hints import hint_to_launch
 from sweeper.cli.options import cluster_option, storage_option, sweep_argument
 from sweeper.records.sweep_folder import SweepFolder, this_process
@@ -25,6 +24,8 @@ TELL_EVERY_SECONDS = 60.0
 def stop(sweep: str, storage: str, no_wait: bool, cluster: str | None) -> int:
     """Asks a launch to stop, and waits until it has."""
     if cluster:
+        from sweeper.cli.commands.cluster import stop_on_cluster
+
         return stop_on_cluster(cluster, sweep)
     folder = SweepFolder.find(storage_that_answers(storage), sweep)
     if not folder.is_running():

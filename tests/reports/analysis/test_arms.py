@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from reports.analysis.arms import arms_of, best_by, mark_fronts, once_each
+from reports.analysis.arms import arms_of, best_by, counted_trials, mark_fronts, once_each, stopped_together
 from reports.analysis.statistics import estimate
 from reports.tracked.runs import trials_frame
 from tests.reports.made_up import digits_sweep, trial
@@ -100,3 +100,50 @@ def test_the_best_arm_is_chosen_by_the_metric_asked_for_and_never_one_without_it
     arms = arms_of(trials_frame(records))
     assert best_by(arms, "validation_accuracy")["finetune_epochs"] == 20
     assert best_by(arms, "test_accuracy")["finetune_epochs"] == 10
+
+
+def test_an_arm_of_which_a_rung_stopped_a_seed_is_stopped_whatever_completed():
+    """A seed that another launch had stored beyond the rung says nothing of the arm's mean."""
+    lucky, stopped = learned(0, 0.99), trial({**LEARNED, "seed": 1}, status="STOPPED_EARLY")
+    elsewhere = [learned(seed, 0.97, sweep="two", run_id=f"r{seed}") for seed in range(2)]
+    trials = stopped_together(trials_frame([lucky, stopped, *elsewhere]))
+    assert arms_of(trials)[["sweep", "n", "status_STOPPED_EARLY"]].values.tolist() == [
+        ["digits_sweep", 0, 2], ["two", 2, 0],
+    ]  # fmt: skip
+
+
+def several(epochs, accuracies, seeds=3, failure="not a number: the loss is nan in epoch 1"):
+    """An arm of so many seeds, of which these completed; the others diverged."""
+    given = {**LEARNED, "finetune_epochs": epochs}
+    done = [
+        trial({**given, "seed": seed}, validation_accuracy=value, test_accuracy=value)
+        for seed, value in enumerate(accuracies)
+    ]
+    left = range(len(done), seeds)
+    return [*done, *(trial({**given, "seed": seed}, status="FAILED", failure=failure) for seed in left)]
+
+
+def test_an_arm_of_which_seeds_are_missing_is_never_best_beside_a_whole_one():
+    arms = arms_of(trials_frame([*several(10, [0.99]), *several(20, [0.98, 0.97]), *several(30, [0.9, 0.91, 0.92])]))
+    assert best_by(arms, "validation_accuracy")["finetune_epochs"] == 30
+    parts = arms[arms["n"] < 3].reset_index(drop=True)
+    assert best_by(parts, "validation_accuracy")["finetune_epochs"] == 20, "by the lower end; one trial has none"
+
+
+def test_seeds_that_diverged_or_failed_are_told_beside_n():
+    arms = arms_of(
+        trials_frame([*several(10, [0.9, 0.9]), *several(20, [0.9], failure="bug: no"), *several(30, [1] * 3)])
+    )
+    told = {int(arm["finetune_epochs"]): counted_trials(arm) for arm in arms.to_dict("records")}
+    assert told == {10: "2 of 3, 1 diverged", 20: "1 of 3, 2 failed", 30: "3"}
+
+
+def test_of_ten_equal_arms_one_with_a_single_seed_leads_no_more():
+    chance = np.random.default_rng(0)
+    led = by_mean = 0
+    for _ in range(20):
+        values = [list(chance.normal(0.9, 0.01, 1 if arm < 5 else 3)) for arm in range(10)]
+        whole = arms_of(trials_frame([row for arm, own in enumerate(values) for row in several(10 + arm, own)]))
+        led += best_by(whole, "validation_accuracy")["n"] == 1
+        by_mean += whole.loc[whole["validation_accuracy"].idxmax(), "n"] == 1
+    assert led == 0 and by_mean > 10

@@ -6,8 +6,11 @@ import subprocess
 import pytest
 
 from reports import build_report
+from reports.document.bibliography import bibliography, entries
 from reports.document.blocks import Cell, Column, Document, Facts, Finding, Notice, Paragraph, Points, Section, Table
-from reports.document.latex import escape, latex
+from reports.document.latex import escape, latex, tabular
+from reports.request import Asked
+from search_spaces.published import all_published
 
 EVERYTHING = "\\ { } $ & # % _ ^ ~ < > | \" ' ` ± − × ◆ – [x] * \x0b 汉 é \\input{/etc/passwd} 50 % ?` --"
 LATEX = shutil.which("pdflatex") or shutil.which("tectonic")
@@ -44,6 +47,34 @@ def test_a_table_is_set_by_booktabs_and_a_long_one_has_its_head_on_every_page(ro
     assert r"97.31 $\pm$ 0.24 $\diamond$ \\" in text
 
 
+def test_every_table_is_a_file_that_a_paper_takes_in_and_figures_are_pdf_and_png(tracked_digits, tmp_path):
+    asked = Asked(for_papers=True)
+    folders = [build_report(["digits_sweep"], tracked_digits, tmp_path / name, asked).parent for name in ("a", "b")]
+    tables, figures = (folders[0] / name for name in ("tables", "figures"))
+    text = (tables / "arms-digits-sweep.tex").read_text()
+    assert text.startswith(r"\begin{tabular}{@{}l") and text.rstrip().endswith(r"\end{tabular}")
+    assert r"K=8 GS &" in text
+    for path in figures.glob("*.svg"):
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+        for kind in (".pdf", ".png"):
+            same = (folders[1] / "figures" / path.with_suffix(kind).name).read_bytes()
+            assert path.with_suffix(kind).read_bytes() == same, "the same runs give the same bytes"
+    plain = build_report(["digits_sweep"], tracked_digits, tmp_path / "plain").parent
+    assert not [path for path in plain.rglob("*") if path.suffix in (".tex", ".pdf", ".png", ".bib")]
+
+
+def test_every_source_of_a_published_value_has_its_entry():
+    for row in all_published():
+        assert bibliography([row.source]).count("@") == 1, row.source
+    assert "source" not in "".join(line.split("=")[0] for line in "".join(entries().values()).splitlines())
+
+
+def test_a_cell_of_braces_is_text_in_a_head_too():
+    table = Table("t", "T", [Column("{0} \\ %"), Column("{0} \\ %")], [[Cell("{}"), Cell("1")]])
+    assert tabular(table).splitlines()[2] == r"\{0\} \textbackslash{} \% & \{0\} \textbackslash{} \% \\"
+
+
 def test_the_same_document_gives_the_same_text():
     assert latex(everything()) == latex(everything())
 
@@ -78,7 +109,8 @@ def test_a_table_wider_than_the_page_is_made_to_fit(compiled):
 
 
 def test_the_report_of_a_sweep_compiles_to_its_last_page(compiled, tracked_digits, tmp_path):
-    text = build_report(["digits_sweep"], tracked_digits, tmp_path / "out").with_name("report.tex").read_text()
+    asked = Asked(for_papers=True)
+    text = build_report(["digits_sweep"], tracked_digits, tmp_path / "out", asked).with_name("report.tex").read_text()
     said = compiled(text)
     assert "Overfull" not in said
     assert "Rerun LaTeX" not in said

@@ -70,7 +70,7 @@ def test_every_cell_of_an_arm_has_its_unit_and_n_says_of_how_many():
     table = arm_table(arms(records), "arms", "Arms", LINKS)
     first = dict(zip(titles(table), (cell.text for cell in table.rows[0]), strict=True))
     assert first["Arm"] == "K=2 GS"
-    assert first["n"] == "3 of 4"
+    assert first["n"] == "3 of 4, 1 failed"
     assert first["FLOPs"] == "76.0 GFLOP"
     assert first["Time"].endswith(" s")
     assert first["Training state"] == "2.10 MB"
@@ -174,7 +174,10 @@ def test_arms_of_several_sweeps_with_one_label_are_told_apart():
     first = trial({**SLOT, "slot_epochs": 10}, sweep="short", arm="K=8 GS")
     second = trial({**SLOT, "slot_epochs": 20}, sweep="long", arm="K=8 GS")
     third = trial({**SLOT, "slot_epochs": 30}, sweep="long", arm="K=8 PS")
-    assert set(told_apart(arms([first, second, third]))["arm"]) == {"K=8 GS (short)", "K=8 GS (long)", "K=8 PS"}
+    found = set(told_apart(arms([first, second, third]))["arm"])
+    assert found == {"K=8 GS, 10 epochs", "K=8 GS, 20 epochs", "K=8 PS"}
+    other = trial({**SLOT, "slot_epochs": 10, "slot_learning_rate": 0.3}, sweep="other", arm="K=8 GS")
+    assert set(told_apart(arms([first, other]))["arm"]) == {"K=8 GS (short)", "K=8 GS (other)"}
     fourth = trial({**SLOT, "slot_epochs": 40}, sweep="long", arm="K=8 GS")
     labels = told_apart(arms([first, second, fourth]))["arm"]
     assert labels.is_unique

@@ -47,13 +47,13 @@ def test_stop_ends_a_launch_and_resume_goes_on_as_it_was_launched(capsys, tiny, 
         f"tiny: nothing runs; its last launch: stopped. {again}\n"
     )
     file = SweepFolder(storage, "tiny").read()
-    assert file.manner == LAUNCH_SETTINGS | {"local": True, "save_seconds": 7.0}
+    assert file.launch_settings == LAUNCH_SETTINGS | {"local": True, "save_seconds": 7.0}
     code, out, _ = said(
         capsys, "resume", "tiny", "--storage", storage
     )  # what was asked of the last one does not stop it
     assert code == 0, out
     assert "40 of 40 trials completed" in out
-    assert SweepFolder(storage, "tiny").read().manner == file.manner
+    assert SweepFolder(storage, "tiny").read().launch_settings == file.launch_settings
     assert said(capsys, "stop", "tiny", "--storage", storage)[1] == "tiny: nothing runs; it is completed.\n"
 
 

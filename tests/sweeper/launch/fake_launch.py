@@ -82,8 +82,8 @@ class Guess:
 
 
 def costs(epochs):
-    """Of a stage of so many epochs, as `Guess` has it."""
-    sums = {"flops": 100 * epochs, "train_seconds": 0.75 * epochs}
+    """Of a stage of these epochs, as `Guess` has it."""
+    sums = {"flops": 100 * len(epochs), "train_seconds": sum(epoch["train_seconds"] for epoch in epochs)}
     return {**sums, "peak_memory_bytes": 1, "state_bytes": 1, "stored_bits_per_weight": 1.0}
 
 
@@ -99,6 +99,7 @@ class FakeLaunch(Launch):
         store: FakeStore | None = None,
         accuracy: Accuracy = lambda recipe, epoch: 0.5,
         folder: Path | None = None,
+        read_only: bool = False,
     ) -> None:
         self.accuracy = accuracy
         steering = Steering(
@@ -109,14 +110,14 @@ class FakeLaunch(Launch):
         store = store or FakeStore()
         cuts = Cuts(frozenset(rungs.epochs if rungs else ()), {"slot": frozenset(range(1, 10))} if search else {})
         forest = plant(recipes, DIGESTS, store, cuts)
-        super().__init__("fake", forest, DIGESTS, store, Resources(), {}, steering=steering)
+        super().__init__("fake", forest, DIGESTS, store, Resources(), {}, steering=steering, read_only=read_only)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.claims = NoClaims()
 
-    def finish(self, key: str) -> None:
-        """The stage ends, as a worker would say."""
+    def finish(self, key: str, timed: Sequence[Any] = ()) -> None:
+        """The stage ends, as a worker would say; `timed`: its epochs, where they are not of a second each."""
         stage = self.forest.stages[key]
         before, parent = stage.start, stage
         while parent.parent is not None:
@@ -130,9 +131,10 @@ class FakeLaunch(Launch):
             }
             for number in range(1, stage.epochs + 1)
         ]
+        epochs = [*timed] or epochs
         self.store.records[key] = StageRecord(
             key, stage.parent, stage.lineage, stage.phase, stage.start, stage.end, {}, "", 1, epochs, 0.5, 1.0,
-            costs(stage.epochs), 0.25 * stage.epochs, {"sweep": self.sweep}, "", "",
+            costs(epochs), sum(epoch["evaluation_seconds"] for epoch in epochs), {"sweep": self.sweep}, "", "",
         )  # fmt: skip
         self.take(key, Step([], stage.end, done=True))
 

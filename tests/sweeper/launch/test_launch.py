@@ -168,7 +168,7 @@ def test_arms_average_their_completed_trials_only(trained):
 
 
 def test_progress_in_words(launch, clock, tmp_path):
-    progress = Progress(launch, estimate, clock)
+    progress = Progress(launch, clock)
     launch.watchers.append(progress)
     assert progress.stand().line() == "0/18 stages done, 0 running; starting"
     order = launch.next_order()
@@ -181,7 +181,7 @@ def test_progress_in_words(launch, clock, tmp_path):
 
 
 def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, clock):
-    progress = Progress(launch, estimate, clock)
+    progress = Progress(launch, clock)
     launch.watchers.append(progress)
     launch.next_order()
     order = launch.next_order()
@@ -192,7 +192,7 @@ def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, cloc
 
 def test_the_best_arms_are_those_with_the_highest_mean_of_what_is_completed(trained):
     launch = a_launch(*trained, read_only=True)
-    best = Progress(launch, estimate).standing.best
+    best = Progress(launch).standing.best
     arms = {arm.label: estimate(arm.validation_accuracies) for arm in arm_results(launch.results())}
     assert [arm.label for arm in best] == sorted(arms, key=lambda label: -arms[label].mean)
     assert all(arm.validation_accuracy == arms[arm.label] and arm.trials == 2 for arm in best)
@@ -202,7 +202,7 @@ def test_the_best_arms_are_those_with_the_highest_mean_of_what_is_completed(trai
 def test_trials_that_come_while_it_runs_are_seen(trained, tmp_path):
     spec, storage = trained
     launch = a_launch(spec, storage, read_only=True)
-    progress = Progress(launch, estimate)
+    progress = Progress(launch)
     more = expand(load_spec(str(spec), ["seeds=[0, 1, 2]"]))
     launch.add(more)
     assert progress.stand().stages[StageStatus.READY] > 0
@@ -212,7 +212,7 @@ def test_trials_that_come_while_it_runs_are_seen(trained, tmp_path):
 
 def test_a_failure_is_told_by_the_name_of_its_trial(trained, tmp_path):
     launch = a_launch(trained[0], tmp_path / "storage")
-    progress = Progress(launch, estimate)
+    progress = Progress(launch)
     launch.watchers.append(progress)
     last = next(stage for stage in launch.forest.stages.values() if stage.recipe.method == "learned")
     progress.stage_failed(last, BUG, again=False)
@@ -222,7 +222,7 @@ def test_a_failure_is_told_by_the_name_of_its_trial(trained, tmp_path):
 
 
 def test_the_display_takes_a_small_share_of_the_time_however_long_counting_takes(launch, clock, monkeypatch):
-    progress, counted = Progress(launch, estimate, clock), []
+    progress, counted = Progress(launch, clock), []
     monkeypatch.setattr(progress, "stand", lambda: (counted.append(clock.now), setattr(clock, "now", clock.now + 1.0)))
     now_and_then = NowAndThen(progress, clock)
     for _ in range(1100):
@@ -232,7 +232,7 @@ def test_the_display_takes_a_small_share_of_the_time_however_long_counting_takes
 
 
 def test_epochs_that_take_minutes_still_have_a_speed(launch, clock):
-    progress = Progress(launch, estimate, clock)
+    progress = Progress(launch, clock)
     launch.watchers.append(progress)
     order = launch.next_order()
     for number in range(1, 3):
@@ -243,7 +243,7 @@ def test_epochs_that_take_minutes_still_have_a_speed(launch, clock):
 
 
 def test_plain_lines_come_now_and_then_and_news_at_once(launch, clock, capsys):
-    progress = Progress(launch, estimate, clock)
+    progress = Progress(launch, clock)
     launch.watchers.append(progress)
     with shown(progress) as refresh:
         refresh()
@@ -261,7 +261,7 @@ def test_plain_lines_come_now_and_then_and_news_at_once(launch, clock, capsys):
 
 
 def test_a_terminal_gets_a_live_display(launch, clock, terminal):
-    progress = Progress(launch, estimate, clock)
+    progress = Progress(launch, clock)
     launch.watchers.append(progress)
     with shown(progress, terminal) as refresh:
         order = launch.next_order()

@@ -10,6 +10,8 @@ from search_spaces.spec import Spec
 from sweeper.planning.estimates import (
     ASSUMED_FLOPS_PER_SECOND,
     FLOPS_OF_AN_OPTION,
+    GPU_FLOPS_PER_SECOND,
+    LAUNCH_SECONDS,
     Estimates,
     Machine,
     Sample,
@@ -113,6 +115,39 @@ def test_of_a_device_that_is_not_here_any_sample_of_its_kind_will_do():
     elsewhere = Machine("cuda", None, 1)
     assert estimates(sample(device="cuda: H200", threads=4), machine=elsewhere).epoch(recipe(), "slot").seconds == 2.0
     assert estimates(sample(), machine=elsewhere).epoch(recipe(), "slot").source is Source.ASSUMED
+
+
+GPU = Machine("cuda", "cuda: H100", 1)
+STEPS = 10  # of an epoch of `recipe` on digits, batches of 128
+
+
+def test_an_epoch_on_a_gpu_takes_no_less_than_its_steps_take_to_launch():
+    assert Work.of(recipe(), "slot").steps == STEPS
+    for flops, seconds in ((10, STEPS * LAUNCH_SECONDS["cuda"]), (10**12, 0.5)):
+        epoch = estimates(machine=GPU, flops=lambda recipe, flops=flops: flops).epoch(recipe(), "slot")
+        assert epoch.seconds == pytest.approx(seconds)
+        assert epoch.source is Source.ASSUMED
+        assert ("assumed 0.3 ms" in epoch.why) == (flops == 10)
+
+
+def test_epochs_that_waited_for_launches_do_not_tell_how_fast_a_gpu_computes():
+    small = sample(recipe(options=2), seconds=STEPS * LAUNCH_SECONDS["cuda"], device="cuda: H100", flops=10**9)
+    epoch = estimates(small, machine=GPU, flops=lambda recipe: 10**12).epoch(recipe(), "slot")
+    assert (epoch.seconds, epoch.source) == (0.5, Source.ASSUMED)
+    busy = sample(recipe(options=2), seconds=2.0, device="cuda: H100", flops=10**12)
+    epoch = estimates(small, busy, machine=GPU, flops=lambda recipe: 10**12).epoch(recipe(), "slot")
+    assert (epoch.seconds, epoch.source) == (2.0, Source.SCALED)
+
+
+def test_so_many_trials_fill_a_gpu_as_their_steps_take_longer_to_launch_than_to_compute():
+    forest = plant(expand(Spec.parse(SPLITS)), {"digits": "d"})
+    launch_flops = LAUNCH_SECONDS["cuda"] * GPU_FLOPS_PER_SECOND
+
+    def fill(flops_a_step):
+        return estimates(machine=GPU, flops=lambda recipe: flops_a_step * STEPS).trials_that_fill_a_gpu(forest)
+
+    assert [fill(launch_flops * share) for share in (2, 0.9, 0.3, 0.01)] == [1, 2, 4, 101]
+    assert estimates(machine=GPU, flops=lambda recipe: None).trials_that_fill_a_gpu(forest) is None
 
 
 def test_where_flops_cannot_be_told_there_is_no_estimate_and_epochs_give_the_order():

@@ -12,11 +12,11 @@ BIG = Hardware(cpus=16, gpus=1, gpu_memory_bytes=80 * GIB)
 
 
 def test_as_many_trials_share_a_gpu_as_fit_into_its_memory():
-    packing = pack(BIG, 12 * GIB, width=100)
+    packing = pack(BIG, 9 * GIB, width=100)
     assert (packing.gpus_per_trial, packing.cpus_per_trial, packing.at_once) == (0.25, 4.0, 4)
     assert packing.why == (
         "4 trials at once, each with 0.25 GPUs and 4 threads: "
-        "4 on a GPU, 4 would fit (16.7 GB a trial with margin, of 85.9 GB); 16 cores for 4 at once"
+        "4 on a GPU, 4 would fit (20.0 GB a trial with margin, of 85.9 GB); 16 cores for 4 at once"
     )
 
 
@@ -32,8 +32,23 @@ def test_a_gpu_is_not_cut_into_more_shares_than_trials_that_can_run():
     assert pack(Hardware(64, 1, 800 * GIB), GIB, width=100).gpus_per_trial == 1 / MOST_ON_A_GPU
 
 
+@pytest.mark.parametrize(("fill", "share"), [(1, 1.0), (3, 0.3333), (100, 1 / MOST_ON_A_GPU)])
+def test_a_gpu_gets_no_more_trials_than_keep_it_busy(fill, share):
+    packing = pack(BIG, GIB, width=100, fill=fill)
+    assert packing.gpus_per_trial == share
+    assert ("it busy" in packing.why) == (fill < MOST_ON_A_GPU)
+
+
+def test_the_memory_of_the_machine_bounds_how_many_processes_use_its_gpus():
+    small = Hardware(cpus=64, gpus=2, gpu_memory_bytes=80 * GIB, memory_bytes=16 * GIB)
+    packing = pack(small, GIB, width=100)
+    assert (packing.at_once, packing.gpus_per_trial) == (5, 0.3333)
+    assert "the machine's memory takes 5 in all (3.22 GB a process, of 17.2 GB)" in packing.why
+    assert pack(Hardware(64, 4, 80 * GIB, memory_bytes=GIB), GIB, width=100).at_once == 1
+
+
 @pytest.mark.parametrize(
-    "peak, words", [(70 * GIB, "and it may not fit"), (50 * GIB, "one on a GPU ("), (None, "cannot be told")]
+    "peak, words", [(70 * GIB, "and it may not fit"), (30 * GIB, "one on a GPU ("), (None, "cannot be told")]
 )
 def test_a_trial_that_needs_a_gpu_for_itself_gets_it_and_the_line_says_why(peak, words):
     packing = pack(BIG, peak, width=100)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from sweeper.records.stage_record import Damaged, StageRecord, is_kept, selection_text, with_epoch
+from sweeper.records.stage_record import Damaged, StageRecord, selection_text, with_epoch
 from tests.sweeper.small_sweeps import a_launch
+from trainers.kept_epochs import is_kept
 
 
 def layers(epoch):

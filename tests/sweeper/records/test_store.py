@@ -162,7 +162,6 @@ def test_a_lineage_knows_its_stages(store):
     for start, end in [(0, 2), (2, 5), (5, 9)]:
         store.write(a_record(start, end), a_state())
     assert store.spans(LINEAGE) == {2: 0, 5: 2, 9: 5}
-    assert store.epochs_stored(LINEAGE) == [2, 5, 9]
     assert [record.end for record in store.chain(point_key(LINEAGE, 9))] == [2, 5, 9]
 
 

@@ -157,3 +157,12 @@ def test_a_launch_takes_in_trials_while_it_runs_and_says_what_is_stored_of_them(
     again.add(longer)
     assert again.is_over
     assert again.sweep_status() is Status.COMPLETED
+
+
+def test_a_queued_stage_comes_sooner_once_more_hangs_below_it():
+    short, longer = recipe(slot_epochs=3), recipe(slot_epochs=5, seed=1)
+    forest = plant([short, longer], DIGESTS, cuts=EVERYWHERE)
+    schedule = Schedule(forest)
+    schedule.grow(grow(forest, [recipe(slot_epochs=9)], DIGESTS))
+    assert schedule.next_stage(0).recipe.seed == 0
+    assert [schedule.next_stage(0).recipe.seed, schedule.next_stage(0)] == [1, None], "and no stage twice"

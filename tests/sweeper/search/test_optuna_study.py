@@ -8,7 +8,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search_spaces.spec import Rungs, Spec
+from search_spaces.spec import Limits, Rungs, Spec
 from sweeper.cli.main import main
 from sweeper.search.optuna_study import JOURNAL, StudySearch, _CellStudy
 from sweeper.stages.faults import Failure, Fault
@@ -111,7 +111,7 @@ def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(tmp_path, sa
 @pytest.mark.parametrize("eventful", [False, True])
 def test_points_are_proposed_as_in_a_copy_of_the_study_made_anew_for_each(tmp_path, monkeypatch, search, eventful):
     small = {**SPACE, "options": {"integer": [2, 5]}}
-    rungs = Rungs(rule="asha", epochs=[2], reduction=3, min_trials=1) if eventful else None
+    rungs = Rungs(rule="stop", epochs=[2], reduction=3, min_trials=1) if eventful else None
     made = []
 
     def proposed(name):
@@ -159,16 +159,18 @@ def test_another_space_is_another_study_and_knows_nothing_of_the_first(tmp_path)
     assert [len(study.trials) for study in studies(tmp_path)] == [2, 3]
 
 
-def test_failed_and_stopped_points_are_told_and_mended_ones_stand_beside_failures(tmp_path):
-    rungs = Rungs(rule="asha", epochs=[2], reduction=2, min_trials=1)
+@pytest.mark.parametrize(("failure", "state"), [(Failure(Fault.BUG, "no", "a.py:1"), "FAIL"), (NO, "COMPLETE")])
+def test_failed_and_stopped_points_are_told_and_mended_ones_stand_beside(tmp_path, failure, state):
+    rungs = Rungs(rule="stop", epochs=[2], reduction=2, min_trials=1)
     store = FakeStore()
     one_field = spec({"options": {"integer": [2, 64]}}, trials=6)
     launch = searching(one_field, tmp_path, store, rungs=rungs)
     failed = launch.next_order()
-    launch.fail(failed.stage["key"], NO)
+    launch.fail(failed.stage["key"], failure)
     launch.run()
     states = [trial.state.name for trial in trials_of(tmp_path)]
-    assert states[0] == "FAIL" and "RUNNING" not in states and {"COMPLETE", "PRUNED"} <= set(states)
+    assert trials_of(tmp_path)[0].values == (None if state == "FAIL" else [0.1]), "what diverged is told as chance"
+    assert states[0] == state and "RUNNING" not in states and {"COMPLETE", "PRUNED"} <= set(states)
     pruned = next(trial for trial in trials_of(tmp_path) if trial.state.name == "PRUNED")
     assert list(pruned.intermediate_values) == [2]
     assert pruned.value == pytest.approx(pruned.intermediate_values[2])
@@ -178,6 +180,60 @@ def test_failed_and_stopped_points_are_told_and_mended_ones_stand_beside_failure
     mended = [trial for trial in trials_of(tmp_path) if "after_failure_of" in trial.user_attrs]
     assert [(trial.user_attrs["after_failure_of"], trial.state.name) for trial in mended] == [(0, "COMPLETE")]
     assert len(StudySearch(one_field, Folder(tmp_path), read_only=True).recipes()) == 6
+
+
+def diverging(launch, limit):
+    """Runs a search in which learning rates above the limit diverge; returns how many points did."""
+    points = 0
+    while order := launch.next_order():
+        stage = launch.forest.stages[order.stage["key"]]
+        if stage.recipe.slot_learning_rate > limit:
+            launch.fail(stage.key, NO)
+            points += 1
+        else:
+            launch.finish(stage.key)
+    return points
+
+
+@pytest.mark.parametrize("objectives", [["validation_accuracy"], ["validation_accuracy", "flops"]])
+def test_tpe_learns_where_points_diverge_and_no_second_seed_of_such_a_point_begins(tmp_path, objectives):
+    rates = {"slot_learning_rate": {"log_uniform": [0.01, 10.0]}}
+    asked = spec(rates, seeds=2, sampler="tpe", trials=30, objectives=objectives)
+    launch = searching(asked, tmp_path)
+    diverged = diverging(launch, limit=1.0)
+    assert diverged == sum(
+        "diverged" in trial.user_attrs or trial.state.name == "FAIL" for trial in trials_of(tmp_path)
+    )
+    assert diverged <= 8, "a third of the space diverges, and it is not gone back to"
+    assert len(launch.records) == 2 * 6 * (30 - diverged), "a stage for every epoch, of both seeds"
+    assert {trial.state.name for trial in trials_of(tmp_path)} <= {"COMPLETE", "FAIL"}
+    again = searching(asked, tmp_path, launch.store)
+    again.run()
+    assert len(trials_of(tmp_path)) == 30, "and what diverged is told once"
+
+
+def test_what_pauses_is_seen_as_pruned_by_the_sampler_and_told_once_in_the_end(tmp_path, monkeypatch):
+    asked = spec({"options": {"integer": [2, 64]}}, sampler="tpe", trials=12)
+    rungs = Rungs(rule="asha", epochs=[2], reduction=3, min_trials=3)
+    seen = []
+    copied = _CellStudy._copied
+    monkeypatch.setattr(_CellStudy, "_copied", lambda cell: seen.append(copied(cell)) or seen[-1])
+    launch = searching(asked, tmp_path, rungs=rungs)
+    launch.run()
+    assert "PRUNED" in {trial.state.name for trial in seen[3].trials}
+    assert Counter(trial.state.name for trial in trials_of(tmp_path)) == {"COMPLETE": 4, "PRUNED": 8}
+    best = sorted((trial.intermediate_values[2] for trial in trials_of(tmp_path)), reverse=True)[:4]
+    assert sorted(trial.values[0] for trial in trials_of(tmp_path) if trial.state.name == "COMPLETE") == best[::-1]
+
+
+def test_points_that_do_not_fit_the_limits_are_not_asked_for_and_smaller_ones_are(tmp_path):
+    asked = spec({"slot_epochs": {"integer": [2, 6]}, "options": {"integer": [2, 64]}}, sampler="tpe", trials=30)
+    asked = asked.model_copy(update={"budget_epochs": None, "recipe": {**asked.recipe, "finetune_epochs": 0}})
+    launch = searching(asked, tmp_path, limits=Limits(epochs=23))
+    launch.run()
+    assert launch.spent().epochs >= 22 and {launch.status(trial) for trial in launch.forest.trials} == {"COMPLETED"}
+    assert {trial.state.name for trial in trials_of(tmp_path)} == {"COMPLETE"} and launch.limits_reached
+    assert not StudySearch(asked, Folder(tmp_path), read_only=True).exhausted
 
 
 def test_half_a_line_and_a_lock_that_a_killed_driver_left_are_cleared_away(tmp_path):

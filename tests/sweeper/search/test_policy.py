@@ -3,6 +3,7 @@
 import pytest
 
 from search_spaces.spec import Limits, Rungs
+from sweeper.records.trial_result import arm_results
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
 from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
@@ -19,6 +20,8 @@ class ListedSearch:
         self.points = list(points)
         self.open = []
         self.told = {}
+        self.paused = {}
+        self.cells = {}
 
     @property
     def exhausted(self):
@@ -27,8 +30,11 @@ class ListedSearch:
     def left(self):
         return [len(self.points)]
 
-    def ask(self):
-        recipes = self.points.pop(0)
+    def ask(self, fits):
+        recipes = next((point for point in self.points if fits(point)), None)
+        if recipes is None:
+            return []
+        self.points.remove(recipes)
         self.open.append(recipes[0].arm_hash())
         return recipes
 
@@ -39,8 +45,14 @@ class ListedSearch:
         self.open.remove(arm)
         self.told[arm] = ([result.status for result in results], rungs)
 
+    def pause(self, arm, rungs):
+        self.paused[arm] = rungs
+
     def number(self, arm):
-        return 7
+        return 7 if arm in self.open or arm in self.told else None
+
+    def cell(self, arm):
+        return self.cells.get(arm, "")
 
 
 def seeds(count=2, **fields):
@@ -80,7 +92,7 @@ def test_points_of_a_search_share_stages_that_have_run():
     assert launch.forest.epochs_alone == 12
 
 
-def test_a_failed_seed_makes_its_point_fail_and_a_point_that_is_stored_costs_nothing():
+def test_of_a_point_that_diverged_no_more_seeds_begin_and_a_stored_one_costs_nothing():
     store = FakeStore()
     FakeLaunch(seeds(slot_epochs=3), store=store).run()
     search = ListedSearch(seeds(slot_epochs=3), seeds(slot_epochs=5))
@@ -89,7 +101,9 @@ def test_a_failed_seed_makes_its_point_fail_and_a_point_that_is_stored_costs_not
     assert list(search.told.values()) == [([Status.COMPLETED] * 2, {})]
     launch.fail(order.stage["key"], DIVERGED)
     launch.run()
-    assert sorted(next(reversed(search.told.values()))[0]) == [Status.COMPLETED, Status.FAILED]
+    assert sorted(next(reversed(search.told.values()))[0]) == [Status.FAILED, Status.STOPPED_EARLY]
+    again = FakeLaunch(seeds(slot_epochs=5), search=search, store=store)
+    assert again.next_order() is None and search.points == []
     assert launch.sweep_status() is Status.FAILED
 
 
@@ -107,7 +121,7 @@ def test_nothing_is_asked_for_while_a_stage_waits_to_run_alone():
 
 # Rungs
 
-RUNGS = Rungs(rule="asha", epochs=[2, 4], reduction=2, min_trials=1)
+RUNGS = Rungs(rule="stop", epochs=[2, 4], reduction=2, min_trials=1)
 
 
 def by_options(recipe, epoch):
@@ -142,12 +156,12 @@ def test_a_shared_stage_runs_on_as_long_as_one_of_its_trials_does():
     def accuracy(recipe, epoch):
         return 0.1 if recipe.finetune_epochs else recipe.options / 100
 
-    late = Rungs(rule="asha", epochs=[2, 5], reduction=2, min_trials=1)
+    late = Rungs(rule="stop", epochs=[2, 5], reduction=2, min_trials=1)
     launch = FakeLaunch([better, *splits], rungs=late, accuracy=accuracy)
     launch.run()
     # At epoch 2 the two splits are one, and are stopped together.
     assert statuses(launch) == [Status.COMPLETED, Status.STOPPED_EARLY, Status.STOPPED_EARLY]
-    only_late = Rungs(rule="asha", epochs=[5], reduction=2, min_trials=1)
+    only_late = Rungs(rule="stop", epochs=[5], reduction=2, min_trials=1)
     launch = FakeLaunch([splits[1], splits[0]], rungs=only_late, accuracy=lambda recipe, epoch: 0.1)
     launch.run()
     shared = launch.forest.trials[0].stages[0]
@@ -240,8 +254,8 @@ def test_a_search_stops_at_the_limit_and_what_did_not_fit_waits_for_a_higher_one
     search = ListedSearch(*([recipe(slot_epochs=4, seed=seed)] for seed in range(5)))
     launch = FakeLaunch([], Limits(epochs=9), search=search)
     launch.run()
-    assert statuses(launch) == [Status.COMPLETED] * 2 + [Status.PENDING]
-    assert len(search.points) == 2
+    assert statuses(launch) == [Status.COMPLETED] * 2
+    assert len(search.points) == 3 and launch.limits_reached == ["epochs: 9"]
     assert launch.sweep_status() is Status.STOPPED_EARLY
     search = ListedSearch(*([recipe(slot_epochs=4, seed=seed)] for seed in range(5)))
     launch = FakeLaunch([], Limits(trials=2), search=search)
@@ -278,3 +292,59 @@ def test_what_a_lost_attempt_had_saved_is_spent_once_and_not_reserved_again():
     launch.clock = lambda: 2e9
     assert launch.next_order() is None, "four more would be twelve"
     assert launch.limits_reached == ["epochs: 11"]
+
+
+def test_when_a_point_does_not_fit_smaller_ones_are_asked_for():
+    search = ListedSearch(*([recipe(slot_epochs=length, seed=length)] for length in (5, 9, 8, 4)))
+    launch = FakeLaunch([], Limits(epochs=10), search=search)
+    launch.run()
+    assert [trial.recipe.slot_epochs for trial in launch.forest.trials] == [5, 4]
+    assert statuses(launch) == [Status.COMPLETED] * 2
+
+
+@pytest.mark.parametrize("ruled", ["rungs", "search"])
+def test_seeds_of_an_arm_are_taken_on_together_where_they_are_judged_together(ruled):
+    arms = [one for options in (8, 4) for one in seeds(options=options, slot_epochs=6)]
+    passing = Rungs(rule="stop", epochs=[2], reduction=2, min_trials=9)
+    search = ListedSearch(arms[:2], arms[2:]) if ruled == "search" else None
+    launch = FakeLaunch([] if search else arms, Limits(epochs=20), passing if ruled == "rungs" else None, search)
+    launch.run(workers=2)
+    assert statuses(launch)[:2] == [Status.COMPLETED] * 2 and len(launch.records) == (4 if ruled == "rungs" else 12)
+    assert set(statuses(launch)[2:]) <= {Status.PENDING}, "a seed alone would have fitted"
+
+
+def test_after_a_raised_limit_what_has_begun_comes_first():
+    short, long = recipe(slot_epochs=4), recipe(slot_epochs=6, seed=1)
+    store, rungs = FakeStore(), Rungs(rule="stop", epochs=[2], reduction=2, min_trials=9)
+    FakeLaunch([long], rungs=rungs, store=store).finish(long_first(long, store, rungs))
+    launch = FakeLaunch([short, long], Limits(epochs=6), rungs, store=store)
+    launch.run()
+    assert statuses(launch) == [Status.PENDING, Status.COMPLETED]
+
+
+def long_first(one, store, rungs):
+    return FakeLaunch([one], rungs=rungs, store=store).next_order().stage["key"]
+
+
+def test_epochs_in_flight_count_so_that_a_limit_is_passed_by_one_epoch_at_most():
+    from sweeper.launch.orders import Step
+
+    launch = FakeLaunch([recipe(slot_epochs=4, seed=seed) for seed in range(3)], Limits(device_hours=15 / 3600))
+    keys = [launch.next_order().stage["key"] for _ in range(3)]
+    six = [{"train_seconds": 4.0, "evaluation_seconds": 0.0}]  # four times as long as estimated
+    launch.take(keys[0], Step(six, 0))
+    assert not launch.stop_requested, "4 s and the epochs in flight: 4, 1 and 1"
+    launch.take(keys[1], Step(six, 0))
+    assert launch.stop_requested, "8 s, and 4, 4 and 1 more"
+
+
+def test_an_arm_with_a_seed_stored_beyond_the_rung_is_stopped_with_all_its_seeds():
+    store = FakeStore()
+    worse = seeds(options=4, slot_epochs=6)
+    FakeLaunch(worse[:1], store=store, accuracy=by_options).run()
+    launch = FakeLaunch([*seeds(options=8, slot_epochs=6), *worse], rungs=RUNGS, accuracy=by_options, store=store)
+    launch.run()
+    assert statuses(launch) == [Status.COMPLETED] * 2 + [Status.STOPPED_EARLY] * 2
+    (mean,) = [arm for arm in arm_results(launch.results()) if arm.completed == 0]
+    assert (mean.trials, mean.test_accuracies) == (2, ())
+    assert not launch.result(2).is_final and len(launch.result(2).epochs) == 6

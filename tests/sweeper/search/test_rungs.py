@@ -12,7 +12,7 @@ from sweeper.stages.forest import Cuts, plant
 from sweeper.storage.folder import Folder
 from tests.sweeper.stages.test_forest import DIGESTS, MemoryStore, recipe
 
-ASHA = Rungs(rule="asha", epochs=[2], reduction=3, min_trials=2)
+STOP = Rungs(rule="stop", epochs=[2], reduction=3, min_trials=2)
 MEDIAN = Rungs(rule="median", epochs=[2], min_trials=2)
 
 
@@ -24,15 +24,15 @@ def others(*accuracies, average=None):
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.floats(0, 1))
-def test_asha_lets_go_on_who_is_among_the_best_of_all_that_came(accuracies, accuracy):
+def test_stop_lets_go_on_who_is_among_the_best_of_all_that_came(accuracies, accuracy):
     ranked = sorted([*accuracies, accuracy], reverse=True)
     places = max(1, len(ranked) // 3)
-    assert goes_on(ASHA, accuracy, accuracy, others(*accuracies)) == (accuracy >= ranked[places - 1])
+    assert goes_on(STOP, accuracy, accuracy, others(*accuracies)) == (accuracy >= ranked[places - 1])
 
 
 def test_the_first_arms_pass_whatever_they_have():
-    assert goes_on(ASHA, 0.0, 0.0, others(0.9))
-    assert not goes_on(ASHA, 0.0, 0.0, others(0.9, 0.9))
+    assert goes_on(STOP, 0.0, 0.0, others(0.9))
+    assert not goes_on(STOP, 0.0, 0.0, others(0.9, 0.9))
     assert goes_on(MEDIAN, 0.0, 0.0, others(0.9))
 
 
@@ -41,7 +41,7 @@ def test_the_median_rule_holds_the_best_so_far_against_running_averages():
     assert goes_on(MEDIAN, 0.1, 0.5, others(0.9, 0.9, average=0.5))  # strictly below is what stops
 
 
-def a_book(recipes, folder=None, rungs=ASHA, stored=None):
+def a_book(recipes, folder=None, rungs=STOP, stored=None):
     forest = plant(recipes, DIGESTS, stored, Cuts(total=frozenset(rungs.epochs)))
     book = RungBook(rungs, Folder(folder) if folder else None)
     arms = {}

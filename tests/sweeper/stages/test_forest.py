@@ -56,7 +56,10 @@ def assert_sound(forest: Forest, recipes):
         assert all(below.parent == above.key for above, below in pairwise(chain))
         assert chain[-1].key == points(trial.recipe, DIGESTS[trial.recipe.dataset])[-1].key
         for stage in chain:
-            assert stage.recipe.phase_fields(stage.phase) == trial.recipe.phase_fields(stage.phase)
+            fields = {(part.start, str(part.fields)) for part in trial.recipe.stretches() if part.start <= stage.start}
+            theirs = [part for part in stage.recipe.stretches() if part.phase == stage.phase]
+            (part,) = [part for part in theirs if part.start <= stage.start < stage.end <= part.end]
+            assert (part.start, str(part.fields)) in fields
             assert stage.recipe.common_fields() == trial.recipe.common_fields()
             assert dict(stage.recipe.phases())[stage.phase] >= stage.end
     seen = set()
@@ -72,16 +75,16 @@ def distinct_epochs(recipes):
     told = set()
     for one in recipes:
         past = [one.common_fields()]
-        for phase, count in one.phases():
-            fields = one.phase_fields(phase)
-            told |= {json.dumps([past, phase, fields, epoch], sort_keys=True) for epoch in range(1, count + 1)}
-            past = [*past, [phase, fields, count]]
+        for part in one.stretches():
+            epochs = range(part.start + 1, part.end + 1)
+            told |= {json.dumps([past, part.phase, part.fields, epoch], sort_keys=True) for epoch in epochs}
+            past = [*past, [part.phase, part.fields, part.end]]
     return len(told)
 
 
 @st.composite
 def any_recipe(draw):
-    schedules = st.sampled_from(["constant", "cosine"])
+    schedules = st.sampled_from(["constant", "cosine", "cooldown"])
     method = draw(st.sampled_from(["slot_machine", "learned", "edge_popup"]))
     slot = 0 if method == "learned" else draw(st.integers(0, 6))
     fields = {
@@ -94,6 +97,9 @@ def any_recipe(draw):
         "finetune_schedule": draw(schedules),
         "finetune_learning_rate": draw(st.sampled_from([0.01, 0.1])),
     }
+    for phase in ("slot", "finetune"):
+        if fields[f"{phase}_schedule"] == "cooldown":
+            fields[f"{phase}_schedule_epochs"] = draw(st.integers(1, 3))
     return recipe(**fields)
 
 

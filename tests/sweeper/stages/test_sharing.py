@@ -62,6 +62,23 @@ def test_phases_whose_schedule_depends_on_their_length_are_planned_apart():
     assert forest({**finetune, "budget_epochs": 150, "slot_epochs": [100]}, finetune).epochs_shared == 200 + 100 + 50
 
 
+def test_splits_that_cool_down_share_their_slot_phase_up_to_where_they_do():
+    splits = {"budget_epochs": 200, "slot_epochs": [40, 80, 120, 160, 200]}
+    cooling = {**BASE, "slot_schedule": "cooldown", "slot_schedule_epochs": 10}
+    planted = forest({"recipe": cooling, **splits})
+    # 190 epochs of a constant rate, ten of cooling a split, and what is left to finetune.
+    assert planted.epochs_shared == 190 + 5 * 10 + (160 + 120 + 80 + 40)
+    assert planted.epochs_alone == 1000
+    # The constant part is that of a constant rate, and of splits that cool down longer or shorter.
+    others = [{**BASE, "slot_schedule": "constant"}, {**cooling, "slot_schedule_epochs": 20}]
+    together = forest(*({"recipe": recipe, **splits} for recipe in (cooling, *others)))
+    assert together.epochs_shared == 200 + 5 * (10 + 20) + 3 * (160 + 120 + 80 + 40)
+    again = forest({"recipe": cooling, **splits}, stored=Holds(planted))
+    assert (again.epochs_left, again.stages) == (0, planted.stages)
+    # Phases that are too short to be constant first cool down from their start.
+    assert forest({"recipe": cooling, "budget_epochs": 20, "slot_epochs": [5, 10]}).epochs_shared == 5 + 10 + 15 + 10
+
+
 def test_a_sweep_launched_months_later_trains_only_what_none_before_it_has_trained():
     first = forest({"recipe": BASE, "budget_epochs": 100, "slot_epochs": [50, 100], "seeds": 2})
     again = forest(

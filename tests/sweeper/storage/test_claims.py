@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import pytest
 
-from reports.analysis.statistics import estimate
 from sweeper.cli.progress import Progress
 from sweeper.launch.local import run_local
 from sweeper.launch.orders import Step
@@ -149,7 +148,7 @@ def test_a_stage_that_another_launch_trains_is_waited_for_and_then_used(tiny, tm
         orders.append(order.stage["key"])
     assert other.next_order() is None  # all that could start is being trained
     assert other.elsewhere == set(orders) and not other.is_over
-    assert f", 0 running, {len(orders)} elsewhere" in Progress(other, estimate).stand().counts()
+    assert f", 0 running, {len(orders)} elsewhere" in Progress(other).stand().counts()
     train(one, orders[0])
     one.take(orders[0], Step([], one.forest.stages[orders[0]].end, done=True))
     one.fail(orders[1], Failure(Fault.BUG, "ValueError: no", "a.py:1"))

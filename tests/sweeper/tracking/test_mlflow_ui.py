@@ -8,8 +8,9 @@ from urllib.parse import quote
 import pytest
 
 from reports import build_report
+from sweeper.tracking.experiment import log_report, sweep_page
 from sweeper.tracking.mlflow_client import client
-from sweeper.tracking.projection import Projection, log_report, sweep_page
+from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
 from tests.sweeper.small_sweeps import a_launch

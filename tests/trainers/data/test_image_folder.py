@@ -59,7 +59,7 @@ def test_the_splits_are_disjoint_and_complete(folder):
         assert [CLASSES[label] for label in split.labels] == [Path(path).parent.name for path in split.paths]
 
 
-@pytest.mark.parametrize("normalisation", ["standard", "unit"])
+@pytest.mark.parametrize("normalisation", ["standard", "unit", "symmetric"])
 def test_evaluation_sees_the_central_square_as_torchvision_cuts_and_normalises_it(folder, normalisation):
     split = load_splits(recipe(normalisation=normalisation), folder, workers=0).test
     steps = [transforms.Resize(18), transforms.CenterCrop(16), transforms.ToTensor()]

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.trainers.kernels.given_options import GivenOptions
 from trainers.kernels import native
 from trainers.kernels import torch_kernels as kernels
-from trainers.kernels.options import GivenOptions, LayerOptions
+from trainers.kernels.options import LayerOptions
 from trainers.kernels.winners import order_keys
 from trainers.methods.slot_machine.weight import SlotWeight
 
@@ -24,13 +25,12 @@ def brute_force(values: np.ndarray, scores: np.ndarray, b: np.ndarray, c: float)
     return np.broadcast_to(values, totals.shape)[np.arange(len(b)), totals.argmax(1)]
 
 
-def slot(options: LayerOptions | GivenOptions, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> SlotWeight:
+def slot(options: LayerOptions, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> SlotWeight:
     if not compiled:
         monkeypatch.setattr(native, "library", lambda: None)
     elif native.library() is None:
         pytest.skip("no C compiler on this machine")
-    dtype = options.values.dtype if isinstance(options, GivenOptions) else options.dtype
-    return SlotWeight(options, torch.empty(options.connections, dtype=dtype))
+    return SlotWeight(options, torch.empty(options.connections, dtype=options.dtype))
 
 
 def walk(rng: np.random.Generator, size: float) -> np.ndarray:

@@ -124,6 +124,29 @@ def test_networks_and_data(preset, network, fields):
     assert {name: getattr(recipe, name) for name in fields} == fields
 
 
+@pytest.mark.parametrize(
+    ("dataset", "network", "icml", "authors_code", "tuned"),
+    [
+        ("mnist", "lenet", "unit", "unit", "standard"),
+        ("fashion_mnist", "lenet", "unit", "unit", "standard"),
+        ("mnist", "conv2", "unit", "unit", "unit"),
+        ("digits", "lenet", "standard", "standard", "standard"),
+        ("cifar10", "conv2", "standard", "standard", "standard"),
+    ],
+)
+def test_pixels_are_scaled_as_in_the_authors_code(dataset, network, icml, authors_code, tuned):
+    for preset, scaled in (("icml", icml), ("authors_code", authors_code), ("tuned", tuned)):
+        for method in METHODS:
+            recipe = Recipe.complete({"preset": preset, "network": network, "dataset": dataset, "method": method})
+            assert recipe.normalisation == scaled, (preset, method)
+
+
+def test_the_authors_code_evaluates_sampled_selection_by_sampling():
+    for preset, evaluation in (("authors_code", "sampled"), ("icml", "argmax"), ("tuned", "sampled")):
+        assert filled(preset, "lenet", "slot_machine", selection="probabilistic").evaluation == evaluation
+        assert filled(preset, "lenet", "slot_machine").evaluation == "argmax"
+
+
 @pytest.mark.parametrize(("preset", "linear"), [("icml", 0.1), ("authors_code", 1.0), ("tuned", 0.1)])
 def test_values_and_initial_scores(preset, linear):
     recipe = filled(preset, "conv2", "slot_machine")
@@ -153,7 +176,8 @@ def test_tuned_is_the_papers_recipe_but_for_what_was_searched_in_lenet():
         epochs = {} if network in PUBLISHED else {"finetune_epochs" if method == "learned" else "slot_epochs": 9}
         ours, papers = (filled(preset, network, method, **epochs) for preset in ("tuned", "icml"))
         differ = {name for name in Recipe.model_fields if getattr(ours, name) != getattr(papers, name)}
-        searched = {"finetune_learning_rate", *(["score_range_linear"] if method == "slot_machine" else [])}
+        searched = {"finetune_learning_rate", "normalisation"}
+        searched |= {"score_range_linear"} if method == "slot_machine" else set()
         assert differ == {"preset", *(searched if network == "lenet" else ())}
     ours = filled("tuned", "lenet", "slot_machine", selection="probabilistic")
     assert (ours.slot_weight_decay, ours.evaluation) == (0.0, "sampled")

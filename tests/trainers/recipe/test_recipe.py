@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from trainers.errors import InvalidInput
+from trainers.hashing import content_hash
 from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES
-from trainers.recipe.recipe import Recipe, content_hash
+from trainers.recipe.recipe import Recipe
 
 LENET = {"network": "lenet", "dataset": "mnist", "method": "slot_machine"}
 LEARNED = {"network": "lenet", "dataset": "mnist", "method": "learned"}
@@ -56,7 +57,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         LENET,
         {"slot_schedule": "cosin"},
-        "slot_schedule: 'cosin' is not one of constant, warm_restarts, steps, cosine (did you mean cosine?)",
+        "slot_schedule: 'cosin' is not one of constant, warm_restarts, steps, cosine, cooldown (did you mean cosine?)",
     ),
     (LENET, {"slot_optimizer": "adam"}, "slot_optimizer: 'adam' is not one of sgd"),
     (LENET, {"optionss": 8}, "optionss: unknown field (did you mean options?)"),
@@ -191,9 +192,12 @@ def test_a_recipe_survives_json():
 
 # A hash that changes makes every stored result of the recipe unreachable. Pin anew only where that is meant.
 PINNED = {
-    "slot_machine": (recipe(), "b127c7ffd970e7bf6145d6690c423c862aba3b4e5d5a550c22a4e217439a1010"),
+    "slot_machine": (
+        recipe(normalisation="standard"),
+        "b127c7ffd970e7bf6145d6690c423c862aba3b4e5d5a550c22a4e217439a1010",
+    ),
     "learned": (
-        recipe(LEARNED, preset="authors_code", seed=3),
+        recipe(LEARNED, preset="authors_code", seed=3, normalisation="standard"),
         "963902822c643950c145df824b92e49e78381e7e20253186a92c69c2578613de",
     ),
     "edge_popup": (
@@ -201,7 +205,7 @@ PINNED = {
         "3a88807fdec2fb0d26e4bf1b154ec65bbb6037a60ddcfa0c17c8d0779f6ab8ed",
     ),
     "supermask": (
-        recipe(MASK, slot_epochs=20, finetune_epochs=30),
+        recipe(MASK, slot_epochs=20, finetune_epochs=30, normalisation="standard"),
         "4b65cd0e677b140ce920e9299c0af35ce6926ebd579a6e9c4a9cff06a30f1336",
     ),
 }
@@ -241,7 +245,7 @@ def test_labels_are_no_part_of_the_hash_and_everything_else_is():
 
 OTHERS = {
     "seed": 1, "split_seed": 1, "width": 0.5, "dropout": 0.25, "padding": 0, "options": 4, "score_range_conv": 0.5,
-    "batch_size": 64, "slot_epochs": 7, "slot_momentum": 0.5, "normalisation": "unit", "precision": "bfloat16",
+    "batch_size": 64, "slot_epochs": 7, "slot_momentum": 0.5, "normalisation": "standard", "precision": "bfloat16",
 }  # fmt: skip
 
 
@@ -260,7 +264,7 @@ def test_equal_numbers_have_equal_hashes():
 
 
 def test_a_phases_length_matters_from_its_first_step_to_schedules_that_look_at_it():
-    assert set(LENGTH_DEPENDENT_SCHEDULES) == {"cosine"}
+    assert set(LENGTH_DEPENDENT_SCHEDULES) == {"cosine", "cooldown"}
     for schedule, matters in (("constant", False), ("cosine", True)):
         long, short = (recipe(slot_schedule=schedule, slot_epochs=epochs) for epochs in (20, 10))
         assert (long.phase_fields("slot") != short.phase_fields("slot")) is matters

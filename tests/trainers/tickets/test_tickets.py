@@ -22,7 +22,6 @@ from trainers.recipe.recipe import Recipe
 from trainers.tickets import tickets
 from trainers.tickets.entropy_coding import pack
 from trainers.tickets.file_format import KEY, MOST_FILE_BYTES, NO_DIGEST, TEXT_BLOCK, TicketError, read_fields, seal
-from trainers.tickets.score_checkpoints import import_scores
 from trainers.tickets.tickets import encode_ticket, load_ticket, save_ticket, stored_bits_per_weight
 from trainers.training import TrainingRun
 
@@ -152,19 +151,6 @@ def test_learned_and_finetuned_weights_are_stored_as_they_are(tmp_path):
     save_ticket(network, recipe, tmp_path / "t")
     assert state_of(load_ticket(tmp_path / "t")[0]) == state_of(network)
     assert 32 < stored_bits_per_weight(network, recipe) < 32 + 8 * (TEXT_BLOCK + 1024) / connections(network)
-
-
-def test_imported_options_are_stored_as_the_weights_that_they_select(tmp_path):
-    recipe = recipe_of("K=5")
-    network = build_network(recipe, (1, 8, 8), 10)
-    generator = torch.Generator().manual_seed(0)
-    state = {
-        f"{name}.{kind}": torch.randn((*layer.weight.shape, 3), generator=generator)
-        for name, layer in weighted_layers(network)
-        for kind in ("weight", "score")
-    }
-    save_ticket(import_scores(state, network), recipe, tmp_path / "t")
-    assert state_of(load_ticket(tmp_path / "t")[0]) == state_of(network)
 
 
 @pytest.mark.parametrize("name", ["K=5", "probabilistic", "edge-popup, signed", "supermask", "learned", "equal scores"])

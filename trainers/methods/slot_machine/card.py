@@ -60,8 +60,8 @@ class SlotMachine(Method):
             rate = 25.0 if probabilistic else (0.1 if many else 0.2)
             # Greedy selection depends on rate / range alone (but for decay), and in Lenet the paper's is too large.
             linear, epochs = 1.0 if tuned else 0.1, PAPERS_EPOCHS.get(network)
-        # Decay keeps scores that are sampled from near even odds, and an arg-max is not the network that was trained.
-        sampled = tuned and probabilistic
+        # The authors' code evaluates by sampling, too; only what it exports is the arg-max.
+        sampled = probabilistic and (tuned or preset == "authors_code")
         return {
             "options": 8,
             "selection": "greedy",
@@ -73,7 +73,8 @@ class SlotMachine(Method):
             **({"slot_epochs": epochs} if epochs else {}),
             "slot_learning_rate": rate,
             **published_schedule("slot", preset, network),
-            **({"slot_weight_decay": 0.0} if sampled else {}),
+            # Decay keeps scores that are sampled near even odds.
+            **({"slot_weight_decay": 0.0} if tuned and probabilistic else {}),
         }
 
     @classmethod

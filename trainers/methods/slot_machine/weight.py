@@ -24,9 +24,9 @@ from torch.nn.utils import parametrize
 
 from trainers.kernels import native
 from trainers.kernels import torch_kernels as kernels
-from trainers.kernels.options import GivenOptions, Options
+from trainers.kernels.options import Options
 from trainers.kernels.ranks import option_ranks, ranked_values
-from trainers.kernels.winners import NOWHERE, all_winners, blocks, outside, winners
+from trainers.kernels.winners import NOWHERE, blocks, outside, winners
 from trainers.methods.base import SelectedWeight
 from trainers.methods.snapshots import options_in_use
 
@@ -65,7 +65,7 @@ class SlotWeight(SelectedWeight):
     ):
         super().__init__()
         self.options = options
-        self.choices = 0 if isinstance(options, GivenOptions) else options.count
+        self.choices = options.count
         self.probabilistic = probabilistic
         self.sample_at_evaluation = sample_at_evaluation
         self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
@@ -105,12 +105,6 @@ class SlotWeight(SelectedWeight):
 
     def chosen_weight(self, chosen: Tensor) -> Tensor:
         return ranked_values(self.options, chosen.flatten()).view(chosen.shape)
-
-    def selected_options(self, accumulated: Tensor) -> Tensor:
-        """The winning option's index for every connection, in the weight's shape."""
-        flat = accumulated.detach().cpu().contiguous().view(-1).numpy()
-        found = all_winners(flat, self.scale.item(), self.options)
-        return torch.from_numpy(found).view(accumulated.shape)
 
     def scores(self, accumulated: Tensor) -> Tensor:
         """All K scores of every connection, (*weight.shape, K): what the paper's code would hold. Only to look at."""
@@ -210,17 +204,3 @@ def attach_options(
     slot = SlotWeight(options, weight, probabilistic=probabilistic, sample_at_evaluation=sample_at_evaluation)
     parametrize.register_parametrization(layer, "weight", slot, unsafe=True)
     return slot
-
-
-def attach_given(layer: nn.Module, values: Tensor, scores: Tensor, **selection: bool) -> SlotWeight:
-    """Make the layer's weight a slot machine with these values and scores, each of shape (*weight.shape, K).
-
-    This is how the state of K-score code comes in: its present scores are initial scores here, with B = 0 and c = 1.
-    """
-    if values.shape != scores.shape:
-        raise ValueError(
-            f"values, scores: their shapes must be alike, not {tuple(values.shape)}, {tuple(scores.shape)}"
-        )
-    count = values.shape[-1]
-    flat = (tensor.detach().reshape(-1, count).contiguous() for tensor in (values, scores))
-    return attach_options(layer, GivenOptions(*flat), **selection)

@@ -1,0 +1,63 @@
+"""The costs that accuracy is shown against, the file of a network first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from math import nan
+from typing import Any
+
+import pandas as pd
+
+from reports.analysis.arms import same_problem
+from reports.analysis.statistics import pareto_front
+from trainers.costs import units
+from trainers.costs.registry import COSTS, Cost
+
+STORED, TICKET = "stored_bits_per_weight", "ticket_bytes"
+# What a trained network takes as a file: bits per weight, times its weights.
+SHOWN: dict[str, Cost] = {
+    TICKET: Cost("Ticket", "Size of the network's file", units.BYTE, "last", 1, of_run=STORED),
+    **{name: COSTS[name] for name in ("train_cpu_seconds", "train_seconds")},
+    **COSTS,
+}
+PLAIN = ("network", "dataset", "padding", "width", "dropout")
+
+
+def with_tickets(arms: pd.DataFrame) -> pd.DataFrame:
+    """Adds `ticket_bytes`, its half width and its front: nan where nobody can say how many weights a network has."""
+    counts = pd.Series(
+        [_connections(arm) for arm in arms[list(PLAIN)].to_dict("records")], index=arms.index, dtype=float
+    )
+    sized = arms.assign(**{f"{TICKET}{end}": arms[f"{STORED}{end}"] * counts / 8 for end in ("", "_half_width")})
+    front = pd.Series(False, index=arms.index)
+    for group in same_problem(sized):
+        front.loc[group.index] = pareto_front(group[TICKET], group["test_accuracy"])
+    return sized.assign(**{f"front_{TICKET}": front})
+
+
+def costs_to_show(arms: pd.DataFrame) -> list[str]:
+    """The costs in which some arms differ by more than a hundredth, the ticket first, or else bits per weight."""
+    found = [name for name in SHOWN if name in arms and _differs(arms[name])]
+    return [name for name in found if name != STORED or TICKET not in found]
+
+
+def _differs(costs: pd.Series[Any]) -> bool:
+    known = costs.dropna()
+    return len(known) > 1 and float(known.max()) > 1.01 * float(known.min())
+
+
+def _connections(arm: Mapping[Any, Any]) -> float:
+    plain = tuple(None if pd.isna(arm[field]) else arm[field] for field in PLAIN)
+    return _counted(*plain)
+
+
+@lru_cache
+def _counted(network: str, dataset: str, padding: int, width: float, dropout: float) -> float:
+    """The weights of such a network for the images of that data set."""
+    from trainers.costs.flops import connections_of  # torch, which takes its time, and only where it is needed
+
+    try:
+        return float(connections_of(network, dataset, padding=padding, width=width, dropout=dropout))
+    except (KeyError, TypeError, ValueError):  # of another version, or images of one's own
+        return nan

@@ -1,0 +1,94 @@
+"""A sweep's experiment in MLflow: found or made, its runs listed, its page and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.tracking.mlflow_client import TrackingDown, client, log_artifact, outages
+from sweeper.tracking.run_state import SweepFacts, TrackedRun
+from sweeper.tracking.ui_view import NOTE, described, report_link, runs_page, trials_view
+from sweeper.tracking.ui_view import TAG as VIEW
+
+if TYPE_CHECKING:
+    from sweeper.tracking.mlflow_client import MlflowClient
+
+PAGE = 1000
+SWEEPS_OWN = "tags.`sweeper.kind` = 'sweep'"  # the runs of sweeps, not of trials
+
+
+def experiment_of(client: MlflowClient, sweep: SweepFacts, artifacts: str | None, version: int | None) -> str:
+    """Finds or makes a sweep's experiment, with its description and a view of its trials; returns its id."""
+    experiment = client.get_experiment_by_name(sweep.name)
+    number = experiment.experiment_id if experiment else client.create_experiment(sweep.name, artifacts)
+    if experiment and experiment.lifecycle_stage != "active":
+        client.restore_experiment(number)
+    known = experiment.tags if experiment else {}
+    note = described(sweep.description)
+    if not known.get(NOTE, "").endswith(note):  # a link to its report may come first
+        client.set_experiment_tag(number, NOTE, note)
+    if known.get(VIEW) != (view := trials_view(sweep.varied, version)):
+        client.set_experiment_tag(number, VIEW, view)
+    return str(number)
+
+
+def existing_runs(
+    client: MlflowClient, experiment_id: str
+) -> tuple[dict[str, TrackedRun], list[TrackedRun], list[TrackedRun]]:
+    """The runs of trials by recipe hash, the parent runs, the oldest first, and second runs of the same trials."""
+    trials: dict[str, TrackedRun] = {}
+    parents: list[TrackedRun] = []
+    doubles: list[TrackedRun] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token, order_by=["start_time ASC"])
+        for run in page:
+            kind, found = run.data.tags.get("sweeper.kind"), TrackedRun.of(run)
+            if kind == "sweep":
+                parents.append(found)
+            elif kind == "trial":
+                recipe_hash = run.data.tags.get("sweeper.recipe_hash", "")
+                known = trials.get(recipe_hash, found)
+                trials[recipe_hash] = max(known, found, key=lambda run: run.epochs)
+                doubles += [found if trials[recipe_hash] is known else known] if known is not found else []
+        token = page.token
+        if not token:
+            return trials, parents, doubles
+
+
+def sweep_page(address: str, sweep: str) -> str | None:
+    """The page of a sweep in MLflow's UI; None where MLflow has none of this name. Raises TrackingDown."""
+    with outages():
+        experiment = client(address).get_experiment_by_name(sweep)
+    if experiment is None or experiment.lifecycle_stage != "active":
+        return None
+    return runs_page(experiment.experiment_id, VIEW in experiment.tags)
+
+
+def is_launched(address: str, sweep: str) -> bool:
+    """Whether MLflow has a sweep of this name that was not imported. Raises TrackingDown."""
+    with outages():
+        mlflow = client(address)
+        experiment = mlflow.get_experiment_by_name(sweep)
+        parents = mlflow.search_runs([experiment.experiment_id], SWEEPS_OWN, max_results=1) if experiment else []
+    return any("sweeper.imported" not in run.data.tags for run in parents)
+
+
+def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
+    """Puts a report's page among the artifacts of each sweep's own run. Returns what went wrong, or nothing."""
+    try:
+        with outages():
+            mlflow = client(address)
+            found = [mlflow.get_experiment_by_name(sweep) for sweep in sweeps]
+            for experiment in filter(None, found):
+                parents = mlflow.search_runs(
+                    [experiment.experiment_id], SWEEPS_OWN, order_by=["start_time ASC"], max_results=1
+                )
+                for run in parents:
+                    log_artifact(mlflow, run.info.run_id, page)
+                    note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
+                    mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
+    except TrackingDown as down:
+        return str(down)
+    return ""
