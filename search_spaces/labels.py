@@ -10,12 +10,6 @@ from search_spaces.arm_words import LENGTHS, arm_text, facts_of
 from trainers.recipe.recipe import Recipe
 
 
-def arm_label(recipe: Recipe, among: Sequence[Recipe]) -> str:
-    """The label of the arm of `recipe` in a sweep of the recipes `among`; `arm_labels` gives all of them."""
-    recipes = [*among, recipe]
-    return arm_labels(recipes)[-1]
-
-
 def arm_labels(recipes: Sequence[Recipe]) -> list[str]:
     """A label per recipe: equal within an arm, different between arms, and only as long as that takes."""
     return ArmLabels().add(recipes)

@@ -11,7 +11,6 @@ from click.shell_completion import CompletionItem, ShellComplete, get_completion
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_SWEEPER_COMPLETE"  # set by a shell that asks
-OLD_VARIABLE = "_ARGCOMPLETE"  # set by the scripts of earlier versions, which were argcomplete's
 Offered = list[CompletionItem[str]]
 
 

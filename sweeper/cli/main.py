@@ -94,7 +94,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     try:
-        if {"_SWEEPER_COMPLETE", "_ARGCOMPLETE"} & os.environ.keys():  # a shell asks what might come next
+        if {"_SWEEPER_COMPLETE", "_ARGCOMPLETE"} & os.environ.keys():  # a shell asks, or an old script
             from sweeper.cli.completion import answer
 
             return answer(cli, os.environ)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES, arm_text
 from search_spaces.expansion import expand
-from search_spaces.labels import ArmLabels, arm_label, arm_labels
+from search_spaces.labels import ArmLabels, arm_labels
 from search_spaces.spec import Spec
 from trainers.errors import InvalidInput
 from trainers.methods.registry import METHOD_FIELDS
@@ -74,11 +74,6 @@ def test_an_unknown_method_is_an_error_and_no_learned_weights():
 
 def test_the_seeds_of_an_arm_share_its_label():
     assert labels(seeds=5) == ["K=8 GS"]
-
-
-def test_one_label_may_be_asked_for_by_itself():
-    recipes = expand(Spec.parse({"name": "t", "recipe": BASE, "axes": {"options": [2, 8]}}))
-    assert [arm_label(recipe, recipes) for recipe in recipes] == arm_labels(recipes)
 
 
 def test_every_network_and_data_set_has_a_name_of_its_own():

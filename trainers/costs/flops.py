@@ -33,7 +33,8 @@ BATCH = 2  # batch normalisation needs more than one value per channel
 def forward_flops(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     """FLOPs of one forward pass of a batch, in training mode. The network itself is left as it is."""
     copy = deepcopy(network).to("meta").train()
-    with torch.no_grad(), _Counted() as counter:
+    counter = _Counted()
+    with torch.no_grad(), counter:
         copy(torch.empty(batch, *input_shape, device="meta"))
     return counter.flops
 
