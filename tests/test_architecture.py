@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "trainers": (
         "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks", "data",
-        "streams", "numerics", "sources", "readable", "hashing", "errors",
+        "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.
@@ -46,6 +46,8 @@ ONLY_IN = {
         "sweeper/launch/ray_session.py",
         "sweeper/launch/ray_worker.py",
         "sweeper/launch/last_words.py",
+        "sweeper/launch/cluster/sight.py",
+        "sweeper/launch/cluster/workforce.py",
     }
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
@@ -54,7 +56,7 @@ ONLY_IN = {
     "matplotlib": {"reports/pictures/canvas.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
     "rich": {"sweeper/cli/live.py"},
-    "triton": {"trainers/kernels/triton_kernels.py"},
+    "triton": {f"trainers/kernels/triton_{name}.py" for name in ("kernels", "intervals", "ranks")},
     "pynvml": {"trainers/costs/meters.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
@@ -81,7 +83,7 @@ NAMED_BEFORE = {
 }
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "manager", "managers"}
 # Imported only where there is a CUDA device, and triton with torch.
-NEEDS_TRITON = {"trainers/kernels/triton_kernels.py"}
+NEEDS_TRITON = ONLY_IN["triton"]
 # A machine with a GPU and little else trains all the same.
 NOT_NEEDED_TO_TRAIN = (
     "ray",

@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     GOOD = 0
     SOME_FAILED = 1  # some trial, or what else was to be done
     WRONG_INPUT = 2  # told on stderr, before anything starts
-    LIMIT_REACHED = 3  # a limit of the spec
+    LIMIT_REACHED = 3  # a limit of the spec, or of the time to wait for nodes
     INTERRUPTED = 130
 
 
