@@ -79,9 +79,8 @@ def _schedules_of_a_split(given: Mapping[str, Any], preset: str) -> dict[str, An
 
     A cycle that a phase does not fill leaves it at its full rate. Splits of one budget share the constant part.
     """
-    stated = (given.get(f"{phase}_epochs") for phase in PHASES)
-    epochs = [count for count in stated if isinstance(count, int) and count > 0]
-    if not is_tuned(given["network"], preset) or len(epochs) < len(PHASES):
+    epochs: list[Any] = [given.get(f"{phase}_epochs") for phase in PHASES]
+    if not (is_tuned(given["network"], preset) and all(isinstance(count, int) and count > 0 for count in epochs)):
         return {}
     told = {"schedule": "cooldown", "schedule_epochs": max(1, sum(epochs) // 5), "schedule_factor": None}
     return {f"{phase}_{name}": value for phase in PHASES for name, value in told.items()}
