@@ -67,8 +67,8 @@ READS_THE_ENVIRONMENT = {
     "sweeper/cluster_entry.py",  # a program of its own, which a cluster runs
     "sweeper/launch/orphans.py",  # a program of its own, run beside a launch
 }
-# Where any exception at all may be caught.
-TRIAL_BOUNDARY = {"sweeper/launch/worker.py"}
+# Where any exception at all may be caught: at the boundary of a trial, and at that of a command.
+BOUNDARIES = {"sweeper/launch/worker.py", "sweeper/cli/main.py"}
 LONGEST_TEST_NAME = 80  # letters: a line of `pytest -q` that a reader takes in
 # Named before this was a rule; the list only becomes shorter.
 NAMED_BEFORE = {
@@ -270,8 +270,8 @@ def test_catching_anything_is_told_from_cleaning_up():
     assert not catches_anything("try: f()\nexcept ValueError: pass")
 
 
-def test_any_exception_at_all_is_caught_in_one_place_the_boundary_of_a_trial():
-    assert {name for name, path in SOURCES.items() if catches_anything(path.read_text())} == TRIAL_BOUNDARY
+def test_any_exception_at_all_is_caught_at_the_boundaries_of_trials_and_commands():
+    assert {name for name, path in SOURCES.items() if catches_anything(path.read_text())} == BOUNDARIES
 
 
 @pytest.mark.parametrize("name", SOURCES)
