@@ -1,9 +1,10 @@
 """FLOPs of training, counted without data or memory: 1 multiply-add is 2 FLOPs.
 
-Only the forward pass is counted, by `torch.utils.flop_counter` on the meta device: that counter takes the backward pass
-of grouped convolutions for many times what it is. The backward pass is the forward one twice, once for the weights and
-once for the inputs, but for layers that see the images themselves: nobody computes the gradient of those. Nothing
-else that a step does is counted: the loss, the optimizer, selecting options, scores or masks, augmentation, evaluation.
+Only the forward pass is counted, by the formulas of `torch.utils.flop_counter` on the meta device: they take the
+backward pass of grouped convolutions for many times what it is. The backward pass is the forward one twice, once for
+the weights and once for the inputs, but for layers that see the images themselves: nobody computes the gradient of
+those. Nothing else that a step does is counted: the loss, the optimizer, selecting options, scores or masks,
+augmentation, evaluation.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from trainers.data.registry import DATA_SETS, image_shape
 from trainers.errors import InvalidInput
@@ -32,34 +34,36 @@ BATCH = 2  # batch normalisation needs more than one value per channel
 def forward_flops(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     """FLOPs of one forward pass of a batch, in training mode. The network itself is left as it is."""
     copy = deepcopy(network).to("meta").train()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    counter = _Counted()
+    with torch.no_grad(), counter:
         copy(torch.empty(batch, *input_shape, device="meta"))
-    return int(counter.get_total_flops())
+    return counter.flops
 
 
 def training_flops(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     """FLOPs of one step on a batch: forward, backward to the weights, and backward to all inputs but the images."""
     copy = deepcopy(network).to("meta").train()
+    counter = _Counted()
     begun: dict[nn.Module, int] = {}
     of_images = 0  # forward FLOPs of layers whose input has no gradient
 
     def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if not any(tensor.requires_grad for tensor in inputs):
-            begun[layer] = counter.get_total_flops()
+            begun[layer] = counter.flops
 
     def after(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal of_images
         if layer in begun:
-            of_images += counter.get_total_flops() - begun.pop(layer)
+            of_images += counter.flops - begun.pop(layer)
 
     copy.requires_grad_(True)
     for module in copy.modules():
         if not list(module.children()):
             module.register_forward_pre_hook(before)
             module.register_forward_hook(after)
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    with torch.enable_grad(), counter:
         copy(torch.empty(batch, *input_shape, device="meta"))
-        return int(BACKWARD_AND_FORWARD * counter.get_total_flops() - of_images)
+    return BACKWARD_AND_FORWARD * counter.flops - of_images
 
 
 def recounted(flops: float, recipe: Recipe) -> float:
@@ -139,3 +143,21 @@ def _built_on_meta(
 ) -> nn.Module:
     with torch.device("meta"):
         return NETWORKS[network](input_shape, classes, **dict(arguments))
+
+
+class _Counted(TorchDispatchMode):
+    """The sum of the formulas. Torch's own `FlopCounterMode` loads torch's compiler, which takes seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops: int = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # to skip the compiler, torch loads it
+        return False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if formula := flop_registry.get(function.overloadpacket):
+            self.flops += int(formula(*args, **(kwargs or {}), out_val=result))
+        return result

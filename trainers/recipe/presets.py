@@ -79,7 +79,7 @@ def _schedules_of_a_split(given: Mapping[str, Any], preset: str) -> dict[str, An
 
     A cycle that a phase does not fill leaves it at its full rate. Splits of one budget share the constant part.
     """
-    epochs = [given.get(f"{phase}_epochs") for phase in PHASES]
+    epochs: list[Any] = [given.get(f"{phase}_epochs") for phase in PHASES]
     if not (is_tuned(given["network"], preset) and all(isinstance(count, int) and count > 0 for count in epochs)):
         return {}
     told = {"schedule": "cooldown", "schedule_epochs": max(1, sum(epochs) // 5), "schedule_factor": None}
