@@ -94,6 +94,8 @@ def told_apart(arms: pd.DataFrame) -> pd.DataFrame:
 
     Where two have the same one, their epochs tell, or their preset; else the sweep's name is added, at the last a hash.
     """
+    if arms.empty:
+        return arms
     budgets = (arms["slot_epochs"].fillna(0) + arms["finetune_epochs"].fillna(0)).astype(int)
     words = [
         ", " + budgets.map(lambda epochs: counted(epochs, "epoch")), ", " + arms["preset"].astype(str),
