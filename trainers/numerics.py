@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "d83aec71c91ae38c69c4a181f0f0c27bbe51c3b0a7b83888b2c0e02ad68c8df8"
+PINNED_SOURCES = "a437fa24c94a04cf522112264a0efda878cbbe4e10499768b28f1c32136fe796"
 
 
 @cache

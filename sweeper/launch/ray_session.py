@@ -106,7 +106,7 @@ def patient_with_the_node() -> Iterator[None]:
     """Lets a node that starts take START_SECONDS: Ray gives up after 30 s, and has no setting for it."""
     from ray._private import services
 
-    asked: Any = services.get_node
+    asked: Callable[..., Any] = services.get_node
 
     def until_it_is_there(*which: Any) -> Any:
         end = time.monotonic() + START_SECONDS

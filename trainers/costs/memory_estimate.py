@@ -69,7 +69,7 @@ def step_bytes(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     largest = _Largest(own)
     network.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), largest:
-        outputs = network(torch.empty(batch, *input_shape, device="meta"))
+        outputs: Tensor = network(torch.empty(batch, *input_shape, device="meta"))
     # The loss keeps probabilities and labels; on the meta device it would load torch's compiler, which takes seconds.
     loss: int = outputs.untyped_storage().nbytes() + batch * LABEL_BYTES
     activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) + loss

@@ -12,7 +12,7 @@ from reports.pictures.fronts import accuracy_against_cost
 from reports.sections.searched import _column
 from search_spaces.ranges import is_better_higher
 from sweeper.records.stage_record import StageRecord
-from tests.sweeper.records.test_store import a_record
+from tests.sweeper.records.made_records import a_record
 from trainers.costs import registry, totals, units
 from trainers.costs.measures import MEASURES, unmatched
 from trainers.costs.meters import METERS
