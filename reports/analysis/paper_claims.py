@@ -265,7 +265,7 @@ def _compare(claim: Claim, first: Mapping[int, float], second: Mapping[int, floa
         # Of the two one-sided tests the one against the nearer threshold has the larger p value, and decides.
         threshold = copysign(threshold, test(ours, theirs).mean)
     found = test(ours, theirs, threshold)
-    if by_seed or first.keys() != second.keys() or len(common) < 2:
+    if by_seed or claim.measure is not ACCURACY or first.keys() != second.keys() or len(common) < 2:
         return found
     other = paired([first[seed] for seed in common], [second[seed] for seed in common], threshold)
     return other if other.p_value > found.p_value else found
