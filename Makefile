@@ -13,10 +13,11 @@ READY = .venv/.ready
 PACKAGES = --constraint constraints.txt --editable '.[cluster,s3,dev,docs]'
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test check test-mutations test-docker lint docs audit bench clean secrets up down logs backup restore
+.PHONY: help setup demo reproduce-row test check test-mutations test-docker lint docs audit bench clean secrets up down logs backup restore
 
 help:
 	@echo "make demo    sweep slot machines on the bundled handwritten digits, and report it (nothing downloaded but packages)"
+	@echo "make reproduce-row  one row of the committed results once more, beside the first (SWEEPER_DATA_DIR=DIR; minutes)"
 	@echo "make test    all tests (SWEEPER_DATA_DIR=DIR adds those on real MNIST and CIFAR-10)"
 	@echo "make check   lint, and the quick tests: those that need neither Ray nor a server, a browser or a bucket"
 	@echo "make test-mutations what the tests of faults are worth: takes out their guards (MUTATIONS='NAME ...': these alone)"
@@ -54,6 +55,16 @@ demo: $(READY)
 	@echo
 	@echo "The report:  demo/report/report.html (open it in a browser)"
 	@echo "The runs:    $(BIN)/sweeper ui --storage demo (starts MLflow's UI and prints its address)"
+
+# ROW: overrides that name the arm; RESULTS: the report that it is held against; ROW_OUT: where the difference goes.
+ROW_SWEEP ?= weight_options
+ROW ?= --set network=lenet --set dataset=mnist --set preset=tuned --set budget_epochs=25 --set options=8 --set method=slot_machine
+RESULTS ?= docs/results/lenet_mnist
+ROW_STORAGE ?= reproduced
+reproduce-row: $(READY)
+	@$(BIN)/sweeper launch $(ROW_SWEEP) $(ROW) --storage $(ROW_STORAGE) --local --yes $(if $(SWEEPER_DATA_DIR),--data-dir "$(SWEEPER_DATA_DIR)")
+	@$(BIN)/sweeper report $(ROW_SWEEP) --storage $(ROW_STORAGE) --against $(RESULTS) -o $(ROW_STORAGE)/report
+	@sed -n '/^## Against/,/^## Sweep/p' $(ROW_STORAGE)/report/report.md | sed '$$d'
 
 # loadgroup hands out tests one by one: some take a minute. Those that start Ray wait for it half of the time.
 test: $(READY)

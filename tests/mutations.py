@@ -48,6 +48,11 @@ CODE = "tests/sweeper/launch/test_whose_code.py::test_"
 AROUND = f"{CODE}workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path"
 VERSIONS = "tests/sweeper/search/test_spec_versions.py::test_"
 BROKEN = "tests/sweeper/launch/test_broken_processes.py::test_"
+GROWING = "tests/sweeper/launch/cluster/test_growing.py::test_"
+NODES = "tests/sweeper/launch/cluster/test_nodes.py::test_"
+WORKERS = "tests/sweeper/launch/cluster/test_workforce.py::test_"
+JOINS = f"{GROWING}a_node_that_joins_is_used_and_one_that_is_told_to_go_loses_nothing"
+ASKED = f"{GROWING}nodes_that_die_or_lack_something_when_asked_are_left_out_and_told"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
 MEMORY = f"{MISHAPS}memory_that_runs_out_not_a_number_and_bugs_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
@@ -86,6 +91,13 @@ MUTATIONS = {
         "            if number[0] in numbers and handled:\n                tell(number[0])",
         "tests/sweeper/cli/test_signals.py::"
         "test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so",
+    ),
+    "slow_node": Mutation(
+        "the machine is so busy that a node of Ray takes longer than Ray's 30 s to come up",
+        "sweeper/launch/ray_session.py",
+        "services.get_node = until_it_is_there",
+        "pass",
+        "tests/sweeper/launch/test_slow_node.py::test_a_launch_waits_for_a_node_of_ray_that_is_slow_to_come_up",
     ),
     "ray_does_not_let_go": Mutation(
         "Ray's servers die at the very end",
@@ -146,8 +158,8 @@ MUTATIONS = {
     ),
     "worker_hangs": Mutation(
         "a worker hangs (stopped by SIGSTOP)",
-        "sweeper/launch/ray_tune.py",
-        "ray.kill(self._workers[trial.trial_id])",
+        "sweeper/launch/cluster/workforce.py",
+        "ray.kill(worker.actor)",
         "pass",
         HANGS,
     ),
@@ -178,6 +190,69 @@ MUTATIONS = {
         "unfit[node] = answer[0]",
         "pass",
         f"{BROKEN}a_node_whose_gpu_does_not_start_is_left_out_and_told",
+    ),
+    "node_joins": Mutation(
+        "a node joins a cluster in mid-sweep",
+        "sweeper/launch/cluster/nodes.py",
+        "now - self._looked_at < LOOK_SECONDS",
+        "True",
+        JOINS,
+    ),
+    "node_drains": Mutation(
+        "a node is told to go (preempted, or SIGTERM to `ray start --block`)",
+        "sweeper/launch/cluster/workforce.py",
+        "            elif self.nodes.is_leaving(worker.node):\n                self._dismiss(worker)\n",
+        "",
+        f"{WORKERS}what_trains_on_a_node_that_is_about_to_go_is_saved_and_goes_back",
+    ),
+    "node_dies_when_asked": Mutation(
+        "a node dies while it is asked what it lacks",
+        "sweeper/launch/ray_nodes.py",
+        "if node not in alive or _is_gone(there[node], error)",
+        "if False",
+        ASKED,
+    ),
+    "late_node_lacks_something": Mutation(
+        "a node that joins later lacks the data, the code or a GPU that starts",
+        "sweeper/launch/cluster/workforce.py",
+        "elif self.nodes.needs_to_be_asked(worker.node):",
+        "elif False:",
+        ASKED,
+    ),
+    "no_node_yet": Mutation(
+        "no node holds a trial: none has come yet, or all are gone",
+        "sweeper/launch/cluster/nodes.py",
+        "if now - self._nothing_since >= patience and not self.launch.stop_requested:",
+        "if False:",
+        f"{NODES}waiting_for_a_node_is_told_with_its_reason_and_has_an_end",
+    ),
+    "autoscaler": Mutation(
+        "a cluster that an autoscaler grows has no node yet",
+        "sweeper/launch/cluster/nodes.py",
+        "wanted = max(self.slots(), self.scaling.scale_to or 1)",
+        "wanted = self.slots()",
+        f"{GROWING}an_autoscaler_brings_nodes_to_a_sweep_that_starts_with_none",
+    ),
+    "node_unreachable": Mutation(
+        "a node does not answer any more (its network, its machine)",
+        "sweeper/launch/cluster/workforce.py",
+        "if not self.nodes.answers(worker.node):",
+        "if False:",
+        f"{WORKERS}workers_on_a_node_that_does_not_answer_are_killed_their_stages_go_back",
+    ),
+    "deaths_without_progress": Mutation(
+        "workers die again and again, each time some epochs later",
+        "sweeper/launch/launch.py",
+        "came_further=saved > before",
+        "came_further=False",
+        f"{WORKERS}a_stage_is_given_up_after_three_deaths_with_no_further_epoch_saved",
+    ),
+    "standstill": Mutation(
+        "nothing moves",
+        "sweeper/cli/progress.py",
+        "if self.still and self.epochs_left:",
+        "if False:",
+        "tests/sweeper/cli/test_still.py::test_while_it_waits_the_display_says_since_when_and_for_what",
     ),
     "gpus_that_do_not_start": Mutation(
         "GPUs of this machine are counted, and CUDA does not start them",
@@ -221,6 +296,22 @@ MUTATIONS = {
         "except Exception as error:  # the boundary",
         "except ArithmeticError as error:  # the boundary",
         MEMORY,
+    ),
+    "point_that_diverges": Mutation(
+        "a point of a search diverges with one of its seeds",
+        "sweeper/search/optuna_study.py",
+        "    if any(result.diverged for result in results):\n        return None\n",
+        "",
+        "tests/sweeper/search/test_optuna_study.py::"
+        "test_tpe_learns_where_points_diverge_and_no_second_seed_of_such_a_point_begins",
+    ),
+    "epochs_in_flight": Mutation(
+        "epochs take many times as long as estimated, under a limit of hours",
+        "sweeper/search/policy.py",
+        "self.account.exceeded(live + sum(in_flight), max(in_flight, default=0.0))",
+        "self.account.exceeded(live)",
+        "tests/sweeper/search/test_random_sweeps.py::"
+        "test_hours_are_passed_by_one_epoch_at_most_however_wrong_estimates_are",
     ),
     "same_exception": Mutation(
         "the same exception in every stage",
@@ -413,6 +504,14 @@ MUTATIONS = {
         'if reason := "":',
         "tests/trainers/kernels/test_triton_kernels.py::"
         "test_where_triton_cannot_compile_torch_selects_and_one_warning_says_so",
+    ),
+    "another_order": Mutation(
+        "a network on a GPU is turned to `channels_last`, and its connections are numbered in another order",
+        "trainers/kernels/options.py",
+        "if not all(tensor.is_contiguous() for tensor in tensors):",
+        "if False:",
+        "tests/trainers/kernels/test_interpreted_selection.py::"
+        "test_kernels_refuse_weights_that_lie_in_another_order",
     ),
     "other_spec": Mutation(
         "another spec is launched under the name of a sweep",

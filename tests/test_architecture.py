@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "trainers": (
         "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks", "data",
-        "streams", "numerics", "sources", "readable", "hashing", "errors",
+        "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.
@@ -46,6 +46,8 @@ ONLY_IN = {
         "sweeper/launch/ray_session.py",
         "sweeper/launch/ray_worker.py",
         "sweeper/launch/last_words.py",
+        "sweeper/launch/cluster/sight.py",
+        "sweeper/launch/cluster/workforce.py",
     }
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
@@ -54,7 +56,7 @@ ONLY_IN = {
     "matplotlib": {"reports/pictures/canvas.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
     "rich": {"sweeper/cli/live.py"},
-    "triton": {"trainers/kernels/triton_kernels.py"},
+    "triton": {f"trainers/kernels/triton_{name}.py" for name in ("kernels", "intervals", "ranks")},
     "pynvml": {"trainers/costs/meters.py"},
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
@@ -81,7 +83,7 @@ NAMED_BEFORE = {
 }
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "manager", "managers"}
 # Imported only where there is a CUDA device, and triton with torch.
-NEEDS_TRITON = {"trainers/kernels/triton_kernels.py"}
+NEEDS_TRITON = ONLY_IN["triton"]
 # A machine with a GPU and little else trains all the same.
 NOT_NEEDED_TO_TRAIN = (
     "ray",
@@ -147,8 +149,9 @@ def catches_anything(source: str) -> bool:
 
 
 def imports_fixtures(source: str) -> bool:
-    """Whether a conftest is imported: it is for fixtures, and what tests share besides them has a module of its own."""
-    return any("conftest" in module.split(".") for module in imported_modules(source))
+    """Whether a conftest or a module of tests is imported: what tests share has a module of its own."""
+    parts = [module.split(".") for module in imported_modules(source) if module.partition(".")[0] == "tests"]
+    return any(part == "conftest" or part.startswith("test_") for module in parts for part in module)
 
 
 SOURCES = {
@@ -298,13 +301,14 @@ for module in {modules}:
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_a_conftest_is_found():
+def test_importing_a_conftest_or_a_test_is_found():
     for source in ("from tests.conftest import it", "import tests.reports.conftest", "from tests import conftest"):
         assert imports_fixtures(source)
+    assert imports_fixtures("from tests.reports.test_report import build")
     assert not imports_fixtures("from tests.reports.made_up import trial")
 
 
-def test_no_file_imports_from_a_conftest():
+def test_no_file_imports_from_a_conftest_or_a_test():
     sources = {*SOURCES.values(), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")}
     assert [path.relative_to(ROOT).as_posix() for path in sources if imports_fixtures(path.read_text())] == []
 

@@ -17,6 +17,9 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$HOME/ray-token RAY_USAGE_STATS_E
 # The driver of a sweep runs on the head: it writes MLflow, whose password it finds in a file of yours like this one.
 source "$HOME/mlflow-environment" # MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD
 
+# A machine that is gone is dead after 20 s; by default Ray takes a minute to say so.
+export RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=5000 RAY_health_check_failure_threshold=4
+
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 echo "Dashboard: http://$head:8265"
 share="--num-cpus=$SLURM_CPUS_PER_TASK --num-gpus=${SLURM_GPUS_ON_NODE:-0} --object-store-memory=100000000"

@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from reports.document.bibliography import bibliography
-from reports.document.blocks import Document, Figure, Table
+from reports.document.blocks import Choice, Document, Figure, Table
 from reports.document.html import html
 from reports.document.latex import latex_files
 from reports.document.markdown import markdown
 from reports.document.svg import standalone
 from trainers.errors import InvalidInput
 
+PREVIEW = ("first-screen.svg", "first-screen.csv")
 PUBLISHED = "published_source"  # a column of the main table, where anything was published
 
 
@@ -41,6 +42,7 @@ def _files(document: Document, main_table: pd.DataFrame) -> dict[str, str]:
         "report.md": markdown(document),
         "table.csv": csv(main_table),
     }
+    files |= _preview(document)
     for block in document.blocks():
         if isinstance(block, Figure):
             files[f"figures/{block.name}.svg"] = standalone(block.svg)
@@ -48,6 +50,15 @@ def _files(document: Document, main_table: pd.DataFrame) -> dict[str, str]:
         elif isinstance(block, Table) and block.data is not None:
             files[f"tables/{block.name}.csv"] = csv(block.data)
     return files
+
+
+def _preview(document: Document) -> dict[str, str]:
+    """The picture and the table of the first screen once more, by names that are the same in every report."""
+    choice = next((block for block in document.blocks() if isinstance(block, Choice)), None)
+    first = choice.options[0][1] if choice else []
+    pictures = [standalone(block.svg) for block in first if isinstance(block, Figure)]
+    tables = [csv(block.data) for block in first if isinstance(block, Table) and block.data is not None]
+    return dict(zip(PREVIEW, [*pictures[:1], *tables[:1]], strict=False))
 
 
 def _paper_files(document: Document, main_table: pd.DataFrame) -> dict[str, bytes]:

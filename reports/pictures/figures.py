@@ -219,3 +219,28 @@ def accuracy_of_trials(points: pd.DataFrame, x_label: str, words: Words) -> Draw
         axes.set_xlabel(x_label)
         accuracy_axis(axes)
         return drawn(figure, words, hints)
+
+
+def counts_of(counts: pd.DataFrame, states: list[str], words: Words) -> Drawing:
+    """A bar per row of `counts`, called by its column `group`, in parts for the columns `states`, the count in each."""
+    colours = (COLOURS["edge_popup"][0], COLOURS["ps"][0], RULE, RULE)
+    names = [str(name) for name in counts["group"]]
+    with axes_of(left=room_for(names), top=0.5, height=1.1 + 0.26 * len(names)) as (figure, axes):
+        axes.grid(visible=False)
+        left = pd.Series(0.0, index=counts.index)
+        for place, state in enumerate(states):
+            sizes = counts[state].astype(float)
+            axes.barh(range(len(names)), list(sizes), left=list(left), height=0.62, color=colours[place], label=state,
+                      alpha=0.35 if place == len(states) - 1 else 1.0)  # fmt: skip
+            for row, (start, size) in enumerate(zip(left, sizes, strict=True)):
+                if size:
+                    ink = "#ffffff" if place < 2 else INK
+                    axes.text(start + size / 2, row, f"{size:.0f}", ha="center", va="center", fontsize=8, color=ink)
+            left = left + sizes
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_yticks(range(len(names)), [shortened(name) for name in names], color=INK)
+        few_ticks(axes.xaxis, 7, whole=True)
+        axes.set_xlabel("Requirements")
+        axes.spines["left"].set_visible(False)
+        legend(axes)
+        return drawn(figure, words)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.analysis.arms import apart_by_numerics, arms_of, mark_fronts, once_each, stopped_together
 from reports.analysis.published import with_published
+from reports.analysis.requirements import ticked
 from reports.document.blocks import Block, Document, Figure, Paragraph, Section, distinct
 from reports.pictures.charts import figures_of
 from reports.pictures.curves import ReadCurves, curves_of
@@ -15,6 +16,7 @@ from reports.request import Asked
 from reports.sections import provenance
 from reports.sections.against import against_section
 from reports.sections.axes import axis_tables
+from reports.sections.coverage import coverage_line, coverage_sections
 from reports.sections.evidence import evidence_section, judge_all
 from reports.sections.first_screen import first_screen
 from reports.sections.searched import search_blocks
@@ -47,24 +49,23 @@ def compose(
     pooled_trials = once_each(tracked.trials)
     pooled = told_apart(arms_table(pooled_trials, ("arm_hash",)))
     judged = judge_all(pooled, pooled_trials)
+    ticks = ticked(pooled, judged)
     published = published_table(pooled, "published")
-    anchors = distinct(names)
+    anchors, alone = distinct(names), len(names) == 1
     sections = [
-        Section(
-            "In short",
-            "in-short",
-            first_screen(
-                tracked, pooled, pooled_trials, judged, asked.missing, anchors[0] if len(anchors) == 1 else "all"
-            ),
-        ),
-    ]
+        Section("In short", "in-short", [
+            *first_screen(tracked, pooled, pooled_trials, judged, asked.missing, anchors[0] if alone else "all"),
+            *([Paragraph(line)] if (line := coverage_line(ticks)) else []),
+        ])
+    ]  # fmt: skip
     if then is not None:
         sections.append(against_section(pooled, then, asked.against))
     for place, (sweep, anchor) in enumerate(zip(tracked.sweeps, anchors, strict=True)):
         own = tracked.trials[tracked.trials["sweep"] == sweep.name]
         its_arms = arms[arms["sweep"] == sweep.name].reset_index(drop=True)
         pictures = [*figures_of(its_arms, anchor), *curves_of(its_arms, anchor, read)]
-        sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, place, len(names) == 1))
+        sections.append(_sweep(sweep, anchor, own, its_arms, pictures, links, place, alone))
+    sections += coverage_sections(ticks)
     sections += [Section("Ours and published", "ours-and-published", [published], folded=True)] if published else []
     sections += [*_comparison(pooled), evidence_section(judged, links)]
     sections += selection_sections(pooled, read, read_texts)
@@ -72,7 +73,6 @@ def compose(
     sections.append(provenance.section(tracked, links, asked.again or ["sweeper", "report", *names, "-o", "DIR"]))
     title, subtitle = asked.title, asked.description
     if not title:
-        alone = len(names) == 1
         title = names[0] if alone else counted(len(names), "sweep")
         subtitle = tracked.sweeps[0].description if alone else listed(names)
     return Document(title, subtitle, sections, provenance.as_run(tracked.trials)), numbers(arms)
@@ -94,6 +94,8 @@ def told_apart(arms: pd.DataFrame) -> pd.DataFrame:
 
     Where two have the same one, their epochs tell, or their preset; else the sweep's name is added, at the last a hash.
     """
+    if arms.empty:
+        return arms
     budgets = (arms["slot_epochs"].fillna(0) + arms["finetune_epochs"].fillna(0)).astype(int)
     words = [
         ", " + budgets.map(lambda epochs: counted(epochs, "epoch")), ", " + arms["preset"].astype(str),
@@ -115,6 +117,7 @@ def _sweep(
     """What is known of a sweep: first accuracy along what its spec varies. Of one that is alone the title says more."""
     blocks: list[Block] = [] if alone else _introduced(sweep, trials)
     blocks += provenance.imported(trials)
+    blocks += provenance.counted_before(trials)
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)

@@ -37,12 +37,16 @@ STATUSES = (COMPLETED, "FAILED", STOPPED_EARLY, "RUNNING", "PENDING")
 STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": STOPPED_EARLY, "SCHEDULED": "PENDING"}
 TAGS = (
     "arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version", "torch", "python",
-    "data_digest", "numerics_version", "imported", "search_trial",
+    "data_digest", "numerics_version", "imported", "search_trial", "projected",
 )  # fmt: skip
 TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
+# Of probabilistic selection, whichever of the two its recipe evaluates by.
+BOTH_WAYS = (
+    "argmax_test_accuracy", "sampled_test_accuracy", "argmax_validation_accuracy", "sampled_validation_accuracy",
+)  # fmt: skip
 METRICS = (
     "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
-    EPOCHS, *COSTS, "extreme_fraction", "selected_magnitude",
+    EPOCHS, *COSTS, "extreme_fraction", "selected_magnitude", *BOTH_WAYS,
 )  # fmt: skip
 
 

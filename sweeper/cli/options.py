@@ -205,6 +205,8 @@ class LaunchOptions:
     tracking_optional: bool | None
     shares: Shares
     ray_address: str | None
+    scale_to: int | None
+    wait_for_nodes: float | None
     save_seconds: float | None
     epoch_timeout: float | None
     max_retries: int | None
@@ -233,6 +235,16 @@ def launch_options(again: bool = False) -> Declaration[Any]:
             "folder or bucket that all share",
         ),
         click.option(
+            "--scale-to", metavar="N", type=values.count,
+            help="on a cluster that grows by what waits for room: let so many trials wait for it, or run, at once "
+            + _default("as many as there is room for", again),
+        ),
+        click.option(
+            "--wait-for-nodes", metavar="TIME", type=values.duration,
+            help="how long to wait for a node that holds a trial, such as 15m, before giving up with exit code 3 "
+            + _default("15m, but at the start only with --scale-to", again),
+        ),
+        click.option(
             "--save-seconds", metavar="S", type=values.seconds,
             help=f"save stages on their way that often; a killed worker loses no more {_default('30', again)}",
         ),
@@ -243,8 +255,8 @@ def launch_options(again: bool = False) -> Declaration[Any]:
         ),
         click.option(
             "--max-retries", metavar="N", type=values.count_from_zero,
-            help=f"try a stage again that often after faults that may pass, such as a lost worker "
-            f"{_default('3', again)}",
+            help="try a stage again that often after faults that may pass, such as a lost worker, with no further "
+            f"epoch saved between them {_default('3', again)}",
         ),
         click.option(
             "--local/--no-local", default=None, help="one stage after the other in this process, without Ray"

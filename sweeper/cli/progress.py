@@ -26,6 +26,9 @@ RATE_ENTRIES = 20  # or longer where fewer epochs than this have ended in it
 BEST_ARMS = 5
 LIKELY_BEST = 50  # arms, of which the best ones are shown
 CAUSES = 3
+STILL_SECONDS = 30.0  # without any news of a stage: then nothing moves,
+STILL_WHILE_TRAINING_SECONDS = 60.0  # or this, while stages train, and more where epochs have taken long
+TIMES_AS_LONG = 5  # as the longest time between two epochs
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Standing:
     best: tuple[BestArm, ...] = ()
     causes: tuple[tuple[str, int], ...] = ()  # why stages failed for good, and how many for each
     elsewhere: int = 0  # stages that another launch trains now
+    still: str = ""  # since when nothing moves, and why
 
     @property
     def seconds_left(self) -> float | None:
@@ -77,7 +81,9 @@ class Standing:
         return ", ".join(parts)
 
     def speed(self, seconds_later: float = 0.0) -> str:
-        """The speed and the time left: '12.3 epochs/s, 4 min left'."""
+        """The speed and the time left, '12.3 epochs/s, 4 min left'; while nothing moves since when that is, and why."""
+        if self.still and self.epochs_left:
+            return self.still
         if self.rate is None or self.seconds_left is None:
             return "starting" if self.epochs_left else "nothing left"
         speed = f"{self.rate:.3g} epochs/s" if self.rate >= 0.1 else f"{60 * self.rate:.3g} epochs/min"
@@ -99,7 +105,8 @@ class Progress:
     problem: Callable[[], str] = lambda: ""  # of the tracking, to be shown while it lasts
 
     def __post_init__(self) -> None:
-        self.started = self._since = self.clock()
+        self.started = self._since = self._moved = self.clock()
+        self._longest_pause = 0.0  # between two epochs
         self._ends: deque[tuple[float, int]] = deque()  # when epochs ended, and how many
         self._done_epochs: dict[str, int] = {}  # of stages that run now
         self._causes: Counter[str] = Counter()
@@ -112,16 +119,22 @@ class Progress:
     # As a Watcher
 
     def stage_started(self, stage: Stage) -> None:
-        if not self._done_epochs and not self._ends:
-            self._since = self.clock()  # what it took to come so far is no part of the speed
+        now = self.clock()
+        if not self._done_epochs and (not self._ends or now - self._moved > STILL_SECONDS):
+            self._ends.clear()
+            self._since = now  # what it took to come so far, or to go on, is no part of the speed
+        self._moved = now
         self._done_epochs[stage.key] = 0
 
     def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
         new = 1 if not self._done_epochs.get(stage.key) and len(epochs) > 1 else len(epochs)
         self._done_epochs[stage.key] = self._done_epochs.get(stage.key, 0) + len(epochs)
-        self._ends.append((self.clock(), new))
+        now = self.clock()
+        self._longest_pause, self._moved = max(self._longest_pause, now - self._moved), now
+        self._ends.append((now, new))
 
     def stage_done(self, stage: Stage) -> None:
+        self._moved = self.clock()
         self._done_epochs.pop(stage.key, None)
         self._ended += self._trials_ending.get(stage.key, ())
 
@@ -146,9 +159,19 @@ class Progress:
         causes = tuple(self._causes.most_common(CAUSES))
         elsewhere = len(self.launch.elsewhere)
         self.standing = Standing(
-            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere
+            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere, self._still()
         )
         return self.standing
+
+    def _still(self) -> str:
+        """'nothing has moved since 14:03:12 (5 min): waits for a node with 1 GPU for a trial'; "" while all is well."""
+        quiet = self.clock() - self._moved
+        trains = bool(self.launch.schedule.running)
+        training = max(STILL_WHILE_TRAINING_SECONDS, TIMES_AS_LONG * self._longest_pause)
+        if quiet < (training if trains else STILL_SECONDS):
+            return ""
+        since = time.strftime("%H:%M:%S", time.localtime(time.time() - quiet))
+        return f"nothing has moved since {since} ({in_words(quiet)}): {self.launch.why_still()}"
 
     def _name(self, stage: Stage) -> str:
         """A trial that the stage is part of."""

@@ -103,6 +103,7 @@ class RunningLaunch:
             lost = "" if status is Status.COMPLETED else lost or self.run.broken
             stopped = status is not Status.COMPLETED and (self.interruptions or self.asked_by)
             outcome = ("interrupted" if self.interruptions else "stopped") if stopped else lost or status
+            outcome = outcome if stopped or lost or not self.run.no_nodes else "stopped"
             self._close(outcome)
             print_summary(self.run, self.tracker, self.folder, self.file, self.forecast)
             again = f"What is trained is kept; to go on: {hint_to_launch('resume', self.folder, self.file)}"
@@ -112,6 +113,9 @@ class RunningLaunch:
             if lost:
                 print(f"\nBroken off: {lost}. {again}", flush=True)
                 return ExitCode.SOME_FAILED
+            if self.run.no_nodes and status is not Status.COMPLETED:
+                print(f"\nGiven up: {self.run.no_nodes}. {again}", flush=True)
+                return ExitCode.LIMIT_REACHED
             if outcome == Status.STOPPED_EARLY:
                 higher = hint_to_raise(self.folder, self.file, self.run.limits_reached)
                 print(f"\nThe limits of the spec are reached. With higher ones, twice these say, it goes on: {higher}")

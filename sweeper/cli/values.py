@@ -9,6 +9,9 @@ import click
 
 from trainers.errors import InvalidInput
 
+UNITS = {"s": 1, "m": 60, "h": 3600}
+WEEK_SECONDS = 7 * 86_400
+
 
 def share(text: str) -> float:
     """A share of a device above 0: a fraction of one, or a whole number of them."""
@@ -59,6 +62,18 @@ def seconds(text: str) -> float:
         raise click.BadParameter(f"must be a number of seconds, not {text!r}") from None
     if not 0 <= value <= 86_400:
         raise click.BadParameter(f"must be from 0 to 86400 seconds, not {text}")
+    return value
+
+
+def duration(text: str) -> float:
+    """Seconds, of a number of them or one with a unit: 90, 90s, 15m, 2h; a week's at most."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    try:
+        value = float(number) * UNITS[unit]
+    except ValueError:
+        raise click.BadParameter(f"must be a time such as 90s, 15m or 2h, not {text!r}") from None
+    if not 0 <= value <= WEEK_SECONDS:
+        raise click.BadParameter(f"must be from 0 to a week (168h), not {text}")
     return value
 
 

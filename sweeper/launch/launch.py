@@ -21,12 +21,12 @@ from sweeper.records.trial_result import Epoch, TrialResult
 from sweeper.search.limits import Amount
 from sweeper.search.policy import Steering
 from sweeper.search.sweep_state import SweepState
-from sweeper.stages.faults import Failure, Fault
+from sweeper.stages.faults import Failure, Fault, RetryRule
 from sweeper.stages.forest import Forest, Stage, Trial
-from sweeper.stages.schedule import RetryRule
 from sweeper.stages.status import Status
 from sweeper.storage.base import StoreError
 from sweeper.storage.claims import Claims
+from sweeper.text import in_words
 from trainers.recipe.recipe import Recipe
 
 LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage
@@ -81,9 +81,12 @@ class Launch(SweepState):
         self.broken = ""  # why it stopped by itself
         self.refused = ""  # why no worker may train for it: one has other code
         self.nodes_left_out: dict[str, str] = {}  # by name: why no stage is started on them any more
+        self.waits_for = ""  # what its driver needs before it can start another stage
+        self.no_nodes = ""  # what it has waited for in vain
         self.out_of = ""  # the limit that was reached while stages ran
         self._live: dict[str, list[Epoch]] = {}
         self._started: set[str] = set()  # by this launch
+        self._saved_before: dict[str, int] = {}  # epochs of stages that were saved when they failed last, or started
         planted = self.forest
         self.begin(self.rule, self.estimates.cost(planted) if self.estimates else None)
         self._take_in(planted, self.store.failures())
@@ -117,6 +120,7 @@ class Launch(SweepState):
             return None
         self._live[stage.key] = []
         self._started.add(stage.key)
+        self._saved_before.setdefault(stage.key, len(self.saved.get(stage.key, ())))
         for watcher in self.watchers:
             watcher.stage_started(stage)
         return self.order(stage)
@@ -135,6 +139,18 @@ class Launch(SweepState):
         except StoreError as error:
             self._break_off(error)
         return None
+
+    def has_more_than(self, waiting: int) -> bool:
+        """Whether there is a stage to start besides those for so many workers that are on their way already."""
+        if self.stop_requested or self.read_only:
+            return False
+        try:
+            while self.schedule.ready(self.clock()) <= waiting:
+                if self.schedule.is_reserved or not self._bring_more():
+                    return False
+        except StoreError as error:
+            self._break_off(error)
+        return not self.stop_requested
 
     def _bring_more(self) -> bool:
         """Tries to make another stage ready: of what pauses or waits, or of a point to ask for. False: nothing more."""
@@ -192,12 +208,24 @@ class Launch(SweepState):
         """Notes that the stage ended without a result: its worker said so, or died."""
         if key not in self.schedule.running:
             return
-        stage = self.forest.stages[key]
-        again = self.schedule.fail(key, failure, self.clock())
-        self.elsewhere.discard(key)
+        before, saved = self._saved_before.get(key, 0), len(self.saved.get(key, ()))
+        self._saved_before[key] = max(before, saved)
+        again = self.schedule.fail(key, failure, self.clock(), came_further=saved > before)
         epochs = self._live.pop(key, [])
         if not again:
             self._keep_failure(key, failure, epochs)
+        self._ended_without_result(key, failure, again, epochs)
+
+    def put_back(self, key: str, why: str) -> None:
+        """The stage was ended, without a fault of its own: it is ready again."""
+        if key in self.schedule.running:
+            self.schedule.postpone(key, self.clock())
+            failure = Failure(Fault.INFRASTRUCTURE, why)
+            self._ended_without_result(key, failure, True, self._live.pop(key, []))
+
+    def _ended_without_result(self, key: str, failure: Failure, again: bool, epochs: Sequence[Epoch]) -> None:
+        stage = self.forest.stages[key]
+        self.elsewhere.discard(key)
         self.claims.release(key)
         try:
             self.steering.stage_failed(self, stage, epochs)
@@ -219,6 +247,21 @@ class Launch(SweepState):
         """Notes that no further stage is started on this node of the cluster."""
         self.nodes_left_out[node] = why
         self.tell(f"node {node} is left out: {why}")
+
+    def give_up_waiting(self, why: str) -> None:
+        """What it waits for does not come: it stops, and can be launched again."""
+        self.no_nodes = why
+        self.stop()
+
+    def why_still(self) -> str:
+        """Why no epoch ends now, in words."""
+        if self.waits_for:
+            return f"waits for {self.waits_for}"
+        if running := len(self.schedule.running):
+            return f"{running:,} {'stage trains' if running == 1 else 'stages train'}, and no epoch has ended"
+        if (due_at := self.schedule.due_at) is not None and not self.elsewhere:
+            return f"the next try is due in {in_words(max(0.0, due_at - self.clock()))}"
+        return "another launch trains what is left" if self.elsewhere else "no worker has started yet"
 
     @property
     def is_over(self) -> bool:

@@ -1,6 +1,7 @@
-"""Runs a launch's stages on Ray Tune: a `Searcher` releases a stage when it is ready, actors are used again and again.
+"""Runs a launch's stages on Ray Tune: a `Searcher` asks for workers when stages are ready, actors are used again.
 
-A Tune trial is one attempt at one stage. Retries, priorities and failures are the `Launch`'s business, not Tune's.
+A Tune trial is one worker for one stage, which it is given when it has started. Retries, priorities and failures are
+the `Launch`'s business, not Tune's.
 Call `sweeper.launch.ray_session.quiet` before importing this: Ray reads its settings when it is imported.
 """
 
@@ -17,23 +18,25 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from sweeper.launch.cluster.nodes import Nodes, Scaling
+from sweeper.launch.cluster.sight import Sight
+from sweeper.launch.cluster.workforce import Workforce
 from sweeper.launch.hung_workers import Silence
 from sweeper.launch.last_words import IN_ITS_CREATION, address_in, last_words
-from sweeper.launch.launch import Launch, Resources
+from sweeper.launch.launch import Launch
 from sweeper.launch.orders import Step
-from sweeper.launch.ray_nodes import Nodes, check_nodes
+from sweeper.launch.ray_nodes import check_nodes, question_of
 from sweeper.launch.ray_session import ray_session, servers_are_gone
 from sweeper.launch.ray_worker import Code, StageTrainable, as_text, resources_of
 from sweeper.stages.faults import Failure, Fault, failure_of
-from sweeper.text import in_words
 from trainers.errors import InvalidInput
 
+MOST_PENDING = 1_000  # trials of Tune's that wait for room; it reads this once, and `suggest` says how many there are
 WATCH_SECONDS = 1.0
 LAST_CHANCE_SECONDS = 1.0
 LOW_ON_MEMORY = "running low on memory"  # what Ray says when it kills a worker to save the rest
@@ -46,6 +49,7 @@ def run_on_ray(
     give_up: Callable[[str], None],
     address: str | None = None,
     epoch_timeout: float | None = None,
+    scaling: Scaling | None = None,
 ) -> None:
     """Runs the stages until the launch is over or told to stop; then running stages are saved after their epoch.
 
@@ -55,36 +59,45 @@ def run_on_ray(
     code = Code.here()
     silence = Silence(launch, epoch_timeout)
     launch.watchers.append(silence)
-    nodes = Nodes(launch.resources, launch.leave_out)
-    attendant = _TuneCallback(launch, refresh, silence, nodes)
-    with ExitStack() as last, ray_session(address, give_up) as folder, _watchdog(launch, attendant, give_up):
+    with ExitStack() as last, ray_session(address, give_up) as folder:
         last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        sight = Sight(reach_out=address is not None)
+        last.callback(sight.close)
+        nodes = Nodes(launch, sight, scaling or Scaling(), asks_first=address is not None)
+        nodes.check_room()
+        question = last.enter_context(question_of(launch))
         if address is not None:
-            check_nodes(nodes, launch.store.root, launch.data_dir, launch.digests, code)
-        slots = _slots(launch.resources, nodes.has())
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start that many actors at once
-        tuner = tune.Tuner(
-            tune.with_resources(StageTrainable, resources_of),
-            tune_config=tune.TuneConfig(
-                search_alg=StageSearcher(launch, slots, as_text(code), nodes),
-                num_samples=-1,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(folder),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                stop=_StopWhenAsked(launch, attendant),
-                callbacks=[attendant],
-            ),
-        )
-        tuner.fit()
+            check_nodes(nodes, question, code)
+        workforce = Workforce(launch, nodes, silence, question)
+        attendant = _TuneCallback(workforce, refresh)
+        nodes.refresh()
+        with _watchdog(launch, attendant, give_up):
+            _tuner(workforce, attendant, as_text(code), folder).fit()
     if launch.refused:
         raise InvalidInput(f"workers: {launch.refused}")
+
+
+def _tuner(workforce: Workforce, attendant: _TuneCallback, code: str, folder: Path) -> tune.Tuner:
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)
+    return tune.Tuner(
+        tune.with_resources(StageTrainable, resources_of),
+        tune_config=tune.TuneConfig(
+            search_alg=StageSearcher(workforce, code),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            stop=_StopWhenAsked(workforce),
+            callbacks=[attendant],
+        ),
+    )
 
 
 @contextmanager
@@ -110,21 +123,6 @@ def _watchdog(launch: Launch, attendant: _TuneCallback, give_up: Callable[[str],
         over.set()
 
 
-def _slots(resources: Resources, cluster: dict[str, float]) -> int:
-    """How many trials run at once."""
-    fits = [resources.max_parallel] if resources.max_parallel else []
-    for name, flag, wanted in (
-        ("CPU", "--cpus-per-trial", resources.cpus_per_trial),
-        ("GPU", "--gpus-per-trial", resources.gpus_per_trial),
-    ):
-        if wanted:
-            there = cluster.get(name, 0.0)
-            if wanted > there:
-                raise InvalidInput(f"{flag}: {wanted:g} is more than the {there:g} {name}s that Ray has")
-            fits.append(int(there / wanted + 1e-6))
-    return max(1, min(fits))
-
-
 class _NotKept:
     """Tune writes down what it is given, for `Tuner.restore`: of a large sweep that takes long, and nobody reads it."""
 
@@ -133,44 +131,25 @@ class _NotKept:
 
 
 class StageSearcher(_NotKept, Searcher):
-    """Suggests the stages that are ready."""
+    """Suggests a trial for every worker that would have a stage to train."""
 
-    def __init__(self, launch: Launch, slots: int, driver: str, nodes: Nodes) -> None:
+    def __init__(self, workforce: Workforce, driver: str) -> None:
         super().__init__()
-        self.launch = launch
-        self.slots = slots
+        self.workforce = workforce
         self.driver = driver  # its code, as workers are told of it
-        self.nodes = nodes
-        self.share = {"CPU": launch.resources.cpus_per_trial, "GPU": launch.resources.gpus_per_trial}
-        self.live: dict[str, str] = {}  # Tune's trial -> the key of its stage
+        resources = workforce.launch.resources
+        self.share = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """The next stage; None while none is ready, FINISHED once none ever will be."""
-        if self.launch.is_over:
-            return str(Searcher.FINISHED)
-        if len(self.live) >= self.slots:
-            return None
-        order = self.launch.next_order()
-        if order is None:
-            return str(Searcher.FINISHED) if self.launch.is_over else None
-        self.live[trial_id] = order.stage["key"]
-        where = {"share": json.dumps(self.share), "left_out": json.dumps(self.nodes.left_out())}
-        return {"order": json.dumps(order.as_dict()), "driver": self.driver, **where}
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._take(trial_id, result)
+        """What a worker is started with; None while none is wanted, FINISHED once none ever will be."""
+        if not self.workforce.launch.is_over and self.workforce.wants_one():
+            self.workforce.expected(trial_id)
+            where = {"share": json.dumps(self.share), "left_out": json.dumps(self.workforce.nodes.excluded())}
+            return {"driver": self.driver, **where}
+        return str(Searcher.FINISHED) if self.workforce.launch.is_over else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        # With error there is no result; the attendant is told of the exception.
-        if result and not error:
-            self._take(trial_id, result)  # the last result comes here only
-        self.live.pop(trial_id, None)
-
-    def _take(self, trial_id: str, result: dict[str, Any]) -> None:
-        if trial_id in self.live and "refused" in result:
-            self.launch.refuse(self.live[trial_id], result["refused"])
-        elif trial_id in self.live and "step" in result:
-            self.launch.take(self.live[trial_id], Step.from_dict(json.loads(result["step"])))
+        """Nothing: the callback is told more."""
 
     def save(self, checkpoint_path: str) -> None:
         """Does nothing: the store holds all state."""
@@ -180,80 +159,57 @@ class StageSearcher(_NotKept, Searcher):
 
 
 class _TuneCallback(_NotKept, tune.Callback):
-    """Refreshes the display, hears of workers that died, kills those that hang, and tells nodes that fail."""
+    """Hands on what Tune says of its trials to those workers that they are, and refreshes the display."""
 
-    def __init__(self, launch: Launch, refresh: Callable[[], None], silence: Silence, nodes: Nodes) -> None:
-        self.launch = launch
+    def __init__(self, workforce: Workforce, refresh: Callable[[], None]) -> None:
+        self.workforce = workforce
         self.refresh = refresh
-        self.silence = silence
-        self.nodes = nodes
         self.busy_at = 0.0  # when it last saw a stage run
-        self._workers: dict[str, Any] = {}  # Tune's trial -> the actor that runs it
-        self._killed: dict[str, Failure] = {}  # Tune's trial -> why its actor was killed
-
-    @property
-    def runs_something(self) -> bool:
-        return bool(self._workers)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if self._workers:
+        if self.workforce.trains:
             self.busy_at = time.monotonic()
-        hanging = dict(self.silence.overdue())
-        for trial in trials if hanging else ():
-            key = _key_of(trial)
-            if key in hanging and trial.trial_id in self._workers:
-                self.silence.forget(key)
-                self._killed[trial.trial_id] = _hung(hanging[key])
-                ray.kill(self._workers[trial.trial_id])  # works on a stopped process too: its node sees to that
+        self.workforce.look()
         self.refresh()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._workers[trial.trial_id] = trial.temporary_state.ray_actor
-        self.silence.started(_key_of(trial))
+        self.workforce.started(trial.trial_id, trial.temporary_state.ray_actor)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.workforce.heard(trial.trial_id, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._workers.pop(trial.trial_id, None)
-        if (step := _last_step(trial)) and step.done and step.failure is None:
-            self.nodes.came_through(trial.last_result.get("node", ""))
+        self.workforce.ended(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._workers.pop(trial.trial_id, None)
-        killed, step = self._killed.pop(trial.trial_id, None), _last_step(trial)
-        failure, text = step.failure if step else None, ""
-        if failure is None:  # else its worker has said why, and ended itself
+        step = _last_step(trial)
+        if step and step.failure:
+            self.workforce.failed(trial.trial_id, step.failure)
+        else:
             error, text = _error_of(trial)
-            failure = killed or failure_of_worker(error, text)
-            self.launch.fail(_key_of(trial), failure)
-        self.nodes.failed((trial.last_result or {}).get("node") or self.nodes.at(address_in(text)), failure)
+            self.workforce.lost(trial.trial_id, failure_of_worker(error, text), address_in(text))
 
 
 class _StopWhenAsked(_NotKept, tune.Stopper):
     """Each stage after the epoch that it is in, however long that takes: told to stop all, Tune kills after 15 s."""
 
-    def __init__(self, launch: Launch, attendant: _TuneCallback) -> None:
-        self.launch = launch
-        self.attendant = attendant
+    def __init__(self, workforce: Workforce) -> None:
+        self.workforce = workforce
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self.launch.stop_requested
+        return self.workforce.launch.stop_requested
 
     def stop_all(self) -> bool:
-        return self.launch.stop_requested and not self.attendant.runs_something
+        """Also once all is trained: workers may still wait for room that never comes."""
+        return self.workforce.launch.is_over and not self.workforce.trains
 
 
 def _last_step(trial: Trial) -> Step | None:
     """What its worker said last, if anything."""
     step = (trial.last_result or {}).get("step")
     return Step.from_dict(json.loads(step)) if step else None
-
-
-def _key_of(trial: Trial) -> str:
-    return str(json.loads(trial.config["order"])["stage"]["key"])
-
-
-def _hung(limit_seconds: float) -> Failure:
-    limit = in_words(limit_seconds)
-    return Failure(Fault.INFRASTRUCTURE, f"its worker hung: no epoch within {limit}, so it was killed")
 
 
 def _error_of(trial: Trial) -> tuple[BaseException | None, str]:

@@ -27,6 +27,7 @@ from trainers import sources
 from trainers.sources import sources_digest
 
 if TYPE_CHECKING:
+    from sweeper.launch.orders import Order
     from sweeper.launch.worker import DataShelf, StageWorker
 
 for module in (sys.modules[__name__], sources):
@@ -111,6 +112,10 @@ def faults_of_node(driver: dict[str, Any], *what: Any) -> list[str]:
 def faults_of_gpu(driver: dict[str, Any]) -> list[str]:
     """The faults that keep a tensor from being put on a GPU here; empty where there are none."""
     settle(Code(**driver))
+    return _faults_of_gpu()
+
+
+def _faults_of_gpu() -> list[str]:
     import torch
 
     try:
@@ -132,11 +137,14 @@ def resources_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
 
 
 class StageTrainable(tune.Trainable):
-    """A worker process, one stage after the other. One epoch a step."""
+    """A worker process, one stage after the other. One epoch a step; without a stage a step asks for one."""
 
+    _order: Order | None = None
     _worker: StageWorker | None = None
     _shelf: DataShelf | None = None
     _refused: str | None = None  # None until it has settled
+    _faults: list[str] | None = None  # of its node; None: it was not asked for them, or has told them
+    _is_idle: bool = False  # there is no stage for it
     _ends: bool = False
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -145,32 +153,56 @@ class StageTrainable(tune.Trainable):
         if self._refused:
             return
         # Imports torch, which may take long on a busy machine: before the worker has started, not in its first epoch.
-        from sweeper.launch.orders import Order
         from sweeper.launch.worker import DataShelf
 
         self._shelf = self._shelf or DataShelf()
-        self._order = Order(**json.loads(config["order"]))
-        self._worker = None
+        self._order = self._worker = self._faults = None
+        self._is_idle = False
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
         return True
 
+    # Called by the driver between steps
+
+    def find_faults(self, *what: Any) -> None:
+        """Finds out what its node lacks, to be told at the next step; see `sweeper.launch.worker.lacks`."""
+        from sweeper.launch.worker import lacks
+
+        faults = lacks(*what)
+        self._faults = faults or (_faults_of_gpu() if json.loads(self.config["share"])["GPU"] else [])
+
+    def assign(self, order: str) -> None:
+        """Trains this stage from the next step on; "": there is none."""
+        from sweeper.launch.orders import Order
+
+        self._order = Order(**json.loads(order)) if order else None
+        self._is_idle = not order
+
+    def dismiss(self) -> None:
+        """Keeps what is trained, and ends its process at the next step."""
+        self.cleanup()
+        self._ends = True
+
     def step(self) -> dict[str, Any]:
+        node = ray.get_runtime_context().get_node_id()
         if self._refused:
-            return {"refused": self._refused, "done": True}
+            return {"refused": self._refused, "done": True, "node": node}
+        if self._ends:
+            raise WorkerEnded
+        if self._order is None:
+            faults, self._faults = self._faults, None
+            return {"faults": faults, "done": self._is_idle, "node": node}
         from sweeper.launch.worker import StageWorker
 
         assert self._shelf is not None
         if self._worker is None:
             self._worker = StageWorker(self._order, self._shelf)
-        if self._ends:
-            raise WorkerEnded
         step = self._worker.step()
         self._ends = step.failure is not None and step.failure.ends_its_process
         # Once it is done Tune would use this process again; one that raises is replaced.
         done = step.done and not self._ends
-        return {"step": json.dumps(step.as_dict()), "done": done, "node": ray.get_runtime_context().get_node_id()}
+        return {"step": json.dumps(step.as_dict()), "done": done, "node": node}
 
     def cleanup(self) -> None:
         """Saves what is trained as the launch stops. A disk that fails here only costs epochs."""

@@ -2,7 +2,7 @@
 
 An epoch is looked up by its `Work`: what decides how long it takes. Epochs of the same work, measured on the same kind
 of device with as many threads, are the best that can be known; then a calibration on this machine; then epochs of the
-same network under the same method, scaled by FLOPs; at last FLOPs at a rate that is assumed, and said.
+same network under the same method, scaled by steps and FLOPs (see `pace`); at last FLOPs at a rate that is assumed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
+from sweeper.planning.pace import Pace, Timed
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.stages.forest import Forest, Stage
@@ -102,6 +103,16 @@ class Sample:
         """The effort that seconds are proportional to: FLOPs, and what selection takes beside them."""
         return effort(self.flops, self.weighed)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """The steps and the effort of an epoch."""
+        return self.work.steps, self.effort
+
+    @property
+    def timed(self) -> Timed:
+        """The epoch as a pace is fitted to it."""
+        return Timed(*self.size, self.seconds)
+
     @classmethod
     def of(cls, record: StageRecord) -> Sample:
         """The sample of the epochs in a stage's record."""
@@ -112,7 +123,7 @@ class Sample:
             str(where.get("device", "")),
             int(where.get("threads", 1)),
             int(record.costs["flops"] // len(record.epochs)),
-            median(seconds),
+            fmean(seconds),  # the slow ones take their time, too
             int(record.costs["peak_memory_bytes"]),
             weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
         )
@@ -251,17 +262,14 @@ class Estimates:
         due = effort(flops, self._weighed(recipe, phase))
         if alike:
             likeness = max(work.likeness(sample.work) for sample in alike)
-            likest = [
-                sample
-                for sample in alike
-                if work.likeness(sample.work) == likeness
-                and sample.flops
-                and sample.seconds > LAUNCH_BOUND * self._launches(sample.work)
-            ]
-            rate = median(sample.effort / sample.seconds for sample in likest) if likest else 0.0
-            if rate:
+            free = [sample for sample in alike if sample.seconds > LAUNCH_BOUND * self._launches(sample.work)]
+            likest = [sample for sample in free if work.likeness(sample.work) == likeness and sample.flops]
+            pace = Pace.of((sample.timed for sample in free), self.machine.kind)
+            rates = [sample.seconds / seconds for sample in likest if (seconds := pace.seconds(*sample.size))]
+            if rates:
                 why = f"{Source.SCALED} from other epochs of {work.network}"
-                return EpochEstimate(max(due / rate, self._launches(work)), Source.SCALED, why)
+                scaled = median(rates) * pace.seconds(work.steps, due)
+                return EpochEstimate(max(scaled, self._launches(work)), Source.SCALED, why)
         rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
         why = f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s"
         if (launches := self._launches(work)) > due / rate:

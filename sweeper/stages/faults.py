@@ -38,6 +38,15 @@ class Fault(StrEnum):
         return self.retried_at_once is not Retry.NEVER
 
 
+@dataclass(frozen=True)
+class RetryRule:
+    """How often a fault that may pass is tried again, and after how long; the pause doubles each time."""
+
+    max_retries: int = 3  # in a row, with no further epoch saved between them
+    back_off_seconds: float = 2.0
+    same_bug_limit: int = 5  # stages that die at the same place, and more than come through, stop the sweep
+
+
 DEVICE_ASSERT = "device-side assert"  # what CUDA says of code of ours that indexes out of bounds
 # What libraries say in RuntimeErrors. The first of these groups that has a message's words decides.
 OUT_OF_MEMORY_WORDS = (

@@ -5,20 +5,10 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
-from sweeper.stages.faults import Failure, Fault, Retry
+from sweeper.stages.faults import Failure, Fault, Retry, RetryRule
 from sweeper.stages.forest import Forest, Stage, Trial
 from sweeper.stages.status import OVER, StageStatus, Status
-
-
-@dataclass(frozen=True)
-class RetryRule:
-    """How often a fault that may pass is tried again, and after how long; the pause doubles each time."""
-
-    max_retries: int = 3
-    back_off_seconds: float = 2.0
-    same_bug_limit: int = 5  # stages that die at the same place, and more than come through, stop the sweep
 
 
 class Schedule:
@@ -111,6 +101,18 @@ class Schedule:
         self._running.add(key)
         return self.stages[key]
 
+    def ready(self, seconds: float) -> int:
+        """How many stages could be started now, one after the other."""
+        if self.given_up or self._runs_alone():
+            return 0
+        due = sum(when <= seconds for when, _ in self._delayed)
+        return len(self._queued) + due or int(bool(self._alone) and not self._running)
+
+    @property
+    def due_at(self) -> float | None:
+        """When the next of the stages that wait for their time is to be tried; None where none waits."""
+        return self._delayed[0][0] if self._delayed else None
+
     @property
     def is_reserved(self) -> bool:
         """Whether nothing else may be started: the sweep is given up, or a stage is to run alone."""
@@ -162,10 +164,13 @@ class Schedule:
         """The stage and all that go on from it."""
         return list(self._with_descendants([key]))
 
-    def fail(self, key: str, failure: Failure, seconds: float) -> bool:
-        """The stage ended without a result. True if it will be tried again."""
+    def fail(self, key: str, failure: Failure, seconds: float, came_further: bool = False) -> bool:
+        """The stage ended without a result. True if it will be tried again.
+
+        `came_further`: since it failed last more of its epochs were saved, so failures are counted anew.
+        """
         self._leave(key)
-        retried = self._retries[key]
+        retried = self._retries[key] = 0 if came_further else self._retries[key]
         if failure.fault.retried_at_once is Retry.LATER and retried < self.rule.max_retries:
             self._retries[key] += 1
             self._status[key] = StageStatus.READY
@@ -181,7 +186,7 @@ class Schedule:
         return False
 
     def postpone(self, key: str, seconds: float) -> None:
-        """The stage was handed out and not started: another launch trains it. It is ready again at `seconds`."""
+        """The stage was handed out and ended without a fault of its own. It is ready again at `seconds`."""
         self._leave(key)
         self._tried_alone.discard(key)
         self._status[key] = StageStatus.READY

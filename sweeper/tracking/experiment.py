@@ -76,7 +76,10 @@ def is_launched(address: str, sweep: str) -> bool:
 
 
 def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
-    """Puts a report's page among the artifacts of each sweep's own run. Returns what went wrong, or nothing."""
+    """Puts a report's page, and what its first screen shows, among the artifacts of each sweep's own run.
+
+    MLflow shows pictures and tables beside their names. Returns what went wrong, or nothing.
+    """
     try:
         with outages():
             mlflow = client(address)
@@ -86,7 +89,8 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
                     [experiment.experiment_id], SWEEPS_OWN, order_by=["start_time ASC"], max_results=1
                 )
                 for run in parents:
-                    log_artifact(mlflow, run.info.run_id, page)
+                    for file in (page, *sorted(page.parent.glob("first-screen.*"))):
+                        log_artifact(mlflow, run.info.run_id, file)
                     note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
                     mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
     except TrackingDown as down:

@@ -8,6 +8,7 @@ import pytest
 
 from reports import build_report
 from reports.tracked.runs import METRICS
+from sweeper.tracking.experiment import log_report
 from tests.reports.made_up import digits_sweep, track, trial
 from trainers.errors import InvalidInput
 
@@ -47,6 +48,16 @@ def test_a_report_is_a_page_a_text_a_table_and_a_csv_beside_every_table_and_figu
     for kind in ("arms", "options", "splits-40", "train-seconds"):
         assert f"figures/digits-sweep-{kind}.svg" in names
     assert {"tables/arms-digits-sweep.csv", "tables/trials-digits-sweep.csv", "tables/best-options.csv"} <= names
+
+
+def test_mlflow_has_the_page_with_the_picture_and_the_table_of_its_first_screen(tracking_uri, tmp_path):
+    track(tracking_uri, "digits_sweep", digits_sweep())
+    page = build_report(["digits_sweep"], tracking_uri, tmp_path / "out")
+    assert log_report(tracking_uri, ["digits_sweep"], page) == ""
+    kept = {
+        path.name for path in tmp_path.rglob("*") if path.is_file() and "out" not in path.relative_to(tmp_path).parts
+    }
+    assert {"report.html", "first-screen.svg", "first-screen.csv"} <= kept
 
 
 def test_the_same_runs_give_the_same_bytes(report, tracked_digits, tmp_path):

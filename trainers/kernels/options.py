@@ -117,6 +117,12 @@ def _rounded(number: float, dtype: torch.dtype) -> float:
     return torch.tensor(number, dtype=dtype).item()
 
 
+def check_order(*tensors: Tensor) -> None:
+    """Raises ValueError where a layer's numbers do not lie in the order that its connections are numbered in."""
+    if not all(tensor.is_contiguous() for tensor in tensors):
+        raise ValueError("B: must be contiguous, as connections are numbered in that order (not channels_last)")
+
+
 def fans(weight: Tensor) -> tuple[int, int]:
     """Fan-in and fan-out of a weight (out, in / groups, *kernel)."""
     receptive = math.prod(weight.shape[2:])

@@ -16,7 +16,7 @@ from trainers.kernels import native
 from trainers.kernels.options import Options
 
 NO_OPTION = "weight: a connection has none of the values of its options"
-AT_ONCE_IN_CACHE, AT_ONCE_ELSEWHERE = 1 << 17, 1 << 26  # connections x options
+AT_ONCE_IN_CACHE, AT_ONCE_ELSEWHERE = 1 << 17, 1 << 23  # connections x options: values and scores take 64 MiB
 LEAST_AT_ONCE = 128  # connections: a call an option is dear too
 
 

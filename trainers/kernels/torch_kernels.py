@@ -15,6 +15,8 @@ from trainers.streams import GOLDEN, signed, uniform
 
 log = logging.getLogger(__name__)
 
+KEEPS_INTERVALS_ABOVE = 16  # options, on CUDA: below, evaluating all is about as fast as a check. To be tuned on a GPU
+MOST_CONNECTIONS = 1 << 30  # of a layer that keeps intervals there: int32 counts them
 SAMPLED_AT_ONCE = 1 << 13  # connections; the K scores of a piece stay in the cache
 
 
@@ -24,8 +26,8 @@ def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) ->
 
     Where the scores are not numbers, neither is the value.
     """
-    if (fused := _fused(accumulated, options)) is not None:
-        fused.select(accumulated, scale, options, out)
+    if (kernels := fused(accumulated, options)) is not None:
+        kernels.select(accumulated, scale, options, out)
         return
     flat = accumulated.reshape(-1).double()
     best: Tensor | None = None
@@ -41,6 +43,26 @@ def select(accumulated: Tensor, scale: Tensor, options: Options, out: Tensor) ->
     out.view(-1).copy_(winner)
 
 
+def keeps_intervals(accumulated: Tensor, options: Options) -> bool:
+    """Whether `select_again` is there for such a layer, and selects faster than `select`."""
+    worth = options.count > KEEPS_INTERVALS_ABOVE and options.connections <= MOST_CONNECTIONS
+    return worth and fused(accumulated, options) is not None
+
+
+@torch.no_grad()
+def select_again(
+    accumulated: Tensor, scale: Tensor, options: Options, out: Tensor, intervals: tuple[Tensor, Tensor]
+) -> None:
+    """Write into `out` the values that `select` does, looking only at connections that left their interval.
+
+    out: what the last call wrote; intervals: their lower and upper ends (`trainers.kernels.winners`), kept up to date.
+    """
+    from trainers.kernels import triton_intervals
+
+    assert isinstance(options, LayerOptions), "keeps_intervals"
+    triton_intervals.select_again(accumulated, scale, options, out, *intervals)
+
+
 @torch.no_grad()
 def sample(accumulated: Tensor, scale: Tensor, options: Options, noise_key: Tensor) -> Tensor:
     """A value for every connection, option k with probability softmax_k(c·s_k(0) + w_k·B). Of B's shape.
@@ -48,8 +70,8 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise_key: Tens
     noise_key: an int64 on B's device, the key of a stream with a number in (0, 1) for each connection; the option is
     the first whose cumulative probability exceeds it. Where the scores are not numbers, neither is the value.
     """
-    if (fused := _fused(accumulated, options)) is not None:
-        return fused.sample(accumulated, scale, options, noise_key)  # type: ignore[no-any-return]
+    if (kernels := fused(accumulated, options)) is not None:
+        return kernels.sample(accumulated, scale, options, noise_key)  # type: ignore[no-any-return]
     flat = accumulated.detach().reshape(-1)
     found = torch.empty_like(flat)
     size = SAMPLED_AT_ONCE if flat.is_cpu else flat.numel()
@@ -65,7 +87,7 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise_key: Tens
     return found.view(accumulated.shape)
 
 
-def _fused(accumulated: Tensor, options: Options) -> ModuleType | None:
+def fused(accumulated: Tensor, options: Options) -> ModuleType | None:
     """The Triton kernels where they can be used: on CUDA, for drawn options of float32 layers, if it compiles."""
     drawn = isinstance(options, LayerOptions) and options.dtype == torch.float32
     return _triton_kernels(accumulated.device) if accumulated.is_cuda and drawn else None

@@ -18,7 +18,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 from triton.errors import TritonError  # type: ignore[import-untyped]
 
-from trainers.kernels.options import OPTION_BITS, LayerOptions
+from trainers.kernels.options import OPTION_BITS, STEPS, LayerOptions, check_order
 from trainers.streams import GOLDEN, MIX_1, MIX_2, signed
 
 BLOCK = 512  # connections a program
@@ -27,6 +27,9 @@ GOLDEN_ = tl.constexpr(signed(GOLDEN))
 MIX_1_ = tl.constexpr(signed(MIX_1))
 MIX_2_ = tl.constexpr(signed(MIX_2))
 OPTION_BITS_ = tl.constexpr(OPTION_BITS)
+STEPS_ = tl.constexpr(float(STEPS))  # no |value| and no initial score is more than so many steps
+EIGHT_ROUNDINGS_ = tl.constexpr(2.0**-21)
+LEAST_APART_ = tl.constexpr(2.0**-120)
 
 
 @triton.jit
@@ -38,9 +41,15 @@ def _mixed(word):
 
 
 @triton.jit
+def _bits(words, option):
+    """The random word of one option of each connection; words: those of their first options."""
+    return _mixed(words + option.to(tl.int64) * GOLDEN_)
+
+
+@triton.jit
 def _line(words, option, value_step, score_step, shared, SHARED: tl.constexpr):
     """Value and initial score of one option of each connection. By way of int32: GPUs turn int64 into floats slowly."""
-    bits = _mixed(words + option.to(tl.int64) * GOLDEN_)
+    bits = _bits(words, option)
     score = ((bits >> 8) & 0xFFFFFF).to(tl.int32).to(tl.float32) * score_step
     if SHARED:  # a branch at compile time
         value = tl.load(shared + option) + tl.zeros_like(score)
@@ -50,23 +59,52 @@ def _line(words, option, value_step, score_step, shared, SHARED: tl.constexpr):
 
 
 @triton.jit
+def _compared_in_float64(words, b, scale, value_step, score_step, shared, option_count, SHARED: tl.constexpr):
+    """The value with the highest score, as selection.c compares them; not a number where the scores are none."""
+    b, scale = b.to(tl.float64), scale.to(tl.float64)
+    value, score = _line(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+    best = value.to(tl.float64) * b + score.to(tl.float64) * scale
+    winner = tl.where(best == best, value, float("nan"))
+    for option in range(1, option_count):
+        value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+        total = value.to(tl.float64) * b + score.to(tl.float64) * scale
+        higher = total > best
+        best = tl.where(higher, total, best)
+        winner = tl.where(higher, value, winner)
+    return winner
+
+
+@triton.jit
 def _select(
     b_ptr, scale_ptr, out_ptr, shared, count, key, value_step, score_step,
     option_count, SHARED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Scores in float32, and in float64 only in programs where a connection's two highest are near each other.
+
+    Why the winner is that of float64, whose products of float32 are exact. With u = 2**-24, a score w·B + s·c whose two
+    products and sum are rounded to float32 is off by at most (2u + u²)(|w·B| + |s·c|) + 2**-148; so two of them are off
+    by less than 4.1u·M + 2**-147 together, where M = max|w|·|B| + max|s|·|c|, and rounding in float64 adds 2**-52·M. M
+    itself is off by 3u·M and 2**-148. Scores that are further apart than 8u·M + 2**-120 are in the order of float64.
+    Where a score overflows so does M, and where one is no number M is none or infinite: nothing is further apart then.
+    """
     rows = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = rows < count
-    b = tl.load(b_ptr + rows, mask=inside, other=0.0).to(tl.float64)
-    scale = tl.load(scale_ptr).to(tl.float64)
+    b = tl.load(b_ptr + rows, mask=inside, other=0.0)
+    scale = tl.load(scale_ptr)
     words = (rows << OPTION_BITS_) * GOLDEN_ + key
-    best = tl.full((BLOCK,), -float("inf"), tl.float64)
-    winner = tl.full((BLOCK,), float("nan"), tl.float32)
-    for option in range(option_count):
+    winner, score = _line(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+    best = winner * b + score * scale
+    second = tl.full((BLOCK,), -float("inf"), tl.float32)
+    for option in range(1, option_count):
         value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
-        total = value.to(tl.float64) * b + score.to(tl.float64) * scale
-        higher = (total > best) | ((option == 0) & (total == total))
-        best = tl.where(higher, total, best)
-        winner = tl.where(higher, value, winner)
+        total = value * b + score * scale
+        winner = tl.where(total > best, value, winner)
+        second = tl.maximum(second, tl.minimum(best, total))
+        best = tl.maximum(best, total)
+    largest = tl.abs(b) * (value_step * STEPS_) + tl.abs(scale) * (score_step * STEPS_)
+    apart = best - second > largest * EIGHT_ROUNDINGS_ + LEAST_APART_
+    if tl.max((inside & (apart == 0)).to(tl.int32), 0) > 0:
+        winner = _compared_in_float64(words, b, scale, value_step, score_step, shared, option_count, SHARED)
     tl.store(out_ptr + rows, winner, mask=inside)
 
 
@@ -101,13 +139,15 @@ def _sample(
 
 def select(accumulated: Tensor, scale: Tensor, options: LayerOptions, out: Tensor) -> None:
     """`trainers.kernels.torch_kernels.select` of float32 layers, in one pass."""
-    _launch(_select, accumulated, scale, options, out)
+    check_order(accumulated, out)
+    launch(_select, accumulated, scale, options, out)
 
 
 def sample(accumulated: Tensor, scale: Tensor, options: LayerOptions, noise_key: Tensor) -> Tensor:
     """`trainers.kernels.torch_kernels.sample` of float32 layers, in one pass."""
+    check_order(accumulated)
     out = torch.empty_like(accumulated)
-    _launch(_sample, accumulated, scale, options, out, noise_key)
+    launch(_sample, accumulated, scale, options, out, noise_key)
     return out
 
 
@@ -124,12 +164,17 @@ def why_not(device: torch.device) -> str:
     return ""
 
 
-def _launch(kernel: Any, b: Tensor, scale: Tensor, options: LayerOptions, out: Tensor, *more: Tensor) -> None:
+def launch(kernel: Any, b: Tensor, scale: Tensor, options: LayerOptions, out: Tensor, *more: Tensor) -> None:
+    """Runs a kernel with a program for each BLOCK connections of the layer."""
     count = b.numel()
-    shared = options.shared_values(b.device) if options.shared else b
     with torch.cuda.device_of(b):  # type: ignore[no-untyped-call]  # Triton launches on the current device, wherever the tensors are
         kernel[(triton.cdiv(count, BLOCK),)](
-            b, scale, out, shared, count, signed(options.scores_key), options.value_step, options.score_step,
-            options.count, *more, SHARED=options.shared, BLOCK=BLOCK,
+            b, scale, out, shared_pointer(options, b), count, signed(options.scores_key), options.value_step,
+            options.score_step, options.count, *more, SHARED=options.shared, BLOCK=BLOCK,
             enable_fp_fusion=False,  # or what is sampled changes with Triton's version
         )  # fmt: skip
+
+
+def shared_pointer(options: LayerOptions, beside: Tensor) -> Tensor:
+    """The values that connections share, on that tensor's device; else any tensor, which is not read."""
+    return options.shared_values(beside.device) if options.shared else beside

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.kernels import native
-from trainers.kernels.options import Options
+from trainers.kernels import native, torch_kernels
+from trainers.kernels.options import LayerOptions, Options
 from trainers.kernels.ranks import option_blocks
 
 MOST_RANKS = 64  # of more options, neighbouring ranks are counted together
 SAMPLED = 1024  # connections of a layer whose ranks are kept, evenly spaced: to compare runs with
+COUNTED_AT_ONCE = 1 << 20  # connections
 DIGITS = 6  # that means are kept to
 
 
@@ -77,19 +78,18 @@ def options_in_use(options: Options, accumulated: Tensor, scale: float, weight: 
     ranks, moved, all_magnitudes = value_ranks(options, flat)
     selected = float(flat.abs().sum(dtype=torch.float64))
     unselected = len(flat) * (options.count - 1)
-    quartiles, by_pull = _extremes_by_pull(ranks, options.count, pull)
-    groups = min(options.count, MOST_RANKS)
-    grouped = ranks if groups == options.count else ranks.long() * groups // options.count
+    quartiles = _quartiles(pull.abs())
+    counts, by_pull = _counted(ranks, options.count, pull, quartiles)
     return {
-        "counts": torch.bincount(grouped, minlength=groups).tolist(),
+        "counts": counts.tolist(),
         "selected_magnitude": round(selected / (len(flat) * options.value_bound), DIGITS),
         "unselected_magnitude": (
             round((all_magnitudes - selected) / (unselected * options.value_bound), DIGITS) if unselected else None
         ),
-        "sample": sampled(grouped),
+        "sample": sampled(ranks, options.count),
         "moved": moved,
         "pull_quartiles": [round(quartile / abs(scale), DIGITS) for quartile in quartiles] if scale else [],
-        "by_pull": by_pull,
+        "by_pull": by_pull.view(4, 3).tolist(),
     }
 
 
@@ -111,6 +111,11 @@ def mask_in_use(fixed: Tensor, kept: Tensor) -> dict[str, Any]:
 def value_ranks(options: Options, weight: Tensor) -> tuple[Tensor, int, float]:
     """How many of a connection's values are below the one in use, (n,); how many connections do not use the option of
     their highest initial score; the sum of |values| over all options of all connections. weight: flat, contiguous."""
+    if torch_kernels.fused(weight, options) is not None:
+        from trainers.kernels import triton_ranks
+
+        assert isinstance(options, LayerOptions), "fused"
+        return triton_ranks.value_ranks(options, weight)
     below = torch.zeros(weight.shape, dtype=torch.int32, device=weight.device)
     if (library := native.library_for(weight)) is not None and (drawn := options.native()) is not None:
         total = ctypes.c_double()
@@ -129,26 +134,40 @@ def value_ranks(options: Options, weight: Tensor) -> tuple[Tensor, int, float]:
     return below, moved, all_magnitudes
 
 
-def sampled(ranks: Tensor) -> str:
-    """The ranks of SAMPLED evenly spaced connections (of all, where there are fewer), a byte each, in base64."""
+def sampled(ranks: Tensor, options: int = 0) -> str:
+    """The ranks of SAMPLED evenly spaced connections (of all, where there are fewer), a byte each, in base64.
+
+    Of more `options` than MOST_RANKS neighbouring ranks are one.
+    """
     taken = min(SAMPLED, len(ranks))
     rows = torch.arange(taken, device=ranks.device) * len(ranks) // taken
-    return base64.b64encode(ranks[rows].cpu().numpy().astype(np.uint8).tobytes()).decode()
+    return base64.b64encode(_grouped(ranks[rows], options).cpu().numpy().astype(np.uint8).tobytes()).decode()
 
 
-def _extremes_by_pull(ranks: Tensor, options: int, pull: Tensor) -> tuple[list[float], list[list[int]]]:
-    """The quartiles of |B|, and in each quarter how many use inner values, the other extreme, and B's own extreme."""
-    size = pull.abs()
+def _grouped(ranks: Tensor, options: int) -> Tensor:
+    return ranks * MOST_RANKS // options if options > MOST_RANKS else ranks
+
+
+def _quartiles(size: Tensor) -> list[float]:
+    """The three numbers that part these into quarters."""
     places = [len(size) * quarter // 4 for quarter in (1, 2, 3)]
-    if size.is_cpu:  # sorting takes ten times as long there
-        quartiles = np.partition(size.numpy(), places)[places].tolist()
-    else:
-        quartiles = size.sort().values[places].tolist()
-    quarter = torch.zeros(ranks.shape, dtype=torch.int64, device=ranks.device)
-    for quartile in quartiles:
-        quarter += size >= quartile
-    smallest, largest = ranks == 0, ranks == options - 1
-    own = (largest & (pull > 0)) | (smallest & (pull < 0))
-    kind = (smallest | largest).long() + own
-    counts = torch.bincount(quarter * 3 + kind, minlength=12).view(4, 3)
-    return quartiles, counts.tolist()
+    if size.is_cpu:
+        return np.partition(size.numpy(), places)[places].tolist()  # type: ignore[no-any-return]
+    # Sorting would take 24 bytes a connection.
+    return torch.stack([size.kthvalue(place + 1).values for place in places]).tolist()
+
+
+def _counted(ranks: Tensor, options: int, pull: Tensor, quartiles: list[float]) -> tuple[Tensor, Tensor]:
+    """How many connections have each rank; and how many, by quarter of |B|, use inner values, the other extreme, and
+    B's own extreme, (12,). In pieces, which bounds the memory that this takes."""
+    groups = min(options, MOST_RANKS)
+    counts, by_pull = (torch.zeros(size, dtype=torch.int64, device=ranks.device) for size in (groups, 12))
+    for rank, b in zip(torch.split(ranks, COUNTED_AT_ONCE), torch.split(pull, COUNTED_AT_ONCE), strict=True):
+        counts += torch.bincount(_grouped(rank, options), minlength=groups)
+        size, quarter = b.abs(), torch.zeros_like(rank)
+        for quartile in quartiles:
+            quarter += size >= quartile
+        smallest, largest = rank == 0, rank == options - 1
+        own = (largest & (b > 0)) | (smallest & (b < 0))
+        by_pull += torch.bincount(quarter * 3 + (smallest | largest) + own, minlength=12)
+    return counts, by_pull

@@ -62,7 +62,9 @@ def _submit(
     here, there = version("ray"), cluster.ray_version()
     if here != there:
         raise InvalidInput(f"cluster: {cluster.address} runs Ray {there}, and this machine has {here}; both must agree")
-    cluster.check_resources(_number(options.shares.cpus_per_trial, 1.0), _number(options.shares.gpus_per_trial, 0.0))
+    if options.scale_to is None and options.wait_for_nodes is None:  # else they may come
+        shares = options.shares
+        cluster.check_resources(_number(shares.cpus_per_trial, 1.0), _number(shares.gpus_per_trial, 0.0))
     for job in cluster.jobs():
         if job.sweep == sweep and not job.is_over:
             raise InvalidInput(f"sweep: {sweep!r} is being run already on {cluster.address} ({_who(job)})")

@@ -37,7 +37,7 @@ from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
 from sweeper.search.spec_versions import Versions, wall_seconds_of
-from sweeper.stages.schedule import RetryRule
+from sweeper.stages.faults import RetryRule
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.storage.tracking_address import check_open, default_address, understood
 from sweeper.storage.tracking_file import is_file
@@ -51,6 +51,8 @@ from trainers.recipe.recipe import Recipe
 LAUNCH_SETTINGS: dict[str, Any] = {
     "local": False,
     "ray_address": None,
+    "scale_to": None,
+    "wait_for_nodes": None,
     "save_seconds": 30.0,
     "epoch_timeout": None,
     "max_retries": 3,
@@ -186,6 +188,10 @@ def _settings_of(options: LaunchOptions) -> dict[str, Any]:
     settings = LAUNCH_SETTINGS | said
     if settings["local"] and settings["epoch_timeout"]:
         raise InvalidInput("--epoch-timeout: a local launch trains in its own process, which cannot kill itself")
+    for name in ("scale_to", "wait_for_nodes"):
+        if settings[name] is not None and settings["ray_address"] is None:
+            flag = f"--{name.replace('_', '-')}"
+            raise InvalidInput(f"{flag}: this machine alone does not grow; --ray-address or --cluster names a cluster")
     return settings
 
 
@@ -233,6 +239,9 @@ def _driver(settings: Mapping[str, Any]) -> Driver:
     from sweeper.launch.ray_session import quiet
 
     quiet(settings["ray_address"])
+    from sweeper.launch.cluster.nodes import Scaling
     from sweeper.launch.ray_tune import run_on_ray
 
-    return partial(run_on_ray, address=settings["ray_address"], epoch_timeout=settings["epoch_timeout"])
+    scaling = Scaling(settings["scale_to"], settings["wait_for_nodes"])
+    how = {"address": settings["ray_address"], "epoch_timeout": settings["epoch_timeout"], "scaling": scaling}
+    return partial(run_on_ray, **how)

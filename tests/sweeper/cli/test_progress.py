@@ -1,9 +1,8 @@
 """What a launch shows while it runs."""
 
-from reports.analysis.statistics import estimate
 from sweeper.cli.progress import Progress
 from tests.sweeper.launch.fake_launch import FakeLaunch
-from tests.sweeper.stages.test_forest import recipe
+from tests.sweeper.stages.forests import recipe
 
 
 def test_of_equal_arms_one_with_a_single_seed_so_far_does_not_lead():
@@ -15,7 +14,7 @@ def test_of_equal_arms_one_with_a_single_seed_so_far_does_not_lead():
         return lucky[one.seed]
 
     launch = FakeLaunch(arms, accuracy=accuracy)
-    progress = Progress(launch, estimate)
+    progress = Progress(launch)
     launch.watchers.append(progress)
     orders = [launch.next_order().stage for _ in arms]
     for stage in orders:

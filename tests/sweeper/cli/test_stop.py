@@ -9,7 +9,7 @@ from sweeper.cli.commands.launch import LAUNCH_SETTINGS
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
-from tests.sweeper.cli.test_cli import said, wrong
+from tests.sweeper.cli.answers import said, wrong
 from tests.sweeper.processes import claimed, start_sweeper
 from tests.sweeper.small_sweeps import a_launch, table_of, trained_storage
 from tests.waiting import ending_of, wait_until
@@ -134,23 +134,24 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
 
 def test_on_ray_each_stage_ends_after_its_epoch_before_all_is_stopped(tiny, storage):
     quiet()
+    from sweeper.launch.cluster.nodes import Nodes
+    from sweeper.launch.cluster.workforce import Workforce
     from sweeper.launch.hung_workers import Silence
-    from sweeper.launch.ray_nodes import Nodes
     from sweeper.launch.ray_tune import _StopWhenAsked, _TuneCallback
 
     launch = a_launch(tiny, storage)
-    order = launch.next_order()
-    attendant = _TuneCallback(launch, lambda: None, Silence(launch, None), Nodes(launch.resources, lambda *told: None))
-    asked = _StopWhenAsked(launch, attendant)
-    trial = SimpleNamespace(
-        trial_id="a",
-        config={"order": json.dumps(order.as_dict())},
-        temporary_state=SimpleNamespace(ray_actor=None),
-        last_result={},
-    )
+    workforce = Workforce(launch, Nodes(launch, lambda: []), Silence(launch, None))
+    attendant = _TuneCallback(workforce, lambda: None)
+    asked = _StopWhenAsked(workforce)
+    actor = SimpleNamespace(assign=SimpleNamespace(remote=lambda order: None))
+    trial = SimpleNamespace(trial_id="a", temporary_state=SimpleNamespace(ray_actor=actor))
+    workforce.expected("a")
     attendant.on_trial_start(0, [trial], trial)
+    attendant.on_trial_result(0, [trial], trial, {"node": "here", "faults": None, "done": False})
+    assert len(launch.schedule.running) == 1
     assert not asked("a", {}) and not asked.stop_all()
     launch.stop()
     assert asked("a", {}) and not asked.stop_all()  # all at once would kill an epoch that takes longer than 15 s
+    launch.put_back(*launch.schedule.running, "it was stopped")
     attendant.on_trial_complete(0, [trial], trial)
     assert asked.stop_all()

@@ -41,8 +41,8 @@ ray.init = lambda *given, **named: init(*given, num_cpus=hardware.cpus, num_gpus
 
 class Telling(ray_driver.StageTrainable):
     def step(self):
-        stage = self._order.stage
-        if self._worker is None:
+        stage = self._order.stage if self._order else None
+        if stage and self._worker is None:
             self.tell("begins")
             while Path(out).read_text().count("begins") < together:
                 time.sleep(0.1)
@@ -52,7 +52,7 @@ class Telling(ray_driver.StageTrainable):
                 full = Step([], stage["start"], True, failure_of(MemoryError("none is left")))
                 return {"step": json.dumps(full.as_dict()), "done": True}
         said = super().step()
-        if said["done"]:
+        if stage and said["done"]:
             self.tell("ends")
         return said
     def tell(self, what):

@@ -14,7 +14,6 @@ import pytest
 
 from sweeper.cli.main import main
 from sweeper.launch import orphans
-from sweeper.launch.launch import Resources
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.stages.faults import Fault
@@ -24,7 +23,6 @@ from tests.sweeper.launch.started import Started, records, short
 from tests.sweeper.processes import claimed
 from tests.sweeper.small_sweeps import a_launch, facts, table_of, trained_storage
 from tests.waiting import wait_until
-from trainers.errors import InvalidInput
 
 pytestmark = [
     pytest.mark.cluster,
@@ -64,20 +62,6 @@ def test_what_ray_says_of_a_worker_becomes_the_failure_that_it_means():
     assert failure_of_worker(OutOfMemoryError("killed")).fault is Fault.OUT_OF_MEMORY
     for error in (ActorDiedError(), NodeDiedError("gone"), None):
         assert failure_of_worker(error).fault is Fault.INFRASTRUCTURE
-
-
-def test_as_many_trials_run_at_once_as_fit():
-    quiet()
-    from sweeper.launch.ray_tune import _slots
-
-    assert _slots(Resources(), {"CPU": 4.0}) == 4
-    assert _slots(Resources(cpus_per_trial=0.5), {"CPU": 4.0}) == 8
-    assert _slots(Resources(gpus_per_trial=0.25), {"CPU": 64.0, "GPU": 2.0}) == 8
-    assert _slots(Resources(gpus_per_trial=0.1), {"CPU": 64.0, "GPU": 1.0}) == 10
-    assert _slots(Resources(max_parallel=3), {"CPU": 64.0}) == 3
-    for resources, flag in ((Resources(cpus_per_trial=8), "--cpus"), (Resources(gpus_per_trial=1), "--gpus")):
-        with pytest.raises(InvalidInput, match=rf"{flag}-per-trial: \d is more than the \d"):
-            _slots(resources, {"CPU": 4.0})
 
 
 def partials(storage: Path) -> set[Path]:

@@ -84,5 +84,5 @@ def test_nothing_is_begun_after_the_last_second(calibrated):
 
 def test_on_a_gpu_a_slow_start_is_not_taken_for_the_time_of_an_epoch(calibrated, monkeypatch):
     monkeypatch.setattr(calibration, "REPLAYED", ("cpu",), raising=False)
-    samples, _, _ = calibrated(0.001, 20.0, seconds_to_start=0.6)
+    samples, _, _ = calibrated(0.001, 20.0, seconds_to_start=5.0)
     assert all(sample.seconds < 0.05 for sample in samples), "22 batches of a millisecond, and evaluation"

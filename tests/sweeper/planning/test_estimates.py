@@ -100,15 +100,16 @@ def test_other_epochs_of_the_same_network_are_scaled_by_flops_the_likest_first()
 
 def test_what_probabilistic_selection_takes_grows_with_the_options_that_it_weighs():
     many = recipe(options=64, selection="probabilistic")
-    greedy = estimates(sample(flops=FLOPS_OF_AN_OPTION), flops=lambda recipe: FLOPS_OF_AN_OPTION)
+    huge = 10**9  # so that a step's own time is nothing beside it
+    greedy = estimates(sample(flops=huge * FLOPS_OF_AN_OPTION), flops=lambda recipe: huge * FLOPS_OF_AN_OPTION)
     weighed = options_weighed(many, "slot")
     assert weighed > 0 == options_weighed(many, "finetune")
-    assert greedy.epoch(many, "slot").seconds == pytest.approx(2.0 * (1 + weighed))
+    assert greedy.epoch(many, "slot").seconds == pytest.approx(2.0 * (1 + weighed / huge), rel=1e-3)
     assert greedy.epoch(recipe(options=64), "slot").seconds == 2.0
     few = recipe(options=8, selection="probabilistic")
-    timed = replace(sample(few, flops=1), weighed=options_weighed(few, "slot"))
-    known = estimates(timed, flops=lambda recipe: 1)
-    assert known.epoch(many, "slot").seconds == pytest.approx(16.0)
+    timed = replace(sample(few, flops=1), weighed=10**6 * options_weighed(few, "slot"))
+    known = Estimates([timed], CPU, lambda recipe: 1, weighed=lambda *of: 10**6 * options_weighed(*of))
+    assert known.epoch(many, "slot").seconds == pytest.approx(16.0, rel=1e-3)
 
 
 def test_of_a_device_that_is_not_here_any_sample_of_its_kind_will_do():
@@ -139,7 +140,7 @@ def test_epochs_that_waited_for_launches_do_not_tell_how_fast_a_gpu_computes():
     assert (epoch.seconds, epoch.source) == (2.0, Source.SCALED)
 
 
-def test_so_many_trials_fill_a_gpu_as_their_steps_take_longer_to_launch_than_to_compute():
+def test_as_many_trials_fill_a_gpu_as_launch_times_hold_computing_times():
     forest = plant(expand(Spec.parse(SPLITS)), {"digits": "d"})
     launch_flops = LAUNCH_SECONDS["cuda"] * GPU_FLOPS_PER_SECOND
 
@@ -192,3 +193,32 @@ def test_records_that_are_damaged_or_gone_tell_nothing(trained, tmp_path):
     (copy / "stages" / "00" / "what is this").touch()
     launch = a_launch(spec, copy, read_only=True)
     assert list(measured(launch.store, launch.forest)) == []
+
+
+def timed(batch, seconds):
+    """An epoch of MNIST in Lenet, in batches of this size; its FLOPs are those of any other batch size."""
+    return sample(recipe(dataset="mnist", batch_size=batch), seconds=seconds, flops=FLOPS_OF_LENET)
+
+
+FLOPS_OF_LENET = 6 * 266_200 * 51_000
+
+
+@pytest.mark.parametrize(("batch", "times"), [(32, 2.3), (8, 6.8)])
+def test_smaller_batches_take_longer_than_flops_say_although_only_one_size_was_timed(batch, times):
+    """2.3 and 6.8 times were measured."""
+    known = estimates(timed(128, 1.0), flops=lambda recipe: FLOPS_OF_LENET)
+    found = known.epoch(recipe(dataset="mnist", batch_size=batch), "slot").seconds
+    assert times / 1.5 < found < times * 1.5
+
+
+def test_what_a_step_takes_is_fitted_to_epochs_of_several_sizes():
+    known = estimates(timed(128, 0.4 + 2.0), timed(32, 1.6 + 2.0), flops=lambda recipe: FLOPS_OF_LENET)
+    assert known.epoch(recipe(dataset="mnist", batch_size=8), "slot").seconds == pytest.approx(6.4 + 2.0, rel=0.01)
+
+
+def test_a_slow_epoch_counts_for_what_it_took(trained):
+    """A median would leave it out, and of ten such stages the sweep would take longer than was said."""
+    launch = a_launch(*trained, read_only=True)
+    record = next(iter(launch.records.values()))
+    epochs = [{"train_seconds": seconds, "evaluation_seconds": 0.0} for seconds in (1.0, 1.0, 7.0)]
+    assert Sample.of(replace(record, epochs=epochs)).seconds == 3.0

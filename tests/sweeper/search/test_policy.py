@@ -7,7 +7,7 @@ from sweeper.records.trial_result import arm_results
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
 from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
-from tests.sweeper.stages.test_forest import recipe
+from tests.sweeper.stages.forests import recipe
 
 NO = Failure(Fault.BUG, "no", "a.py:1")
 DIVERGED = Failure(Fault.NOT_A_NUMBER, "not a number")
@@ -329,13 +329,13 @@ def long_first(one, store, rungs):
 def test_epochs_in_flight_count_so_that_a_limit_is_passed_by_one_epoch_at_most():
     from sweeper.launch.orders import Step
 
-    launch = FakeLaunch([recipe(slot_epochs=4, seed=seed) for seed in range(3)], Limits(device_hours=15 / 3600))
+    launch = FakeLaunch([recipe(slot_epochs=4, seed=seed) for seed in range(3)], Limits(device_hours=17 / 3600))
     keys = [launch.next_order().stage["key"] for _ in range(3)]
     six = [{"train_seconds": 4.0, "evaluation_seconds": 0.0}]  # four times as long as estimated
     launch.take(keys[0], Step(six, 0))
-    assert not launch.stop_requested, "4 s and the epochs in flight: 4, 1 and 1"
+    assert not launch.stop_requested, "4 s, and 4 for each of the epochs in flight: the others are as late"
     launch.take(keys[1], Step(six, 0))
-    assert launch.stop_requested, "8 s, and 4, 4 and 1 more"
+    assert launch.stop_requested, "8 s, and 12 more"
 
 
 def test_an_arm_with_a_seed_stored_beyond_the_rung_is_stopped_with_all_its_seeds():

@@ -161,7 +161,7 @@ def test_scores_that_are_no_numbers_select_and_sample_no_number(how, shared, cou
     b = torch.randn(700, generator=torch.Generator().manual_seed(0))
     b[::7], b[1::7] = torch.nan, -torch.nan
     if how == "torch":
-        monkeypatch.setattr(SlotWeight, "_selects_again", staticmethod(lambda tensor: False))
+        monkeypatch.setattr(SlotWeight, "_on_cpu", staticmethod(lambda tensor: False))
     for c in (1.0, -1.0):
         machine.scale.data.fill_(c)
         for found in (machine.selected(b), machine._sample(b)):

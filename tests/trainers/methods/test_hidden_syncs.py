@@ -78,7 +78,7 @@ def test_a_launch_of_triton_copies_shared_values_once(probabilistic, monkeypatch
     pytest.importorskip("triton", reason="Triton comes with torch on Linux only")
     from trainers.kernels import triton_kernels
 
-    monkeypatch.setattr(kernels, "_fused", lambda accumulated, options: triton_kernels)
+    monkeypatch.setattr(kernels, "fused", lambda accumulated, options: triton_kernels)
     monkeypatch.setattr(triton_kernels, "_select", Launched())
     monkeypatch.setattr(triton_kernels, "_sample", Launched())
     weight = torch.empty(5, 4, device="meta")

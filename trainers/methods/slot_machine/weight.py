@@ -24,7 +24,7 @@ from torch.nn.utils import parametrize
 
 from trainers.kernels import native
 from trainers.kernels import torch_kernels as kernels
-from trainers.kernels.options import Options
+from trainers.kernels.options import Options, check_order
 from trainers.kernels.ranks import option_ranks, ranked_values
 from trainers.kernels.winners import NOWHERE, blocks, outside, winners
 from trainers.methods.base import SelectedWeight
@@ -56,8 +56,9 @@ def _pass_gradient(accumulated: Tensor, scale: Tensor, leaf: Tensor) -> None:
 class SlotWeight(SelectedWeight):
     """Gives a layer the selected value of each connection. The layer's trainable `original` is B.
 
-    On CPU the selected values and the interval of each are kept, and only connections whose B/c left its interval are
-    selected again; elsewhere a kernel evaluates all K (`trainers.kernels.torch_kernels`).
+    On CPU, and on CUDA where there are many options, the selected values and the interval of each are kept, and only
+    connections whose B/c left its interval are selected again; elsewhere a kernel evaluates all K
+    (`trainers.kernels.torch_kernels`).
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class SlotWeight(SelectedWeight):
         super().__init__()
         self.options = options
         self.choices = options.count
-        self.probabilistic = probabilistic
+        self.probabilistic = self.evaluated_both_ways = probabilistic
         self.sample_at_evaluation = sample_at_evaluation
         self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
         self.register_buffer("in_use", torch.empty_like(weight, requires_grad=False), persistent=False)
@@ -115,16 +116,18 @@ class SlotWeight(SelectedWeight):
 
     def _greedy(self, accumulated: Tensor) -> Tensor:
         # Looked at on every call: optimizers may update B without raising its version counter (fused SGD does).
-        if self._selects_again(accumulated):
+        if self._on_cpu(accumulated):
             self._select_again(accumulated)
+        elif kernels.keeps_intervals(accumulated, self.options):
+            kept = self._intervals(accumulated.numel())
+            kernels.select_again(accumulated, self.scale, self.options, self.in_use, kept)
         else:
             kernels.select(accumulated, self.scale, self.options, out=self.in_use)
         return self.in_use
 
     def _select_again(self, accumulated: Tensor) -> None:
         """Re-select, in place, the connections that left their interval: exactly the winners of all K."""
-        if not accumulated.is_contiguous() or not self.in_use.is_contiguous():
-            raise ValueError("B: must be contiguous, as connections are numbered in that order (not channels_last)")
+        check_order(accumulated, self.in_use)
         scale = self.scale.item()
         kept = self._intervals(accumulated.numel())
         library, options = self._native()
@@ -147,9 +150,13 @@ class SlotWeight(SelectedWeight):
             lower[piece], upper[piece] = (found.lower, found.upper) if scale > 0 else NOWHERE
 
     @staticmethod
-    def _selects_again(tensor: Tensor) -> bool:
-        """Whether the layer with such a B keeps intervals, and evaluates all K only outside of them."""
+    def _on_cpu(tensor: Tensor) -> bool:
+        """Whether the layer with such a B is selected by C or NumPy."""
         return tensor.is_cpu and tensor.dtype in NUMPY_TYPES
+
+    def _selects_again(self, tensor: Tensor) -> bool:
+        """Whether the layer with such a B keeps intervals, and evaluates all K only outside of them."""
+        return self._on_cpu(tensor) or kernels.keeps_intervals(tensor, self.options)
 
     def _apply(self, fn: Any, recurse: bool = True) -> SlotWeight:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -160,8 +167,9 @@ class SlotWeight(SelectedWeight):
     def _intervals(self, connections: int) -> tuple[Tensor, Tensor]:
         """Lower and upper ends of the intervals as they are kept; at first no x is in any."""
         if self.lower is None or self.upper is None:
-            with torch.inference_mode(False):  # evaluation may be the first to want them, back on the CPU
-                self.lower, self.upper = (torch.full((connections,), int(key), dtype=torch.int16) for key in NOWHERE)
+            with torch.inference_mode(False):  # evaluation may be the first to want them, on another device
+                none = torch.empty(connections, dtype=torch.int16, device=self.in_use.device)
+                self.lower, self.upper = (torch.full_like(none, int(key)) for key in NOWHERE)
         return self.lower, self.upper
 
     def _sample(self, accumulated: Tensor) -> Tensor:
