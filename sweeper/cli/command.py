@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from trainers.errors import nearest, one_of
@@ -106,7 +107,7 @@ def fault(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchCommand) and context is not None and isinstance(context.command, click.Group):
         return one_of("COMMAND", error.command_name, context.command.list_commands(context))
     if isinstance(error, click.BadParameter) and error.param is not None:
-        return f"{_called(error.param)}: {error.message}"
+        return f"{_variable(error.param, context)}{_called(error.param)}: {error.message}"
     return error.message
 
 
@@ -119,6 +120,14 @@ def _called(parameter: click.Parameter) -> str:
     if isinstance(parameter, click.Argument):
         return parameter.human_readable_name.strip("[].")
     return "/".join(parameter.opts + parameter.secondary_opts)
+
+
+def _variable(parameter: click.Parameter, context: click.Context | None) -> str:
+    """The environment variable that a parameter was read from, if it was."""
+    if context is None or context.get_parameter_source(parameter.name or "") is not ParameterSource.ENVIRONMENT:
+        return ""
+    names = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ()
+    return f"the variable {' or '.join(names)}, for "
 
 
 def _is_missing(parameter: click.Parameter, context: click.Context) -> bool:

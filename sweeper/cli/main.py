@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
 import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -98,13 +101,27 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code, whatever happens."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with _never_failing("stdout") as out, _never_failing("stderr"):
+        code = _run(words)
+        if out and out.problem:
+            print(f"sweeper: error: the output could not be written: {out.problem}", file=sys.stderr)
+            return code or ExitCode.SOME_FAILED
+        return code
+
+
+def _run(words: list[str]) -> int:
     try:
         if {"_SWEEPER_COMPLETE", "_ARGCOMPLETE"} & os.environ.keys():  # a shell asks, or an old script
             from sweeper.cli.completion import answer
 
             return answer(cli, os.environ)
+        _reach_this_machine_directly(os.environ)
+        _check_folder()
         with cli.make_context("sweeper", words) as context:
-            return int(cli.invoke(context))
+            code = int(cli.invoke(context))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where it is known what to do with a reader that has gone
+        return code
     except click.exceptions.Exit as left:  # after --help
         return left.exit_code
     except click.UsageError as error:
@@ -123,6 +140,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.GOOD
     except Exception as error:  # the last boundary: nobody below knew what to say
         return _tell_of_bug(error, words)
+
+
+PLAIN = {"±": "+-", "−": "-", "–": "-", "…": "...", "×": "x", "·": ".", "→": "->", "≥": ">=", "≤": "<="}
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """What an output says in place of characters that its encoding lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter, "?") for letter in lacking), error.end
+
+
+codecs.register_error("sweeper", _in_plain_letters)
+
+
+class _Outlet:
+    """An output that does not end what writes to it: what cannot be written is dropped, and the reason kept."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.problem = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self.problem:
+            return
+        try:
+            act()
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, a terminal that was closed
+            self.problem = error.strerror or str(error)
+            with contextlib.suppress(OSError):  # what is still held back would fail again as the process ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+@contextlib.contextmanager
+def _never_failing(name: str) -> Iterator[_Outlet | None]:
+    """Puts an outlet before sys.stdout or sys.stderr, which may be None where it was closed before we began."""
+    stream = getattr(sys, name)
+    if stream is None:
+        yield None
+        return
+    outlet, errors = _Outlet(stream), getattr(stream, "errors", None)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="sweeper")
+    setattr(sys, name, outlet)
+    try:
+        yield outlet
+        outlet.flush()
+    finally:
+        setattr(sys, name, stream)
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
+            stream.reconfigure(errors=errors)
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InvalidInput("the folder that you stand in is gone: go to one that is there, and try again") from None
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+def _reach_this_machine_directly(environment: MutableMapping[str, str]) -> None:
+    """Tells this process, and those that it starts, that no proxy leads to this machine's own servers."""
+    named = {name: environment[name] for name in ("no_proxy", "NO_PROXY") if environment.get(name)}
+    if "*" in named.values() or not any(environment.get(one) or environment.get(one.upper()) for one in PROXIES):
+        return
+    there = list(dict.fromkeys(part.strip() for text in named.values() for part in text.split(",")))
+    without = ",".join([*there, *(host for host in THIS_MACHINE if host not in there)])
+    environment.update(no_proxy=without, NO_PROXY=without)
 
 
 PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")

@@ -94,7 +94,7 @@ def tracking_option(again: bool = False) -> Declaration[Any]:
     """Adds --tracking. `again`: as the last launch had it, whatever the environment says now."""
     default = AS_LAUNCHED if again else "mlflow.db in the storage"
     return click.option(
-        "--tracking", metavar="URI", envvar=None if again else "MLFLOW_TRACKING_URI",
+        "--tracking", metavar="URI", envvar=None if again else "MLFLOW_TRACKING_URI", callback=values.tracking,
         help=f"where MLflow is: sqlite:///FILE, http://HOST:PORT, postgresql://… (default: {default})",
     )  # fmt: skip
 
@@ -212,6 +212,7 @@ class LaunchOptions:
     max_retries: int | None
     local: bool | None
     download: bool | None
+    despite_memory: bool
     ask_above: float
     yes: bool
     submission: Submission
@@ -229,7 +230,7 @@ def launch_options(again: bool = False) -> Declaration[Any]:
         ),
         shares_options(again),
         click.option(
-            "--ray-address", metavar="HOST:PORT", envvar=None if again else "RAY_ADDRESS",
+            "--ray-address", metavar="HOST:PORT", envvar=None if again else "RAY_ADDRESS", type=values.ray_address,
             help=f"join this Ray cluster {_default('start Ray on this machine alone', again)}; the storage must be a "
             "folder or bucket that all share",
         ),
@@ -262,6 +263,10 @@ def launch_options(again: bool = False) -> Declaration[Any]:
         ),
         click.option(
             "--download/--no-download", default=None, help="download data that are not there (default: do)"
+        ),
+        click.option(
+            "--despite-memory", is_flag=True,
+            help="start although one trial is estimated at more memory than this machine, or its GPU, has",
         ),
         click.option(
             "--ask-above", metavar="HOURS", type=values.hours, default=1.0,

@@ -34,6 +34,13 @@ TELL_AFTER_SECONDS = 3.0
 LOOK_SECONDS = 1.0  # between looks whether `sweeper stop` asked for an end
 SHOW_CURSOR = "\x1b[?25h"
 
+
+def _signals() -> tuple[int, ...]:
+    """The signals that stop a launch: not that of a closed terminal, where nohup had it ignored."""
+    hung_up = (signal.SIGHUP,) if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else ()
+    return (signal.SIGINT, signal.SIGTERM, *hung_up)
+
+
 # A driver runs a launch to its end. It calls the second argument now and then, and the third, which does not return,
 # from a thread of its own where it can neither go on nor come back.
 Driver = Callable[[Launch, Callable[[], None], Callable[[str], None]], None]
@@ -63,16 +70,32 @@ class RunningLaunch:
     def carry_out(self, driver: Driver) -> int:
         """Runs the launch to its end; returns the exit code."""
         self.tracker.start()
-        with told_of_signals((signal.SIGINT, signal.SIGTERM), self._told_to_stop), self._requests():
+        with told_of_signals(_signals(), self._told_to_stop), self._requests():
             try:
-                with shown(self.progress) as refresh:
-                    driver(self.run, refresh, self._give_up)
-            except NoRay as error:
-                return self._end(str(error))
-            except BaseException:
-                self._close("broken off")
-                raise
-            return self._end()
+                return self._drive(driver)
+            except KeyboardInterrupt:  # the second signal
+                return self._end_at_once()
+
+    def _drive(self, driver: Driver) -> int:
+        try:
+            with shown(self.progress) as refresh:
+                driver(self.run, refresh, self._give_up)
+        except NoRay as error:
+            return self._end(str(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            self._close("broken off")
+            raise
+        return self._end()
+
+    def _end_at_once(self) -> int:
+        """Says how to go on before anything else: a third signal ends that, too."""
+        again = hint_to_launch("resume", self.folder, self.file)
+        print(f"\nStopped at once. What was saved is kept; to go on: {again}", flush=True)
+        if self.file.launches[-1]["outcome"] == "running":
+            self._close("interrupted")
+        return ExitCode.INTERRUPTED
 
     def _end(self, lost: str = "") -> int:
         with self._ending:  # the driver may come back while its watchdog gives up on it

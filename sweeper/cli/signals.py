@@ -15,6 +15,8 @@ from typing import Any
 def told_of_signals(numbers: Collection[int], tell: Callable[[int], None]) -> Iterator[None]:
     """Calls `tell` with each of these signals, in a thread of its own; the second ends the main thread as Ctrl-C does.
 
+    But for SIGHUP: a terminal that is closed may send it twice.
+
     Python's handlers run between two steps of the main thread, which Ray may keep for a minute when its servers are
     told to end too: the signal would be heard after all was given up. For the main thread only.
     """
@@ -24,7 +26,7 @@ def told_of_signals(numbers: Collection[int], tell: Callable[[int], None]) -> It
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal handled
-        handled += 1
+        handled += number != signal.SIGHUP
         if handled > 1:
             raise KeyboardInterrupt
 

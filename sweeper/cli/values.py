@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 import click
+
+from trainers.errors import InvalidInput
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 WEEK_SECONDS = 7 * 86_400
@@ -93,6 +96,31 @@ def port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65_535:
         raise click.BadParameter(f"must be a port from 1 to 65535, not {text!r}")
     return int(text)
+
+
+def ray_address(text: str) -> str | None:
+    """A Ray cluster to join: HOST:PORT of its head, or auto for the one of this machine; local means none."""
+    if text == "local":
+        return None
+    if text.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{text} is a dashboard's address, which --cluster takes; this one is HOST:PORT")
+    found = re.fullmatch(r"([^\s:/@]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", text)
+    if text != "auto" and not (found and 1 <= int(found[2]) <= 65_535):
+        raise click.BadParameter(f"must be HOST:PORT of a Ray cluster's head, auto or local, not {text!r}")
+    return text
+
+
+def tracking(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """An address for MLflow; where a variable holds one that nothing can be tracked to, the error names it."""
+    from sweeper.storage.tracking_address import understood
+
+    source = context.get_parameter_source(parameter.name or "")
+    if text and source is click.core.ParameterSource.ENVIRONMENT and not context.resilient_parsing:
+        try:
+            understood(text)
+        except InvalidInput as error:
+            raise click.BadParameter(str(error).removeprefix("tracking: ")) from None
+    return text
 
 
 def _number(text: str, unit: str, most: float = math.inf) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from search_spaces.spec import Spec
 from sweeper.planning.estimates import Estimates, Sample, machine_here, measured, read_calibrations
 from sweeper.planning.forecast import START_SECONDS, dearest, forecast, width
-from sweeper.planning.packing import Hardware, Packing, check_shares, pack
+from sweeper.planning.packing import Hardware, Packing, check_memory, check_shares, pack
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.records.store import Store
 from sweeper.stages.faults import Failure, first_line
@@ -54,6 +54,11 @@ class Foresight:
     plan: Plan
     estimates: Estimates
     packing: Packing
+
+    def check_memory(self, forest: Forest) -> None:
+        """Raises InvalidInput where this machine could not hold one of these trials."""
+        memory = dearest(forest, self.estimates)
+        check_memory(hardware_here(), memory.bytes if memory else None, self.packing.gpus_per_trial)
 
 
 def foresee(spec: Spec, forest: Forest, store: Store, shares: RequestedShares, notes: Sequence[str] = ()) -> Foresight:
@@ -142,8 +147,8 @@ def hardware_here() -> Hardware:
         memory = min((torch.cuda.get_device_properties(device).total_memory for device in range(count)), default=0)
     except (RuntimeError, AssertionError) as error:  # a driver that is too old, a torch without CUDA
         why = f"{count} GPU{'' if count == 1 else 's'} counted, which CUDA does not start"
-        return Hardware(cores, idle_gpus=f"{why}: {first_line(error)}")
-    return Hardware(cores, count, memory, memory_bytes=_memory_here() if count else 0)
+        return Hardware(cores, memory_bytes=_memory_here(), idle_gpus=f"{why}: {first_line(error)}")
+    return Hardware(cores, count, memory, memory_bytes=_memory_here())
 
 
 def _memory_here() -> int:

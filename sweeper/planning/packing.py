@@ -92,6 +92,17 @@ def check_shares(hardware: Hardware, cpus: float | None, gpus: float | None) -> 
             raise InvalidInput(f"{flag}: {wanted:g} is more than the {there} {unit}s of this machine{idle}")
 
 
+def check_memory(hardware: Hardware, peak_memory_bytes: int | None, gpus: float) -> None:
+    """Raises InvalidInput where one trial alone is estimated at more memory than its GPU, or the machine, has."""
+    there, where = (hardware.gpu_memory_bytes, "a GPU of") if gpus else (hardware.memory_bytes, "")
+    if there and peak_memory_bytes is not None and peak_memory_bytes > there:
+        raise InvalidInput(
+            f"memory: one trial is estimated at {BYTE.print(peak_memory_bytes)}, more than the {BYTE.print(there)} "
+            f"that {where + ' ' if where else ''}this machine has: a smaller width or batch_size takes less, and "
+            "--despite-memory starts it all the same"
+        )
+
+
 def _in_words(at_once: int, cpus: float, gpus: float) -> str:
     threads = max(1, int(cpus))
     share = f"{gpus:g} GPUs and " if gpus else ""

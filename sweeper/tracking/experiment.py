@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.tracking.mlflow_client import TrackingDown, client, log_artifact, outages, that_answers
 from sweeper.tracking.run_state import SweepFacts, TrackedRun
-from sweeper.tracking.ui_view import NOTE, described, report_link, runs_page, trials_view
+from sweeper.tracking.ui_view import NOTE, note_to_write, report_link, runs_page, trials_view
 from sweeper.tracking.ui_view import TAG as VIEW
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ def experiment_of(client: MlflowClient, sweep: SweepFacts, artifacts: str | None
     if experiment and experiment.lifecycle_stage != "active":
         client.restore_experiment(number)
     known = experiment.tags if experiment else {}
-    note = described(sweep.description)
-    if not known.get(NOTE, "").endswith(note):  # a link to its report may come first
-        client.set_experiment_tag(number, NOTE, note)
+    for tag, text in note_to_write(known, sweep.description).items():
+        client.set_experiment_tag(number, tag, text)
     if known.get(VIEW) != (view := trials_view(sweep.varied, version)):
         client.set_experiment_tag(number, VIEW, view)
     return str(number)
@@ -91,7 +90,7 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
                 for run in parents:
                     for file in (page, *sorted(page.parent.glob("first-screen.*"))):
                         log_artifact(mlflow, run.info.run_id, file)
-                    note = report_link(run.data.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
+                    note = report_link(experiment.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
                     mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
     except TrackingDown as down:
         return str(down)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.storage.tracking_address import without_password
 from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder
+from sweeper.tracking.ui_view import cut
 from trainers.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def log_batch(
         run_id,
         metrics=[Metric(name, float(value), milliseconds, step) for name, value, milliseconds, step in values],
         params=[Param(name, value) for name, value in parameters.items()],
-        tags=[RunTag(name, value) for name, value in tags.items()],
+        tags=[RunTag(name, cut(value)) for name, value in tags.items()],
         synchronous=True,
     )
 

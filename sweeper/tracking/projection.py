@@ -29,7 +29,7 @@ from sweeper.tracking.mlflow_client import (
     outages,
 )
 from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
-from sweeper.tracking.ui_view import NOTE, described
+from sweeper.tracking.ui_view import note_to_write
 from sweeper.tracking.versions import TrackedVersions
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Projection:
             **self._common_tags(),
             "sweeper.kind": "sweep",
             "sweeper.spec_hash": self.sweep.spec_hash,
-            NOTE: described(self.sweep.description),
+            **note_to_write(self._client.get_run(parent.run_id).data.tags, self.sweep.description),
         }
         self._log(parent.run_id, [], tags)
         if self.sweep.spec_text:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sweeper.tracking.versions import version_tag
 from trainers.costs.registry import COSTS, EPOCHS
@@ -17,12 +18,15 @@ from trainers.costs.registry import COSTS, EPOCHS
 KEY = "trials"  # what a link calls the view by
 TAG = f"mlflow.sharedViewState.{KEY}"  # the tag of an experiment that MLflow keeps such a view in
 NAME = "Trials, best first"
+OURS = "sweeper.described"  # the tag that keeps what we wrote there last: what differs from it is a user's
 NOTE = "mlflow.note.content"  # the tag whose text the UI shows as a description, in Markdown
 TRIALS = "tags.`sweeper.kind` = 'trial'"
 # What a trial came to, and its price.
 PRICE = tuple(name for name, cost in COSTS.items() if cost.foremost)
 METRICS = ("validation_accuracy", "test_accuracy", EPOCHS, *PRICE)
 ALWAYS = ("method",)
+TAG_LENGTH = 4000  # MLflow takes a little more
+LINK = re.compile(r"^\[Report\]\([^)]*\) ?")  # to a report, before a description
 
 
 def trials_view(varied: Sequence[str], version: int | None = None) -> str:
@@ -57,7 +61,23 @@ def described(text: str) -> str:
     return html.escape(text, quote=False)
 
 
+def note_to_write(tags: Mapping[str, str], description: str) -> dict[str, str]:
+    """The tags that describe a sweep anew: none where they say so already, or where a user wrote the note."""
+    wanted = cut(described(description))
+    there = LINK.sub("", tags.get(NOTE, ""))
+    if there == wanted:
+        return {} if tags.get(OURS) == wanted else {OURS: wanted}
+    if there and there != tags.get(OURS):
+        return {}
+    return {NOTE: wanted, OURS: wanted}
+
+
+def cut(text: str) -> str:
+    """The text, or as much of it as MLflow takes in a tag, with a word on what is missing."""
+    return text if len(text) <= TAG_LENGTH else f"{text[:TAG_LENGTH]} … (cut: it has {len(text):,} letters)"
+
+
 def report_link(description: str, experiment_id: str, run_id: str) -> str:
     """The description with a link to a run's report before it: the UI folds it to its first line."""
     page = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/report.html"
-    return f"[Report]({page}) {description}".strip()
+    return f"[Report]({page}) {LINK.sub('', description)}".strip()

@@ -149,6 +149,8 @@ def _launch(
             if forget_failures:
                 print(f"{planted.forget_failures()} failed stages are tried again.")
             foresight = foresee(spec, planted.at_most(), planted.store, wanted)
+            if not (elsewhere or options.despite_memory):
+                foresight.check_memory(planted.at_most())
             packing = foresight.packing
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
             print(*foresight.plan.brief(), sep="\n", flush=True)

@@ -68,7 +68,8 @@ def ui(sweep: str | None, storage: str, port: int, tracking: str | None) -> int:
         return ExitCode.GOOD
     port = _free_port(port)
     with tempfile.TemporaryFile() as log:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)  # ends it as Ctrl-C does
         server = _start(address, place, port, log)
         try:
             base = f"http://{LOOPBACK}:{port}"
