@@ -515,7 +515,7 @@ MUTATIONS = {
     ),
     "gc_of_versions": Mutation(
         "the same, and then `gc --delete`",
-        "sweeper/cli/commands/gc.py",
+        "sweeper/sweeps/references.py",
         "self.earlier |= stages_of_other_versions(view)",
         "pass",
         f"{VERSIONS}gc_keeps_what_only_an_earlier_version_refers_to_until_it_is_told",
