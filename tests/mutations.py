@@ -92,6 +92,13 @@ MUTATIONS = {
         "tests/sweeper/cli/test_signals.py::"
         "test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so",
     ),
+    "slow_node": Mutation(
+        "the machine is so busy that a node of Ray takes longer than Ray's 30 s to come up",
+        "sweeper/launch/ray_session.py",
+        "services.get_node = until_it_is_there",
+        "pass",
+        "tests/sweeper/launch/test_slow_node.py::test_a_launch_waits_for_a_node_of_ray_that_is_slow_to_come_up",
+    ),
     "ray_does_not_let_go": Mutation(
         "Ray's servers die at the very end",
         "sweeper/launch/ray_session.py",

@@ -70,7 +70,7 @@ def test_costs_added_as_written_go_from_plan_to_report(tree):
     sweeper(tree, "report", "toy", "--storage", "store", "-o", "out")
 
     records = [json.loads(path.read_bytes()) for path in tree.glob("store/stages/*/*/*/record.json")]
-    assert {content["format"] for content in records} == {3}
+    assert {content["format"] for content in records} == {4}
     kept = [(content["record"]["recipe"]["method"], content["record"]["trained_parameters"]) for content in records]
     parameters = {max(count for method, count in kept if method == of) for of in ("slot_machine", "learned")}
     assert len(set(kept)) == 3, "a slot phase trains a scalar a layer besides"
@@ -90,15 +90,33 @@ def test_costs_added_as_written_go_from_plan_to_report(tree):
     assert (tree / "out" / "figures" / "toy-trained-parameters.svg").is_file()
 
 
-@pytest.mark.parametrize("left_out", range(6))
-def test_half_of_a_cost_is_an_error_that_names_it(tree, tmp_path, left_out):
-    shutil.copytree(ROOT / "trainers", tmp_path / "trainers", ignore=shutil.ignore_patterns("__pycache__"))
+# torch is loaded once; then each copy of the package in a process of its own, which ends with what it says.
+EACH = """
+import os, sys, torch
+for folder in sys.argv[1:]:
+    if os.fork() == 0:
+        sys.path.insert(0, folder)
+        os.dup2(os.open(folder + "/said", os.O_WRONLY | os.O_CREAT), 2)
+        import trainers.training
+        assert trainers.training.__file__.startswith(folder)
+        sys.exit(0)
+    open(folder + "/code", "w").write(str(os.waitstatus_to_exitcode(os.wait()[1])))
+"""
+
+
+def test_half_of_a_cost_is_an_error_that_names_it(tmp_path):
     blocks = instructions()
-    missing = blocks.pop(left_out)
-    for block in blocks:
-        follow(tmp_path, *block)
-    program = "import trainers.training"
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    named = re.search(r'"(\w+)": |def (\w+)', missing[-1])
-    assert done.returncode == 1
-    assert (named.group(1) or named.group(2)) in done.stderr.splitlines()[-1]
+    for left_out in [*range(len(blocks)), None]:
+        folder = tmp_path / str(left_out)
+        shutil.copytree(ROOT / "trainers", folder / "trainers", ignore=shutil.ignore_patterns("__pycache__"))
+        for number, block in enumerate(blocks):
+            if number != left_out:
+                follow(folder, *block)
+    folders = sorted(map(str, tmp_path.iterdir()))
+    subprocess.run([sys.executable, "-c", EACH, *folders], cwd=tmp_path, check=True)
+    assert (tmp_path / "None" / "code").read_text() == "0", "with all of it there is none"
+    for left_out, missing in enumerate(blocks):
+        folder = tmp_path / str(left_out)
+        named = re.search(r'"(\w+)": |def (\w+)', missing[-1])
+        assert (folder / "code").read_text() == "1"
+        assert (named.group(1) or named.group(2)) in (folder / "said").read_text().splitlines()[-1]

@@ -67,8 +67,8 @@ READS_THE_ENVIRONMENT = {
     "sweeper/cluster_entry.py",  # a program of its own, which a cluster runs
     "sweeper/launch/orphans.py",  # a program of its own, run beside a launch
 }
-# Where any exception at all may be caught.
-TRIAL_BOUNDARY = {"sweeper/launch/worker.py"}
+# Where any exception at all may be caught: at the boundary of a trial, and at that of a command.
+BOUNDARIES = {"sweeper/launch/worker.py", "sweeper/cli/main.py"}
 LONGEST_TEST_NAME = 80  # letters: a line of `pytest -q` that a reader takes in
 # Named before this was a rule; the list only becomes shorter.
 NAMED_BEFORE = {
@@ -149,8 +149,9 @@ def catches_anything(source: str) -> bool:
 
 
 def imports_fixtures(source: str) -> bool:
-    """Whether a conftest is imported: it is for fixtures, and what tests share besides them has a module of its own."""
-    return any("conftest" in module.split(".") for module in imported_modules(source))
+    """Whether a conftest or a module of tests is imported: what tests share has a module of its own."""
+    parts = [module.split(".") for module in imported_modules(source) if module.partition(".")[0] == "tests"]
+    return any(part == "conftest" or part.startswith("test_") for module in parts for part in module)
 
 
 SOURCES = {
@@ -270,8 +271,8 @@ def test_catching_anything_is_told_from_cleaning_up():
     assert not catches_anything("try: f()\nexcept ValueError: pass")
 
 
-def test_any_exception_at_all_is_caught_in_one_place_the_boundary_of_a_trial():
-    assert {name for name, path in SOURCES.items() if catches_anything(path.read_text())} == TRIAL_BOUNDARY
+def test_any_exception_at_all_is_caught_at_the_boundaries_of_trials_and_commands():
+    assert {name for name, path in SOURCES.items() if catches_anything(path.read_text())} == BOUNDARIES
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -300,13 +301,14 @@ for module in {modules}:
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_a_conftest_is_found():
+def test_importing_a_conftest_or_a_test_is_found():
     for source in ("from tests.conftest import it", "import tests.reports.conftest", "from tests import conftest"):
         assert imports_fixtures(source)
+    assert imports_fixtures("from tests.reports.test_report import build")
     assert not imports_fixtures("from tests.reports.made_up import trial")
 
 
-def test_no_file_imports_from_a_conftest():
+def test_no_file_imports_from_a_conftest_or_a_test():
     sources = {*SOURCES.values(), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")}
     assert [path.relative_to(ROOT).as_posix() for path in sources if imports_fixtures(path.read_text())] == []
 

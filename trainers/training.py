@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -43,6 +43,9 @@ class Evaluation:
 
     loss: float
     accuracy: float
+    # Where selection is probabilistic, both, whichever of them the recipe evaluates by and `accuracy` is:
+    argmax_accuracy: float | None = None  # of the option with the highest score
+    sampled_accuracy: float | None = None  # of options sampled as in training
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class EpochRecord:
     metered: Metered  # train_seconds and what else METERS of trainers.costs.meters take of it
     evaluation_seconds: float
     layers: tuple[LayerSelection, ...]  # what each layer has selected; () in the finetune phase
+    argmax_validation_accuracy: float | None = None  # both only where selection is probabilistic: see Evaluation
+    sampled_validation_accuracy: float | None = None
 
     @property
     def train_seconds(self) -> float:
@@ -157,6 +162,8 @@ class TrainingRun:
             metered=taken,
             evaluation_seconds=time.perf_counter() - start,
             layers=layers,
+            argmax_validation_accuracy=validation.argmax_accuracy,
+            sampled_validation_accuracy=validation.sampled_accuracy,
         )
 
     def turn_to(self, phase: Phase) -> None:
@@ -170,12 +177,31 @@ class TrainingRun:
         """Loss and accuracy on the test split. Changes nothing and consumes no randomness of training."""
         return self.evaluate(self.data.test, "test")
 
-    @torch.inference_mode()
     def evaluate(self, split: Split | StreamedSplit, name: str) -> Evaluation:
         """Loss and accuracy over all of the split, averaged over samples where the method's evaluation is random."""
+        found = self._evaluated(split, name)
+        weights = [selection for _, selection, _ in selected_weights(self.network)]
+        if not any(weight.evaluated_both_ways for weight in weights):
+            return found
+        sampled = weights[0].sample_at_evaluation
+        try:
+            for weight in weights:
+                weight.sample_at_evaluation = not sampled
+            other = self._evaluated(split, name)
+        finally:
+            for weight in weights:
+                weight.sample_at_evaluation = sampled
+        ways = {"sampled_accuracy": found.accuracy, "argmax_accuracy": other.accuracy}
+        if not sampled:
+            ways = {"sampled_accuracy": other.accuracy, "argmax_accuracy": found.accuracy}
+        return replace(found, **ways)
+
+    @torch.inference_mode()
+    def _evaluated(self, split: Split | StreamedSplit, name: str) -> Evaluation:
         self._seed("evaluation", name, self.phase, self.epoch)
         self.network.eval()
-        samples = max((selection.evaluation_samples for _, selection, _ in selected_weights(self.network)), default=1)
+        weights = [selection for _, selection, _ in selected_weights(self.network)]
+        samples = max((weight.evaluation_samples for weight in weights if weight.sample_at_evaluation), default=1)
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         for _ in range(samples):
             for images, labels in split.batches(EVALUATION_BATCH):

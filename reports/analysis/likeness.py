@@ -21,6 +21,7 @@ from trainers.recipe.presets import preset_fields
 Positions = NDArray[np.intp]
 # What a preset looks at, and therefore never fills because of another field.
 STATED = ("network", "dataset", "method", *dict.fromkeys(field for card in METHODS.values() for field in card.decisive))
+EPOCHS = ("slot_epochs", "finetune_epochs")  # which a preset looks at, too, and fills
 FIELDS = tuple(field for field in ARM_FIELDS if field != "preset")
 # What describes the problem rather than the way to solve it.
 PROBLEM = (
@@ -66,7 +67,7 @@ class Likeness:
 
 def _filled(row: dict[Hashable, Any], fields: list[str]) -> list[bool]:
     """For each of the fields: is it what the preset fills in?"""
-    given = {field: _plain(row[field]) for field in ("preset", *STATED) if not _missing(row[field])}
+    given = {field: _plain(row[field]) for field in ("preset", *STATED, *EPOCHS) if not _missing(row[field])}
     try:
         defaults = preset_fields(given)
     except (InvalidInput, KeyError):  # a recipe of another version: nothing is known to be filled

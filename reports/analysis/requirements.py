@@ -102,6 +102,8 @@ def _by_claim(requirement: Requirement, own: pd.DataFrame, judged: Mapping[str, 
         return None
     verdict, why = conclude(readings, judgement.claim.needs)
     state = {Verdict.SUPPORTED: State.MET, Verdict.CONTRADICTED: State.CONTRADICTED}.get(verdict, State.OPEN)
+    if state == State.CONTRADICTED and (short := _short_of(requirement, own)):
+        return Ticked(requirement, State.OPEN, f"{why} {short}", *_to_run(requirement, own, whole=True))
     if state != State.OPEN:
         return Ticked(requirement, state, why)
     seeds = int(max(comparison.first["n"] for comparison in judgement.comparisons))
@@ -124,19 +126,37 @@ def _by_published(requirement: Requirement, own: pd.DataFrame) -> Ticked | None:
     if abs(difference) + half <= tolerance:
         return Ticked(requirement, State.MET, why)
     if abs(difference) - half > tolerance:
+        if short := _short_of(requirement, own):
+            return Ticked(requirement, State.OPEN, f"{why} {short}", *_to_run(requirement, own, whole=True))
         return Ticked(requirement, State.CONTRADICTED, why)
     away = abs(abs(difference) - tolerance)
     seeds = max(n + 1, ceil(n * (half / away) ** 2)) if away > 0 else 2 * n
     return Ticked(requirement, State.OPEN, why, *_to_run(requirement, own, seeds))
 
 
-def _to_run(requirement: Requirement, own: pd.DataFrame, seeds: int = 0) -> tuple[str, float]:
+def _short_of(requirement: Requirement, own: pd.DataFrame) -> str:
+    """That fewer epochs than the sweep asks for contradict nothing; nothing where there are as many."""
+    trained, asked = int(own["epochs"].max()), _longest(requirement.sweep, _problem(requirement))
+    return f"By {trained} of {asked} epochs, which contradict nothing." if trained < asked else ""
+
+
+def _problem(requirement: Requirement) -> tuple[str, ...]:
+    return f"network={requirement.network}", f"dataset={requirement.dataset}"
+
+
+@lru_cache
+def _longest(sweep: str, overrides: tuple[str, ...]) -> int:
+    return max(recipe.budget_epochs for recipe in expand(load_spec(sweep, overrides)))
+
+
+def _to_run(requirement: Requirement, own: pd.DataFrame, seeds: int = 0, *, whole: bool = False) -> tuple[str, float]:
     """The command that trains what is missing, and its hours at the pace of this network's arms here (else nan).
 
-    By the recipe and the epochs of the arms that are here, where there are some; with so many seeds, or the spec's.
+    By the recipe and the epochs of the arms that are here, where there are some, or `whole` as the spec asks; with so
+    many seeds, or the spec's.
     """
-    overrides = [f"network={requirement.network}", f"dataset={requirement.dataset}"]
-    if len(own):
+    overrides = [*_problem(requirement)]
+    if len(own) and not whole:
         overrides += [f"preset={own['preset'].mode().iloc[0]}", f"budget_epochs={int(own['epochs'].max())}"]
     overrides += [f"seeds={seeds}"] if seeds else []
     command = " ".join(["sweeper launch", requirement.sweep, *(f"--set {each}" for each in overrides)])

@@ -73,7 +73,7 @@ def drawn(figure: Figure, words: Words, marks: Mapping[str, Mark] | None = None)
 
 def plain_numbers(axis: Any) -> None:
     """Ticks of either scale as plain numbers; none of the small ones has a number."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}" if abs(value) < 10_000 else f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 

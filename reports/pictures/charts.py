@@ -99,7 +99,8 @@ def _over_splits(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str
         own = f"{name}-{budget}"
         words = Words(own, title, f"{described(points)} {_described_baseline(baseline)}".strip())
         caption = f"The rest of the epochs is finetuning. {INTERVALS} {_baseline_note(baseline)}{left_out}".strip()
-        drawing = figures.accuracy_over(points, baseline, f"Slot epochs, of {budget}", False, words)
+        own_values = points.assign(published=np.nan)  # published values are of no budget that is split
+        drawing = figures.accuracy_over(own_values, baseline, f"Slot epochs, of {budget}", False, words)
         yield Figure(own, title, caption, words.description, drawing.svg, points, drawing.written_as)
 
 

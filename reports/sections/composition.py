@@ -115,6 +115,7 @@ def _sweep(
     """What is known of a sweep: first accuracy along what its spec varies. Of one that is alone the title says more."""
     blocks: list[Block] = [] if alone else _introduced(sweep, trials)
     blocks += provenance.imported(trials)
+    blocks += provenance.counted_before(trials)
     blocks.append(provenance.at_a_glance(sweep, trials, arms))
     if notice := provenance.missing(sweep, trials):
         blocks.append(notice)

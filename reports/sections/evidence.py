@@ -27,7 +27,8 @@ NOTE = (
     "has several, its best by validation stands for it. p is two-sided, against the threshold in the claim; where the "
     "claim is that a difference lies within a margin, against the nearer end of it, which makes it two one-sided tests "
     "at 2.5 % each. Intervals are not corrected for the number of comparisons. Paired: a t-test of the differences by "
-    "seed, for arms that share what a seed draws (Welch's where fewer than two seeds are in common). "
+    "seed, for arms that share what a seed draws (Welch's where fewer than two seeds are in common); "
+    "for others with the same seeds, this or Welch's, whichever is less sure. "
     "Seconds per epoch are of CPU time where every trial has it; else by the clock, in which is what other work the "
     "machine did meanwhile."
 )

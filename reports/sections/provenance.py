@@ -65,6 +65,17 @@ def imported(trials: pd.DataFrame) -> list[Paragraph]:
     return [Paragraph(f"Imported: {counted(len(own), 'trial')} of these were trained elsewhere, on {devices}.")]
 
 
+def counted_before(trials: pd.DataFrame) -> list[Paragraph]:
+    """Which trials have FLOPs of an earlier count in MLflow; nothing where none has."""
+    old = trials[trials["projected"].str.endswith(":final")]
+    if old.empty:
+        return []
+    again = ", ".join(f"sweeper track {shlex.quote(sweep)}" for sweep in sorted(set(old["sweep"])))
+    return [
+        Paragraph(f"FLOPs of {counted(len(old), 'trial')} count the gradient of the images, too; {again} mends that.")
+    ]
+
+
 def partial(tracked: Tracked, not_launched: Sequence[str]) -> list[Notice]:
     """What a reader must know before the first number: which sweeps are not there, and which are not whole.
 

@@ -17,7 +17,7 @@ from reports.analysis.published import COLUMNS, best_published
 from reports.document.blocks import Cell, Column, Table
 from reports.pictures.charts import problem_name
 from reports.tracked.links import Links
-from reports.tracked.runs import COMPLETED
+from reports.tracked.runs import BOTH_WAYS, COMPLETED
 from trainers import readable as formats
 from trainers.costs.registry import COSTS, EPOCHS, cost_named
 from trainers.methods.registry import ALL_METHOD_FIELDS
@@ -42,9 +42,11 @@ def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None =
     """The table of a sweep: accuracy and standalone cost of every arm."""
     costs = [cost for cost in COSTS if arms[cost].notna().any()]
     compared, turned = arms["published"].notna().any(), arms["slot_test_accuracy"].notna().any()
+    both = arms["argmax_test_accuracy"].notna().any()
     columns = [
         Column("Arm", numeric=False), Column("n"), Column("Test accuracy", "%"), Column("Validation accuracy", "%"),
         *([Column("Test before finetuning", "%")] if turned else []),
+        *([Column("Test by arg-max", "%"), Column("Test sampled", "%")] if both else []),
         *([Column("Published", "%"), Column("Difference", "points")] if compared else []),
         Column("Epochs"), *map(cost_column, costs),
     ]  # fmt: skip
@@ -55,6 +57,7 @@ def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None =
             Cell(arm["arm"], href=href, family=arm["family"], note=FAMILIES.get(arm["family"], ""), arm=arm["arm"]),
             _count(arm), accuracy(arm, "test_accuracy"), accuracy(arm, "validation_accuracy"),
             *([accuracy(arm, "slot_test_accuracy")] if turned else []),
+            *([accuracy(arm, "argmax_test_accuracy"), accuracy(arm, "sampled_test_accuracy")] if both else []),
             *([published(arm), difference(arm)] if compared else []),
             _number(arm["epochs"], formats.number), *(_cost(arm, cost) for cost in costs),
         ])  # fmt: skip
@@ -107,7 +110,7 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
         "host",
         "imported",
     ]
-    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *COSTS]
+    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *COSTS, *BOTH_WAYS]
     data = trials[[*identity, *(metric for metric in metrics if trials[metric].notna().any())]]
     caption = f"All {formats.counted(len(trials), 'trial')}; names link to the runs in MLflow"
     if len(trials) > MOST_TRIALS:
@@ -303,7 +306,7 @@ def _number(value: Any, text: Any) -> Cell:
 
 def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
     """The numbers behind a table of arms, unrounded; accuracies as fractions. Last the hyperparameters that differ."""
-    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *costs]
+    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", *BOTH_WAYS, EPOCHS, *costs]
     known = [metric for metric in metrics if arms[metric].notna().any()]
     identity = ["sweep", "arm", "family", "network", "dataset", "preset", "method", "options", "selection", "sharing"]
     fronts = [f"front_{cost}" for cost in costs]

@@ -37,12 +37,16 @@ STATUSES = (COMPLETED, "FAILED", STOPPED_EARLY, "RUNNING", "PENDING")
 STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": STOPPED_EARLY, "SCHEDULED": "PENDING"}
 TAGS = (
     "arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version", "torch", "python",
-    "data_digest", "numerics_version", "imported", "search_trial",
+    "data_digest", "numerics_version", "imported", "search_trial", "projected",
 )  # fmt: skip
 TEXTS = ("sweep", "run_id", "experiment_id", "name", "status", "started", "ended", *TAGS)
+# Of probabilistic selection, whichever of the two its recipe evaluates by.
+BOTH_WAYS = (
+    "argmax_test_accuracy", "sampled_test_accuracy", "argmax_validation_accuracy", "sampled_validation_accuracy",
+)  # fmt: skip
 METRICS = (
     "test_accuracy", "test_loss", "slot_test_accuracy", "validation_accuracy", "validation_loss", "train_accuracy",
-    EPOCHS, *COSTS, "extreme_fraction", "selected_magnitude",
+    EPOCHS, *COSTS, "extreme_fraction", "selected_magnitude", *BOTH_WAYS,
 )  # fmt: skip
 
 
@@ -82,7 +86,11 @@ def read_sweeps(names: Sequence[str], tracking_uri: str, version: int | None = N
     """
     if not names:
         raise InvalidInput("sweep: name at least one")
-    client = _client(tracking_uri)
+    with _that_answers(tracking_uri):
+        return _read_sweeps(names, _client(tracking_uri), version)
+
+
+def _read_sweeps(names: Sequence[str], client: MlflowClient, version: int | None) -> Tracked:
     experiments = [_experiment(client, name) for name in dict.fromkeys(names)]
     sweeps, records = [], []
     for experiment in experiments:
@@ -121,9 +129,10 @@ def trials_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def read_curves(run_ids: Sequence[str], metric: str, tracking_uri: str) -> pd.DataFrame:
     """The whole curve of one metric for many runs, in few requests: columns run_id, epoch, value."""
-    client = _client(tracking_uri)
     chunks = [list(run_ids[start : start + CURVE_RUNS]) for start in range(0, len(run_ids), CURVE_RUNS)]
-    rows = [row for chunk in chunks for row in _curves(client, chunk, metric)]
+    with _that_answers(tracking_uri):
+        client = _client(tracking_uri)
+        rows = [row for chunk in chunks for row in _curves(client, chunk, metric)]
     frame = pd.DataFrame(rows, columns=["run_id", "epoch", "value"])
     # An epoch projected twice counts once: the last one written.
     return frame.drop_duplicates(["run_id", "epoch"], keep="last").sort_values(["run_id", "epoch"], ignore_index=True)
@@ -131,8 +140,9 @@ def read_curves(run_ids: Sequence[str], metric: str, tracking_uri: str) -> pd.Da
 
 def read_texts(run_ids: Sequence[str], path: str, tracking_uri: str) -> dict[str, str]:
     """The text of one artifact of each of a few runs, a request each; runs that lack it are left out."""
-    client = _client(tracking_uri)
-    texts = {run_id: _artifact(client, run_id, path) for run_id in run_ids}
+    with _that_answers(tracking_uri):
+        client = _client(tracking_uri)
+        texts = {run_id: _artifact(client, run_id, path) for run_id in run_ids}
     return {run_id: text for run_id, text in texts.items() if text}
 
 
@@ -171,6 +181,20 @@ def _client(tracking_uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri)
 
 
+@contextmanager
+def _that_answers(tracking_uri: str) -> Iterator[None]:
+    """Turns errors of MLflow, its database or its server into InvalidInput that names the address."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MlflowException) or type(error).__module__.startswith("sqlalchemy"):
+            address = urlsplit(tracking_uri)
+            shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise InvalidInput(f"tracking: {_database(tracking_uri) or shown}: {first_line}") from error
+        raise
+
+
 def _database(tracking_uri: str) -> Path | None:
     """The file of a store that is one."""
     scheme, _, path = tracking_uri.partition(":///")
@@ -178,10 +202,7 @@ def _database(tracking_uri: str) -> Path | None:
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:
-    try:
-        experiment = client.get_experiment_by_name(name)
-    except MlflowException as error:
-        raise InvalidInput(f"tracking: {error.message}") from None
+    experiment = client.get_experiment_by_name(name)
     if experiment is None or experiment.lifecycle_stage != "active":
         known = sorted(found.name for found in client.search_experiments() if found.name != "Default")
         choices = f"; tracked here: {', '.join(known)}" if known else "; no sweep is tracked here"

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     SOME_FAILED = 1  # some trial, or what else was to be done
     WRONG_INPUT = 2  # told on stderr, before anything starts
     LIMIT_REACHED = 3  # a limit of the spec, or of the time to wait for nodes
+    BUG = 70  # a fault of this program's, told on stderr, with its traceback in a file
     INTERRUPTED = 130
 
 

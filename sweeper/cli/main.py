@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
@@ -95,13 +99,14 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code."""
+    """Runs a command; returns its exit code, whatever happens."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if {"_SWEEPER_COMPLETE", "_ARGCOMPLETE"} & os.environ.keys():  # a shell asks, or an old script
             from sweeper.cli.completion import answer
 
             return answer(cli, os.environ)
-        with cli.make_context("sweeper", list(sys.argv[1:] if arguments is None else arguments)) as context:
+        with cli.make_context("sweeper", words) as context:
             return int(cli.invoke(context))
     except click.exceptions.Exit as left:  # after --help
         return left.exit_code
@@ -119,6 +124,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.GOOD
+    except Exception as error:  # the last boundary: nobody below knew what to say
+        return _tell_of_bug(error, words)
+
+
+PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
+
+
+def _tell_of_bug(error: Exception, words: Sequence[str]) -> ExitCode:
+    """Says what to report, and writes the traceback to a file, without passwords."""
+    from sweeper.records.environment import sources
+
+    known = sources()
+    head = [
+        f"sweeper {known['version']} (commit {known['git_commit']}), Python {sys.version}",
+        f"arguments: {words}",
+        "",
+    ]
+    text = PASSWORD.sub(r"\1:***@", "\n".join(head) + "\n" + "".join(traceback.format_exception(error)))
+    what = (str(error).strip() or "no more is known").splitlines()[0][:300]
+    print(PASSWORD.sub(r"\1:***@", f"sweeper: error: {type(error).__name__}: {what}"), file=sys.stderr)
+    print("sweeper: error: this is a fault of sweeper's, or something that it does not know yet", file=sys.stderr)
+    try:
+        number, name = tempfile.mkstemp(prefix="sweeper-fault-", suffix=".txt")
+        os.close(number)
+        Path(name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        print(f"sweeper: error: to report it, send {name}, which holds the command and the traceback", file=sys.stderr)
+    except OSError as full:
+        print(f"sweeper: error: its traceback can be written to no file ({full.strerror}):\n{text}", file=sys.stderr)
+    return ExitCode.BUG
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ MEBIBYTE = 2**20
 OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray takes 30 % of the memory otherwise
 PREFIX = "sweeper-ray-"
 SHUTDOWN_SECONDS = 20.0  # a few on a busy machine
+START_SECONDS = 300.0  # of a node, which takes two; a minute on a busy machine
 
 
 class NoRay(RuntimeError):
@@ -85,7 +87,8 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
+        with patient_with_the_node():
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
     except ConnectionError as error:
         raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
     except Exception as error:
@@ -96,6 +99,30 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray has put its own there, which dump a stack and abort
+
+
+@contextlib.contextmanager
+def patient_with_the_node() -> Iterator[None]:
+    """Lets a node that starts take START_SECONDS: Ray gives up after 30 s, and has no setting for it."""
+    from ray._private import services
+
+    asked: Callable[..., Any] = services.get_node
+
+    def until_it_is_there(*which: Any) -> Any:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return asked(*which)
+            except RuntimeError:  # it has not said yet that it is there
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
+
+    services.get_node = until_it_is_there
+    try:
+        yield
+    finally:
+        services.get_node = asked
 
 
 def servers_are_gone() -> bool:

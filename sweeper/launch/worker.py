@@ -11,7 +11,7 @@ import os
 import random
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,11 @@ class StageWorker:
     def _finish(self) -> None:
         assert self._run is not None
         test = self._run.test()
-        record = self._record(test.accuracy, test.loss)
+        record = replace(
+            self._record(test.accuracy, test.loss),
+            argmax_test_accuracy=test.argmax_accuracy,
+            sampled_test_accuracy=test.sampled_accuracy,
+        )
         self._store.write(record, self._run.state_dict())
         self._saved, self._ended = self._last_epoch, True
         self._run = None

@@ -49,6 +49,8 @@ class _Epoch(_Part):
     changed_fraction: Share
     extreme_fraction: Share | None = None
     selected_magnitude: Amount | None = None
+    argmax_validation_accuracy: Share | None = None
+    sampled_validation_accuracy: Share | None = None
     evaluation_seconds: Amount
     layers: list[dict[str, Any]] = []
 
@@ -90,6 +92,8 @@ class ImportedTrial(_Part):
     test_accuracy: Share
     test_loss: float | None = None
     slot_test_accuracy: Share | None = None
+    argmax_test_accuracy: Share | None = None
+    sampled_test_accuracy: Share | None = None
     costs: ImportedCosts
     failure: str = ""
     examples: Count | None = Field(None, description="where only the first examples of each split were used")
@@ -213,6 +217,10 @@ def _finals(record: ImportedTrial) -> dict[str, float]:
     measured = {
         "test_loss": record.test_loss,
         "slot_test_accuracy": record.slot_test_accuracy,
+        "argmax_test_accuracy": record.argmax_test_accuracy,
+        "sampled_test_accuracy": record.sampled_test_accuracy,
+        "argmax_validation_accuracy": record.epochs[-1].argmax_validation_accuracy,
+        "sampled_validation_accuracy": record.epochs[-1].sampled_validation_accuracy,
     }
     return {
         "test_accuracy": record.test_accuracy,

@@ -10,12 +10,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
 
+from pydantic import ValidationError
+
 from trainers.costs import totals
 from trainers.costs.registry import COSTS, RECORD_FORMAT
 from trainers.kept_epochs import is_kept
 from trainers.recipe.choices import Phase
 
-FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules
+FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules; what is new in 3, its registry says
 
 
 class Damaged(Exception):
@@ -48,6 +50,10 @@ class StageRecord:
     started_at: str  # UTC, ISO 8601
     ended_at: str
     selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.records.stage_record
+    argmax_test_accuracy: float | None = (
+        None  # both only where selection is probabilistic, whichever `test_accuracy` is
+    )
+    sampled_test_accuracy: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -135,7 +141,20 @@ def decode(text: bytes) -> tuple[StageRecord, StateFile]:
         raise Damaged("it does not match its own SHA-256")
     if isinstance(content.get("format"), int) and content["format"] > FORMAT:
         raise NewerFormat(f"format {content['format']}, and this version reads up to {FORMAT}")
-    return StageRecord.from_dict(content["record"]), StateFile(**content["state_file"])
+    record = StageRecord.from_dict(content["record"])
+    return (_recounted(record) if content.get("format") in (1, 2) else record), StateFile(**content["state_file"])
+
+
+def _recounted(record: StageRecord) -> StageRecord:
+    """A record of formats 1 and 2 with its FLOPs as they are counted now: they follow from the recipe."""
+    from trainers.costs.flops import recounted  # needs torch, which nothing else here does
+    from trainers.recipe.recipe import Recipe
+
+    try:
+        recipe = Recipe.model_validate(dict(record.recipe))
+    except ValidationError:  # of a version that knew other recipes: what it says stays
+        return record
+    return replace(record, costs={**record.costs, "flops": recounted(record.costs["flops"], recipe)})
 
 
 def encode_partial(record: StageRecord, state: bytes) -> bytes:

@@ -9,15 +9,17 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from sweeper.records.environment import utc_now
 from sweeper.storage.base import Place
 from sweeper.storage.folder import storage_of
 from sweeper.storage.locks import GLIMPSE_SECONDS
 from sweeper.storage.tracking_address import IN_THE_STORAGE, address_of_kept, is_own
-from trainers.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput, explain, nearest
 
 if TYPE_CHECKING:
     from search_spaces.spec import Spec
@@ -98,13 +100,13 @@ class SweepFolder:
         path = self.path / "sweep.json"
         try:
             kept = dict(json.loads(path.read_text()))
-            elsewhere = kept.pop(ELSEWHERE, False)
-            file = SweepFile(launch_settings=kept.pop(LAUNCH_SETTINGS, {}), **kept)
-            if not elsewhere:
-                file.tracking = address_of_kept(file.tracking, self.storage, self.name)
-            return file
         except (OSError, ValueError, TypeError) as error:
             raise InvalidInput(f"sweep: cannot read {path}: {error}") from None
+        elsewhere = kept.pop(ELSEWHERE, False)
+        file = _checked(kept, path)
+        if not elsewhere:
+            file.tracking = address_of_kept(file.tracking, self.storage, self.name)
+        return file
 
     def read_if_there(self) -> SweepFile | None:
         return self.read() if (self.path / "sweep.json").is_file() else None
@@ -178,6 +180,26 @@ class SweepFolder:
     def forget_stop(self) -> None:
         """Removes the request to stop that was meant for an earlier launch."""
         self._stop_path.remove()
+
+
+def _checked(kept: dict[str, Any], path: Place) -> SweepFile:
+    """The content of sweep.json, each field as it should be. Raises InvalidInput that names the field."""
+    kept["launch_settings"] = kept.pop(LAUNCH_SETTINGS, {})
+    named = {
+        field.name: LAUNCH_SETTINGS if field.name == "launch_settings" else field.name for field in fields(SweepFile)
+    }
+    if strange := kept.keys() - named.keys():
+        raise InvalidInput(
+            f"sweep: cannot read {path}: {min(strange)}: a field that this version does not know; a newer one wrote it"
+        )
+    try:
+        file = TypeAdapter(SweepFile).validate_python(kept)
+    except ValidationError as error:
+        raise InvalidInput(explain(error, named.values(), f"sweep: cannot read {path}: ")) from None
+    for number, launch in enumerate(file.launches):
+        if lacking := {"started_at", "outcome"} - launch.keys():
+            raise InvalidInput(f"sweep: cannot read {path}: launches.{number}.{min(lacking)}: missing")
+    return file
 
 
 def this_process() -> str:

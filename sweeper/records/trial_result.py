@@ -98,7 +98,19 @@ def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, 
     last = stages[-1]
     slot = [stage for stage in stages if stage.phase == "slot"]
     turned = {"slot_test_accuracy": slot[-1].test_accuracy} if slot and last.phase != "slot" else {}
-    return {"test_accuracy": last.test_accuracy, "test_loss": last.test_loss, **turned, **_costs(stages)}
+    accuracies = {"test_accuracy": last.test_accuracy, "test_loss": last.test_loss, **turned}
+    return {**accuracies, **_both_ways(last), **_costs(stages)}
+
+
+def _both_ways(last: StageRecord) -> dict[str, float]:
+    """The accuracies of probabilistic selection by arg-max and sampled; of nothing else, and not in older records."""
+    known = {
+        "argmax_test_accuracy": last.argmax_test_accuracy,
+        "sampled_test_accuracy": last.sampled_test_accuracy,
+        "argmax_validation_accuracy": last.epochs[-1].get("argmax_validation_accuracy"),
+        "sampled_validation_accuracy": last.epochs[-1].get("sampled_validation_accuracy"),
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _costs(stages: Sequence[StageRecord]) -> dict[str, float]:

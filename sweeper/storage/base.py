@@ -48,6 +48,15 @@ def storage_errors(doing: str, path: object) -> Iterator[None]:
         raise fault from error
 
 
+@contextlib.contextmanager
+def text_errors(path: object) -> Iterator[None]:
+    """Turns what cannot be read as UTF-8 into a StoreError that names the path and the byte."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise StoreError(f"storage: {path} is not UTF-8 text (byte {error.start + 1}: {error.reason})") from None
+
+
 class SetAside(Enum):
     """What became of something damaged that was to be set aside."""
 

@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from sweeper.storage.base import Place, SetAside, Tag, missing
+from sweeper.storage.base import Place, SetAside, Tag, missing, text_errors
 from sweeper.storage.journal import ObjectLog
 from sweeper.storage.locks import Lease, alone, shared
 from sweeper.storage.service import Bucket, connected
@@ -90,7 +90,8 @@ class ObjectPath:
         return self.read_tagged()[0]
 
     def read_text(self) -> str:
-        return self.read_bytes().decode()
+        with text_errors(self):
+            return self.read_bytes().decode()
 
     def size(self) -> int:
         """The size in bytes. Raises FileNotFoundError."""

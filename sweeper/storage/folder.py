@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PosixPath
 from typing import Any, ClassVar
 
-from sweeper.storage.base import Place, SetAside, Tag, storage_errors
+from sweeper.storage.base import Place, SetAside, StoreError, Tag, storage_errors, text_errors
 from sweeper.storage.journal import FileJournal
 from sweeper.storage.locks import FileLock, file_lock
 
@@ -39,7 +39,9 @@ class Folder(PosixPath):
         return self._storage
 
     def must_answer(self) -> None:
-        """Does nothing: folders are made when something is written."""
+        """Raises StoreError where a file lies there; folders are made when something is written."""
+        if self.exists() and not self.is_dir():
+            raise StoreError(f"storage: {self} is a file, and a storage is a folder")
 
     # Reading
 
@@ -48,7 +50,11 @@ class Folder(PosixPath):
             return super().read_bytes()
 
     def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:
-        with _but_absence("read", self), self.open(encoding=encoding, errors=errors, newline=newline) as file:
+        with (
+            _but_absence("read", self),
+            text_errors(self),
+            self.open(encoding=encoding or "utf-8", errors=errors, newline=newline) as file,
+        ):
             return file.read()
 
     def read_tagged(self) -> tuple[bytes, Tag]:

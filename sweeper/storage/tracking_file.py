@@ -85,7 +85,7 @@ def make_movable(database: Path) -> None:
 
     They are then those beside the database, wherever it lies. One that is read-only, or empty, stays as it is.
 
-    Raises InvalidInput where another process writes to it for long.
+    Raises InvalidInput where another process writes to it for long, and where it is damaged.
     """
     try:
         with closing(sqlite3.connect(database, timeout=PATIENCE_SECONDS)) as connection, connection:
@@ -96,3 +96,7 @@ def make_movable(database: Path) -> None:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in CANNOT_BE_WRITTEN and "no such table" not in str(error):
             raise InvalidInput(f"tracking: cannot write to {database}: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise InvalidInput(
+            f"tracking: {database} is damaged ({error}); move it away, and sweeper track makes one anew"
+        ) from None

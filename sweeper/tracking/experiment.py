@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.tracking.mlflow_client import TrackingDown, client, log_artifact, outages
+from sweeper.tracking.mlflow_client import TrackingDown, client, log_artifact, outages, that_answers
 from sweeper.tracking.run_state import SweepFacts, TrackedRun
 from sweeper.tracking.ui_view import NOTE, described, report_link, runs_page, trials_view
 from sweeper.tracking.ui_view import TAG as VIEW
@@ -58,8 +58,8 @@ def existing_runs(
 
 
 def sweep_page(address: str, sweep: str) -> str | None:
-    """The page of a sweep in MLflow's UI; None where MLflow has none of this name. Raises TrackingDown."""
-    with outages():
+    """The page of a sweep in MLflow's UI; None where MLflow has none of this name. Raises InvalidInput."""
+    with that_answers(address):
         experiment = client(address).get_experiment_by_name(sweep)
     if experiment is None or experiment.lifecycle_stage != "active":
         return None
@@ -67,8 +67,8 @@ def sweep_page(address: str, sweep: str) -> str | None:
 
 
 def is_launched(address: str, sweep: str) -> bool:
-    """Whether MLflow has a sweep of this name that was not imported. Raises TrackingDown."""
-    with outages():
+    """Whether MLflow has a sweep of this name that was not imported. Raises InvalidInput."""
+    with that_answers(address):
         mlflow = client(address)
         experiment = mlflow.get_experiment_by_name(sweep)
         parents = mlflow.search_runs([experiment.experiment_id], SWEEPS_OWN, max_results=1) if experiment else []

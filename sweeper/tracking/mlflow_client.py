@@ -10,7 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from sweeper.storage.tracking_address import without_password
 from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder
+from trainers.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient as MlflowClient
@@ -38,8 +40,18 @@ def client(address: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors, with tracebacks, are told by whoever gets them
     return MlflowClient(tracking_uri=address_for_mlflow(address))
+
+
+@contextmanager
+def that_answers(address: str) -> Iterator[None]:
+    """Turns errors of MLflow, its database or the network into InvalidInput that names the address."""
+    try:
+        with outages():
+            yield
+    except TrackingDown as down:
+        raise InvalidInput(f"tracking: {without_password(address)}: {down}") from None
 
 
 def log_batch(

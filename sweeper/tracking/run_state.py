@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.records.stage_record import FORMAT
 from sweeper.records.trial_result import CURVES, TrialResult
 from sweeper.stages.status import Status
 from sweeper.tracking.versions import version_tags
@@ -29,6 +30,9 @@ SHOWN = (
     "device", "host", "torch", "python", "git_commit", "version", "data_digest", "numerics_version", "imported",
     "trainers_digest",
 )  # fmt: skip
+# Ends what is projected of a trial whose final metrics are there, with the format of records that they are of: those of
+# FLOPs were counted otherwise before, under the first of these alone.
+FINAL_ONCE, FINAL = ":final", f":final:{FORMAT}"
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
 
@@ -52,7 +56,7 @@ class TrackedRun:
     start_time: int
     run_status: str
     status: str
-    projected: str  # "<epochs>:<their digest>", and ":final" once the final metrics are there
+    projected: str  # "<epochs>:<their digest>", and FINAL once the final metrics are there
     failure: str = ""
     name: str = ""
     verified: bool = False  # what is projected is known to be what the store says
@@ -72,7 +76,12 @@ class TrackedRun:
 
     @property
     def has_finals(self) -> bool:
-        return self.projected.endswith(":final")
+        return self.projected.endswith(FINAL)
+
+    @property
+    def had_finals(self) -> bool:
+        """Whether it shows final metrics, be they of an earlier format."""
+        return FINAL_ONCE in self.projected
 
     def shows(self, result: TrialResult) -> bool:
         """Whether the run shows all of this result."""
@@ -89,13 +98,13 @@ class TrackedRun:
 
     def is_ahead(self, result: TrialResult) -> bool:
         """Whether the run shows more than the store has: epochs of an attempt that was lost and is trained again."""
-        return self.epochs > len(result.epochs) or (self.has_finals and not result.is_final)
+        return self.epochs > len(result.epochs) or (self.had_finals and not result.is_final)
 
     def continues(self, result: TrialResult) -> bool:
         """Whether the run shows the beginning of what the store has; otherwise another training made it."""
         if not self.projected or self.verified:
             return True
-        was, now = self.projected.removesuffix(":final"), mark(result, self.epochs).removesuffix(":final")
+        was, now = (text.partition(FINAL_ONCE)[0] for text in (self.projected, mark(result, self.epochs)))
         self.verified = was == now
         return self.verified
 
@@ -128,8 +137,9 @@ class TrackedRun:
                     if (value := epoch.get(name)) is not None and math.isfinite(value):
                         yield name, float(value), self.start_time + round(1000 * seconds), step
         if not self.has_finals:
+            later = int(self.had_finals)  # of two values for one step MLflow shows the later one
             for name, value in result.finals.items():
-                yield name, float(value), self.start_time + round(1000 * seconds), step
+                yield name, float(value), self.start_time + round(1000 * seconds) + later, step
 
 
 def parameters(result: TrialResult) -> dict[str, str]:
@@ -144,5 +154,5 @@ def mark(result: TrialResult, epochs: int) -> str:
     for epoch in result.epochs[:epochs]:
         shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]
         digest.update(json.dumps(shown).encode())
-    final = ":final" if result.is_final and epochs == len(result.epochs) else ""
+    final = FINAL if result.is_final and epochs == len(result.epochs) else ""
     return f"{epochs}:{digest.hexdigest()[:16]}{final}"

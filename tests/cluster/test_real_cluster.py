@@ -47,6 +47,11 @@ SWEEPER = (PYTHON, "-m", "sweeper")
 RAY = f"{PYTHON} -m ray.scripts.scripts start --block --object-store-memory=80000000 --num-cpus=1"
 
 
+def until_up(command, log):
+    """A node on a machine so busy that it takes longer than the 30 s that Ray gives it is started again."""
+    return f"while ! grep -q 'Ray runtime started' {log}; do {command}; done"
+
+
 class Lab:
     """The machines, what runs on them, and what they know."""
 
@@ -72,8 +77,9 @@ class Lab:
     def start_ray(self, private):
         head = f"--head --port=6379 --dashboard-host=0.0.0.0 --disable-usage-stats --temp-dir={private}"
         self.ray = self.head.start(
-            "sh", "-c", f"exec {RAY} {head} --node-ip-address={self.head.address}", out=self.folder / "head.log"
-        )
+            "sh", "-c", until_up(f"{RAY} {head} --node-ip-address={self.head.address}", self.folder / "head.log"),
+            out=self.folder / "head.log",
+        )  # fmt: skip
         # Its own disk where the head has its own; started again whenever it ends, as Compose or systemd would.
         join = f"{RAY} --address={self.head.address}:6379 --node-ip-address={self.worker.address}"
         own = self.folder / "worker-disk"

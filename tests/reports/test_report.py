@@ -8,7 +8,7 @@ import pytest
 
 from reports import build_report
 from reports.tracked.runs import METRICS
-from sweeper.tracking.projection import log_report
+from sweeper.tracking.experiment import log_report
 from tests.reports.made_up import digits_sweep, track, trial
 from trainers.errors import InvalidInput
 

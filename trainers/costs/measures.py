@@ -29,7 +29,7 @@ class Trained:
 
 
 def flops_per_epoch(run: Trained) -> int:
-    """FLOPs of an epoch: 3 times those of the forward pass."""
+    """FLOPs of an epoch."""
     if isinstance(run.data.train, Split):
         return training_flops_per_epoch(run.recipe)
     return training_flops_per_epoch(run.recipe, len(run.data.train) + len(run.data.validation), run.data.classes)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers.data.registry import DATA_SETS
@@ -70,9 +69,10 @@ def step_bytes(network: nn.Module, input_shape: InputShape, batch: int) -> int:
     largest = _Largest(own)
     network.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), largest:
-        outputs = network(torch.empty(batch, *input_shape, device="meta"))
-        functional.cross_entropy(outputs, torch.empty(batch, dtype=torch.int64, device="meta"))
-    activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+        outputs: Tensor = network(torch.empty(batch, *input_shape, device="meta"))
+    # The loss keeps probabilities and labels; on the meta device it would load torch's compiler, which takes seconds.
+    loss: int = outputs.untyped_storage().nbytes() + batch * LABEL_BYTES
+    activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) + loss
     return activations + 2 * largest.nbytes
 
 
@@ -83,6 +83,10 @@ class _Largest(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.parameters = parameters
         self.nbytes = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # to skip the compiler, torch loads it, which takes seconds
+        return False
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))

@@ -20,7 +20,9 @@ WEIGHTED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class SelectedWeight(nn.Module):
     """A parametrization that makes a layer's weight from fixed random numbers and a trainable `original`."""
 
-    evaluation_samples = 1  # passes over which an evaluation is averaged; more than 1 where evaluation is random
+    sample_at_evaluation = False
+    evaluation_samples = 1  # passes over which an evaluation that samples is averaged
+    evaluated_both_ways = False  # whether it is told how it does sampled and not, whichever of them the recipe wants
     fixed: Tensor  # of a mask: the weights that it keeps or drops
     choices = 2  # a connection's, all known from the seed: for a mask, to drop or to keep
 

@@ -35,6 +35,7 @@ class Method:
     slot_phase: ClassVar[bool] = True  # without one only the weights themselves are learned, in the finetune phase
     families: ClassVar[tuple[Family, ...]]
     in_words: ClassVar[frozenset[str]] = frozenset()  # the fields that `words` tells, so that labels do not again
+    optional: ClassVar[frozenset[str]] = frozenset()  # fields that a recipe may leave out, and then has none of
     decisive: ClassVar[tuple[str, ...]] = ()  # the fields of its own that `preset_fields` looks at
     phrases: ClassVar[Mapping[str, Callable[[Any], str]]] = {}  # a field's value in labels, other than "name value"
 

@@ -8,6 +8,9 @@ from pydantic import AfterValidator, Field
 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0.0 is 0.0, in hashes too
 Options = Annotated[int, Field(ge=1, le=65536, description="fixed values a connection (K)")]
+EvaluationSamples = Annotated[
+    int, Field(ge=2, le=1000, description="passes that a sampled evaluation is averaged over; left out: one")
+]
 ValueBound = Annotated[
     Literal["glorot_uniform", "glorot_normal"],
     Field(description="values are U(-b, b): b = sqrt(6/(fan_in+fan_out)), or sqrt(2/(fan_in+fan_out))"),

@@ -152,10 +152,9 @@ def _quartiles(size: Tensor) -> list[float]:
     """The three numbers that part these into quarters."""
     places = [len(size) * quarter // 4 for quarter in (1, 2, 3)]
     if size.is_cpu:
-        parts: list[float] = np.partition(size.numpy(), places)[places].tolist()
-    else:  # sorting would take 24 bytes a connection
-        parts = torch.stack([size.kthvalue(place + 1).values for place in places]).tolist()
-    return parts
+        return np.partition(size.numpy(), places)[places].tolist()  # type: ignore[no-any-return]
+    # Sorting would take 24 bytes a connection.
+    return torch.stack([size.kthvalue(place + 1).values for place in places]).tolist()
 
 
 def _counted(ranks: Tensor, options: int, pull: Tensor, quartiles: list[float]) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from trainers.errors import InvalidInput, one_of
 from trainers.methods.registry import METHODS
 from trainers.methods.schedules import is_tuned, published_schedule
 from trainers.networks.registry import NETWORKS
-from trainers.recipe.choices import Preset
+from trainers.recipe.choices import PHASES, Preset
 
 # A phase that a method does not have is never run, but a recipe has its fields.
 NO_SLOT_PHASE = {
@@ -44,6 +44,7 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         **_finetune_phase(given["network"], preset),
         **({"finetune_epochs": 0} if method.slot_phase else NO_SLOT_PHASE),
         **method.preset_fields(given, preset),
+        **_schedules_of_a_split(given, preset),
     }
     return _without_unused_schedule_fields(fields, given)
 
@@ -71,6 +72,18 @@ def _finetune_phase(network: str, preset: str) -> dict[str, Any]:
     # 0.01 is in the authors' code; the paper publishes none.
     rate = 0.1 if is_tuned(network, preset) else 0.01
     return {"finetune_learning_rate": rate, **published_schedule("finetune", preset, network)}
+
+
+def _schedules_of_a_split(given: Mapping[str, Any], preset: str) -> dict[str, Any]:
+    """In a split `tuned` lets both phases fall to a rate of 0, over a fifth of the budget or all of a shorter phase.
+
+    A cycle that a phase does not fill leaves it at its full rate. Splits of one budget share the constant part.
+    """
+    epochs: list[Any] = [given.get(f"{phase}_epochs") for phase in PHASES]
+    if not (is_tuned(given["network"], preset) and all(isinstance(count, int) and count > 0 for count in epochs)):
+        return {}
+    told = {"schedule": "cooldown", "schedule_epochs": max(1, sum(epochs) // 5), "schedule_factor": None}
+    return {f"{phase}_{name}": value for phase in PHASES for name, value in told.items()}
 
 
 def _without_unused_schedule_fields(fields: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -236,7 +236,7 @@ def _method_faults(recipe: Recipe) -> list[str]:
     faults += [
         f"{field}: missing, and {recipe.method} needs it"
         for field in sorted(own)
-        if own[field] is None and field not in without
+        if own[field] is None and field not in without and field not in card.optional
     ]
     faults += [
         f"{field}: {without[field]}, so leave it out, not {own[field]!r}"

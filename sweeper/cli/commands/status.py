@@ -49,29 +49,44 @@ def status(
         raise InvalidInput("--version: of which sweep? Name one")
 
     def look() -> tuple[str, bool]:
-        names = [sweep] if sweep else SweepFolder.names(place)
-        views = [SweepView(SweepFolder.find(place, name), version=version) for name in names]
+        unreadable.clear()
+        views = []
+        for name in [sweep] if sweep else SweepFolder.names(place):
+            try:
+                views.append(SweepView(SweepFolder.find(place, name), version=version))
+            except InvalidInput as error:
+                if sweep:
+                    raise
+                unreadable[name] = str(error)  # of one sweep: the others are shown
         running = any(view.running for view in views)
         if as_json:
+            found = [
+                *(view.as_dict() for view in views),
+                *({"sweep": name, "error": unreadable[name]} for name in unreadable),
+            ]
             # A watcher's output is read line by line.
-            return json.dumps([view.as_dict() for view in views], indent=None if watch else 1), running
-        return _status_text(views, place, in_detail=sweep is not None), running
+            return json.dumps(found, indent=None if watch else 1), running
+        return _status_text(views, place, in_detail=sweep is not None, unreadable=list(unreadable)), running
 
+    unreadable: dict[str, str] = {}
     if watch:
         watch_until_nothing_runs(look)
     else:
         print(look()[0])
-    return ExitCode.GOOD
+    for line in (line for error in unreadable.values() for line in error.splitlines()):
+        print(f"sweeper: error: {line}", file=sys.stderr)
+    return ExitCode.SOME_FAILED if unreadable else ExitCode.GOOD
 
 
-def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool) -> str:
+def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool, unreadable: Sequence[str]) -> str:
     if in_detail:
         from sweeper.cli.summary import standing
 
         return standing(views[0])
-    if not views:
+    if not views and not unreadable:
         return f"No sweep was launched in {storage}."
     rows = [[view.name, view.state, *view.counts()] for view in views]
+    rows += [[name, "unreadable", "", "", "", ""] for name in unreadable]
     return text_table(["sweep", "state", "completed", "failed", "trials", "epochs left"], rows)
 
 

@@ -209,11 +209,6 @@ def test_without_seeds_in_common_the_test_is_welchs():
     assert (comparison.difference.test, comparison.difference.n) == ("Welch", (2, 2))
 
 
-def test_methods_with_random_weights_of_their_own_are_compared_by_welchs_test():
-    (comparison,) = judged("slot-machine-edge-popup", TRUTHS["slot-machine-edge-popup"][0]).comparisons
-    assert comparison.difference.test == "Welch"
-
-
 def test_p_values_are_corrected_over_the_comparisons_of_a_claim():
     records = []
     for gain, options in [(0.001, 2), (0.002, 4), (0.0008, 8), (0.0012, 16)]:

@@ -58,6 +58,17 @@ def test_a_published_value_is_met_only_where_the_interval_lies_within_the_tolera
     assert of_lenet(states(machines(*accuracies)), K8).state is state
 
 
+def test_fewer_epochs_than_the_sweep_asks_for_contradict_nothing_and_may_meet():
+    far, near = (
+        (PUBLISHED - 0.0205, PUBLISHED - 0.0195, PUBLISHED - 0.02),
+        (PUBLISHED + 0.0005, PUBLISHED - 0.0005, PUBLISHED),
+    )
+    leaf = of_lenet(states(machines(*far, slot_epochs=25)), K8)
+    assert leaf.state is State.OPEN and "By 25 of 200 epochs, which contradict nothing." in leaf.why
+    assert leaf.command == "sweeper launch weight_options --set network=lenet --set dataset=mnist"
+    assert of_lenet(states(machines(*near, slot_epochs=25)), K8).state is State.MET
+
+
 def test_what_is_open_says_the_command_with_the_recipe_of_these_runs_and_its_hours():
     leaf = of_lenet(states(machines(PUBLISHED - 0.01, PUBLISHED + 0.01, PUBLISHED)), K8)
     assert leaf.command.startswith("sweeper launch weight_options --set network=lenet --set dataset=mnist")

@@ -10,7 +10,7 @@ import pytest
 
 from reports import build_report
 from reports.document.svg import COLOURS
-from tests.reports.document.test_html import CHROMIUM
+from tests.reports.document.chromium import CHROMIUM
 
 RUN = """
 const root = document.documentElement;

@@ -12,9 +12,9 @@ import pytest
 
 from reports import build_report
 from reports.document.html import NOWHERE
+from tests.reports.document.chromium import CHROMIUM
 from tests.reports.made_up import digits_sweep, track
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCRIPT = "document.title='owned'"
 HOSTILE = f'<img src=x onerror="{SCRIPT}"></script><script>{SCRIPT}</script>{{{{ 7 * 7 }}}}$\\frac{{1}}'
 

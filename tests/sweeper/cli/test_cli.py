@@ -11,27 +11,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from sweeper.cli.main import COMMANDS, main
+from sweeper.cli.main import COMMANDS
 from sweeper.launch import sweep
 from sweeper.stages.forest import plant
+from tests.sweeper.cli.answers import said, wrong
 from tests.sweeper.processes import environment, start_sweeper
 from tests.sweeper.small_sweeps import table_of, trained_storage
 from tests.waiting import ending_of, wait_until
-
-
-def said(capsys, *arguments):
-    """Exit code, output and messages of a command run in this process."""
-    code = main([str(argument) for argument in arguments])
-    return code, *capsys.readouterr()
-
-
-def wrong(capsys, *arguments):
-    """The message for wrong input."""
-    code, _, message = said(capsys, *arguments)
-    assert code == 2, message
-    assert message.startswith("sweeper: error: ")
-    assert "Traceback" not in message
-    return message.removeprefix("sweeper: error: ").strip()
 
 
 def test_it_says_which_version_it_is(capsys):

@@ -13,7 +13,7 @@ from sweeper.cli.commands import status as watching
 from sweeper.launch.local import run_local
 from sweeper.records.bucket_store import open_store
 from sweeper.records.sweep_folder import SweepFile, SweepFolder, planting
-from tests.sweeper.cli.test_cli import said, wrong
+from tests.sweeper.cli.answers import said, wrong
 from tests.sweeper.processes import environment
 from tests.sweeper.small_sweeps import TINY, a_launch, trained_storage
 from tests.sweeper.terminal import Terminal

@@ -18,7 +18,7 @@ import pytest
 
 from sweeper.cli.completion import SHELLS
 from sweeper.cli.main import cli
-from tests.sweeper.cli.test_cli import said
+from tests.sweeper.cli.answers import said
 from tests.sweeper.processes import environment
 from tests.sweeper.small_sweeps import TINY, trained_storage
 from tests.waiting import wait_until

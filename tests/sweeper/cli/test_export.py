@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeper.cli.main import main
-from tests.sweeper.cli.test_cli import wrong
+from tests.sweeper.cli.answers import wrong
 from tests.sweeper.small_sweeps import table_of, trained_storage
 from trainers.data.splits import load_splits
 from trainers.tickets.tickets import load_ticket

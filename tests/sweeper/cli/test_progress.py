@@ -2,7 +2,7 @@
 
 from sweeper.cli.progress import Progress
 from tests.sweeper.launch.fake_launch import FakeLaunch
-from tests.sweeper.stages.test_forest import recipe
+from tests.sweeper.stages.forests import recipe
 
 
 def test_of_equal_arms_one_with_a_single_seed_so_far_does_not_lead():

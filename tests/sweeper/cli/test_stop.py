@@ -9,7 +9,7 @@ from sweeper.cli.commands.launch import LAUNCH_SETTINGS
 from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
-from tests.sweeper.cli.test_cli import said, wrong
+from tests.sweeper.cli.answers import said, wrong
 from tests.sweeper.processes import claimed, start_sweeper
 from tests.sweeper.small_sweeps import a_launch, table_of, trained_storage
 from tests.waiting import ending_of, wait_until

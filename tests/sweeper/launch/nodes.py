@@ -18,9 +18,12 @@ from tests.waiting import PATIENCE_SECONDS
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
+from sweeper.launch.ray_session import patient_with_the_node
 small = {"num_cpus": 1, "num_gpus": int(sys.argv[2]), "object_store_memory": 80 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": sys.argv[1], "include_dashboard": False})
-second = cluster.add_node(**small)
+head = {**small, "temp_dir": sys.argv[1], "include_dashboard": False}
+with patient_with_the_node():
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    second = cluster.add_node(**small)
 cluster.wait_for_nodes()
 print(cluster.address, second.all_processes["raylet"][0].process.pid, flush=True)
 if sys.stdin.readline():

@@ -20,8 +20,8 @@ from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.place import storage_at
 from tests.sweeper.processes import environment, start_sweeper
 from tests.sweeper.small_sweeps import TINY, table_of, trained_storage
+from tests.sweeper.storage.claiming import Recorded, epochs_of
 from tests.sweeper.storage.object_server import CREDENTIALS, a_forwarder
-from tests.sweeper.storage.test_claims import Recorded, epochs_of
 from tests.waiting import ending_of, wait_until
 
 pytestmark = [pytest.mark.cluster]

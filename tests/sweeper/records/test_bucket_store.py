@@ -16,7 +16,7 @@ from sweeper.storage.base import StoreError
 from sweeper.storage.bucket import Bucket, ObjectPath, bucket_at
 from sweeper.storage.journal import ObjectLog
 from sweeper.storage.place import storage_at, storage_that_answers
-from tests.sweeper.records.test_store import LINEAGE, a_record, a_state
+from tests.sweeper.records.made_records import LINEAGE, a_record, a_state
 from tests.sweeper.storage.object_server import a_service
 from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sweeper.records.compressed import Chain, Packed, packed
 from sweeper.records.stage_record import StateFile, encode
-from tests.sweeper.records.test_store import a_record
+from tests.sweeper.records.made_records import a_record
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -19,7 +19,6 @@ import torch
 from sweeper.records.stage_record import (
     FORMAT,
     Damaged,
-    StageRecord,
     canonical,
     cut,
     decode,
@@ -33,51 +32,14 @@ from sweeper.records.store import RECORD, STATE, Store
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import plant, point_key
 from sweeper.storage.base import StoreError
+from tests.sweeper.records.made_records import LINEAGE, a_record, a_state
 from tests.waiting import PATIENCE_SECONDS
 from trainers.costs import totals
 from trainers.recipe.recipe import Recipe
 
-LINEAGE = "ab" * 32
 # Fresh processes, forked from one that has imported torch and has no threads.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["safetensors.torch", "sweeper.records.store", "pytest"])
-
-
-COSTS_OF_RECORD = {
-    "flops": 10**12, "train_seconds": 0.1, "peak_memory_bytes": 5, "state_bytes": 6, "stored_bits_per_weight": 3.0,
-}  # fmt: skip
-
-
-def a_record(start=0, end=2, lineage=LINEAGE, **changes):
-    fields = {
-        "key": point_key(lineage, end),
-        "parent": point_key(lineage, start) if start else None,
-        "lineage": lineage,
-        "phase": "slot",
-        "start": start,
-        "end": end,
-        "recipe": {"network": "lenet"},
-        "data_digest": "d",
-        "numerics_version": 1,
-        "epochs": [{"epoch": epoch, "train_loss": 0.1 * epoch} for epoch in range(start + 1, end + 1)],
-        "test_accuracy": 0.5,
-        "test_loss": 1.25,
-        "costs": COSTS_OF_RECORD,
-        "evaluation_seconds": 0.2,
-        "environment": {"host": "here", "threads": 1},
-        "started_at": "2026-01-01T00:00:00+00:00",
-        "ended_at": "2026-01-01T00:00:01+00:00",
-        **changes,
-    }
-    return StageRecord(**fields)
-
-
-def a_state(value=1.0):
-    return {
-        "B.0": torch.full((3, 2), value),
-        "position": torch.tensor([0, 2]),
-        "c": torch.tensor(0.5, dtype=torch.float64),
-    }
 
 
 def folder_of(store, key):

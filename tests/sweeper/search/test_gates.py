@@ -8,7 +8,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
 from sweeper.storage.folder import Folder
 from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
-from tests.sweeper.stages.test_forest import recipe
+from tests.sweeper.stages.forests import recipe
 
 ASHA = Rungs(rule="asha", epochs=[2], reduction=2, min_trials=1)
 SYNCHRONOUS = Rungs(rule="synchronous", epochs=[2], reduction=2)

@@ -11,7 +11,7 @@ from sweeper.stages.forest import Cuts, grow, plant
 from sweeper.stages.schedule import Schedule
 from sweeper.stages.status import StageStatus, Status
 from tests.sweeper.small_sweeps import a_launch, facts
-from tests.sweeper.stages.test_forest import DIGESTS, MemoryStore, assert_sound, distinct_epochs, recipe, some_recipes
+from tests.sweeper.stages.forests import DIGESTS, MemoryStore, assert_sound, distinct_epochs, recipe, some_recipes
 
 EVERYWHERE = Cuts(phases={"slot": frozenset(range(1, 10)), "finetune": frozenset(range(1, 10))})
 

@@ -10,7 +10,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import plant
 from sweeper.stages.status import Status
 from tests.sweeper.launch.fake_launch import FakeLaunch, Guess
-from tests.sweeper.stages.test_forest import DIGESTS, recipe
+from tests.sweeper.stages.forests import DIGESTS, recipe
 
 
 def stages(*splits, budget=10):

@@ -7,7 +7,7 @@ from sweeper.records.trial_result import arm_results
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
 from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
-from tests.sweeper.stages.test_forest import recipe
+from tests.sweeper.stages.forests import recipe
 
 NO = Failure(Fault.BUG, "no", "a.py:1")
 DIVERGED = Failure(Fault.NOT_A_NUMBER, "not a number")

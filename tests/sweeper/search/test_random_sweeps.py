@@ -14,7 +14,7 @@ from sweeper.search.rungs import Judgement, goes_on
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import StageStatus, Status
 from tests.sweeper.launch.fake_launch import FakeLaunch
-from tests.sweeper.stages.test_forest import recipe
+from tests.sweeper.stages.forests import recipe
 
 FAULTS = {
     Fault.BUG: Failure(Fault.BUG, "no", "a.py:1"),

@@ -10,7 +10,7 @@ from search_spaces.spec import Rungs
 from sweeper.search.rungs import JUDGEMENTS, Judgement, RungBook, goes_on
 from sweeper.stages.forest import Cuts, plant
 from sweeper.storage.folder import Folder
-from tests.sweeper.stages.test_forest import DIGESTS, MemoryStore, recipe
+from tests.sweeper.stages.forests import DIGESTS, MemoryStore, recipe
 
 STOP = Rungs(rule="stop", epochs=[2], reduction=3, min_trials=2)
 MEDIAN = Rungs(rule="median", epochs=[2], min_trials=2)

@@ -18,7 +18,7 @@ from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.search.spec_versions import Versions
 from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.ui_view import TAG, trials_view
-from tests.sweeper.cli.test_cli import said, wrong
+from tests.sweeper.cli.answers import said, wrong
 from tests.sweeper.small_sweeps import a_launch, table_of, trained_storage
 from tests.sweeper.terminal import Terminal
 from tests.sweeper.tracking.projected import project

@@ -11,7 +11,7 @@ from sweeper.storage import locks as leases
 from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.claims import Claims
 from sweeper.storage.locks import Lease
-from tests.sweeper.storage.test_claims import KEYS, Clock
+from tests.sweeper.storage.claiming import KEYS, Clock
 from tests.waiting import PATIENCE_SECONDS
 from trainers.errors import InvalidInput
 

@@ -11,7 +11,7 @@ import pytest
 from reports.tracked.runs import read_sweeps
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.folder import Folder
-from tests.sweeper.cli.test_cli import said, wrong
+from tests.sweeper.cli.answers import said, wrong
 
 SPEC = """\
 name: {name}

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from reports.analysis.arms import mark_fronts
-from reports.pictures.figures import Words, accuracy_against_cost
+from reports.pictures.canvas import Words
+from reports.pictures.fronts import accuracy_against_cost
 from reports.sections.searched import _column
 from search_spaces.ranges import is_better_higher
 from sweeper.records.stage_record import StageRecord
-from tests.sweeper.records.test_store import a_record
+from tests.sweeper.records.made_records import a_record
 from trainers.costs import registry, totals, units
 from trainers.costs.measures import MEASURES, unmatched
 from trainers.costs.meters import METERS
@@ -94,9 +95,13 @@ def test_the_front_of_a_cost_is_on_its_better_side(speed):
 def test_the_front_is_drawn_towards_the_worse_side():
     points = pd.DataFrame({
         "label": ["slow", "fast"], "family": "gs", "accuracy": [0.9, 0.8], "half_width": 0.01, "n": 3,
-        "cost": [3.0, 5.0], "cost_half_width": 0.1, "front": True, "shown": True, "named": True,
+        "cost": [3.0, 5.0], "cost_half_width": 0.1, "cost_text": "1", "front": True, "shown": True, "named": True,
+        "below": False, "published": float("nan"),
     })  # fmt: skip
-    pictures = [accuracy_against_cost(points, "Speed", Words("a", "A", "a"), higher) for higher in (False, True)]
+    no_levels = pd.DataFrame(columns=["label", "family", "accuracy", "below"])
+    pictures = [
+        accuracy_against_cost(points, no_levels, "Speed", Words("a", "A", "a"), higher) for higher in (False, True)
+    ]
     assert pictures[0] != pictures[1]
 
 

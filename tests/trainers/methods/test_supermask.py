@@ -193,7 +193,7 @@ def test_every_training_pass_samples_afresh_from_torchs_generator():
     assert torch.equal(layer(logits), layer(logits))
     sampling = masked([1.0] * 200, sample=True).eval()
     assert not torch.equal(sampling(logits), sampling(logits))
-    assert (layer.evaluation_samples, sampling.evaluation_samples) == (1, 10)
+    assert (layer.evaluation_samples, sampling.evaluation_samples) == (10, 10)
 
 
 def test_rescaling_makes_the_weights_in_use_add_up_as_if_all_were_kept():

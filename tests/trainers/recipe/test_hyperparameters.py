@@ -57,6 +57,7 @@ OWN: dict[str, dict[str, tuple[dict[str, Any], Any, Any]]] = {
         "score_range_conv": (CONV, 1.0, 0.1),
         "score_range_linear": ({}, 1.0, 0.1),
         "evaluation": (PROBABILISTIC, "argmax", "sampled"),
+        "evaluation_samples": ({**PROBABILISTIC, "evaluation": "sampled"}, 2, 5),
     },
     "learned": {
         "start": ({**RANDOM, "options": None, "value_bound": None}, "glorot", "random_option"),
@@ -124,6 +125,7 @@ def schedules(phase: Phase) -> dict[str, dict[str, Any]]:
         "cosine": fields("cosine", None, None),
         "steps": fields("steps", 2, 0.1),
         "warm_restarts": fields("warm_restarts", 2, 2.0),
+        "cooldown": fields("cooldown", 1, None),
     }
 
 
@@ -143,7 +145,8 @@ def test_each_schedule_changes_the_learning_rate_and_the_result(method, phase):
     assert found["cosine"] == pytest.approx([1, 0.75, 0.25])
     assert found["steps"] == pytest.approx([1, 1, 0.1])
     assert found["warm_restarts"] == pytest.approx([1, 0.5, 1])
-    assert len({result(tiny_recipe(method=method, **fields)) for fields in schedules(phase).values()}) == 4
+    assert found["cooldown"] == pytest.approx([1, 1, 0.5])
+    assert len({result(tiny_recipe(method=method, **fields)) for fields in schedules(phase).values()}) == len(found)
 
 
 def test_greedy_selection_depends_on_score_range_and_rate_by_their_ratio_alone():

@@ -36,7 +36,7 @@ def test_every_combination_of_images_large_enough_is_a_recipe_of_published_lengt
             given |= {"slot_epochs" if method == "slot_machine" else "finetune_epochs": 100}
         recipe = Recipe.complete(given)
         assert recipe.budget_epochs >= 100
-        assert set(recipe.filled) >= METHOD_FIELDS[method] - {"options", "value_bound"}
+        assert set(recipe.filled) >= METHOD_FIELDS[method] - {"options", "value_bound", "evaluation_samples"}
 
 
 @pytest.mark.parametrize("preset", get_args(Preset))
@@ -181,6 +181,29 @@ def test_tuned_is_the_papers_recipe_but_for_what_was_searched_in_lenet():
         assert differ == {"preset", *(searched if network == "lenet" else ())}
     ours = filled("tuned", "lenet", "slot_machine", selection="probabilistic")
     assert (ours.slot_weight_decay, ours.evaluation) == (0.0, "sampled")
+
+
+def test_in_a_split_tuned_lets_both_phases_fall_to_a_rate_of_0():
+    for slot, finetune in ((2, 23), (18, 7), (120, 80)):
+        recipe = filled("tuned", "lenet", "slot_machine", slot_epochs=slot, finetune_epochs=finetune)
+        last = max(1, (slot + finetune) // 5)
+        for phase, epochs in recipe.phases():
+            rates = [learning_rate(recipe, phase, epoch) for epoch in range(epochs)]
+            top = getattr(recipe, f"{phase}_learning_rate")
+            assert rates[-1] == pytest.approx(top / (min(last, epochs) + 1))
+            assert rates[0] == (top if epochs > last else pytest.approx(top * epochs / (epochs + 1)))
+        assert recipe.slot_schedule_factor is recipe.finetune_schedule_factor is None
+    for preset in ("icml", "authors_code"):
+        recipe = filled(preset, "lenet", "slot_machine", slot_epochs=18, finetune_epochs=7)
+        assert "cooldown" not in (recipe.slot_schedule, recipe.finetune_schedule)
+    alone = filled("tuned", "lenet", "slot_machine", slot_epochs=25, finetune_epochs=0)
+    assert alone.slot_schedule == "warm_restarts"
+    stated = filled("tuned", "lenet", "slot_machine", slot_epochs=18, finetune_epochs=7, slot_schedule="constant")
+    assert (stated.slot_schedule, stated.slot_schedule_epochs, stated.finetune_schedule) == (
+        "constant",
+        None,
+        "cooldown",
+    )
 
 
 def test_a_preset_only_fills_what_is_left_out_and_says_what_it_filled():

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from trainers.methods.card import Family, Given, Method
-from trainers.methods.kinds import NotNegative, Options, ValueBound, evaluation_words, value_bound_words
+from trainers.methods.kinds import (
+    EvaluationSamples,
+    NotNegative,
+    Options,
+    ValueBound,
+    evaluation_words,
+    value_bound_words,
+)
 from trainers.methods.schedules import is_tuned, published_schedule
 
 if TYPE_CHECKING:
@@ -33,6 +40,7 @@ class SlotMachine(Method):
     evaluation: Annotated[
         Literal["argmax", "sampled"], Field(description="weights at evaluation: PS argmax or sampled")
     ]
+    evaluation_samples: EvaluationSamples | None = None
 
     families: ClassVar = (
         Family("gs", "slot machine, GS", "o", "#0068a8", "#5fb4ea"),
@@ -41,9 +49,11 @@ class SlotMachine(Method):
         Family("ps_finetuned", "slot machine PS, finetuned", "d", "#856300", "#dcb643"),
     )
     in_words: ClassVar = frozenset({"options", "selection"})
+    optional: ClassVar = frozenset({"evaluation_samples"})
     decisive: ClassVar = ("selection", "options")
     phrases: ClassVar = {
         "sharing": SHARING.__getitem__, "value_bound": value_bound_words, "evaluation": evaluation_words,
+        "evaluation_samples": "mean of {} samples".format,
     }  # fmt: skip
 
     @classmethod
@@ -78,6 +88,12 @@ class SlotMachine(Method):
         }
 
     @classmethod
+    def without(cls, own: Given) -> dict[str, str]:
+        if own.get("selection") == "probabilistic" and own.get("evaluation") == "sampled":
+            return {}
+        return {"evaluation_samples": "only probabilistic selection that is evaluated by sampling has samples"}
+
+    @classmethod
     def faults(cls, own: Given) -> list[str]:
         if own.get("selection") == "greedy" and own.get("evaluation") == "sampled":
             return ["evaluation: greedy selection evaluates by argmax, not 'sampled'"]
@@ -108,5 +124,10 @@ class SlotMachine(Method):
             value_bound=self.value_bound,
             score_ranges=(self.score_range_conv, self.score_range_linear),
         )
-        sampled = self.evaluation == "sampled"
-        attach_options(layer, options, probabilistic=self.selection == "probabilistic", sample_at_evaluation=sampled)
+        slot = attach_options(
+            layer,
+            options,
+            probabilistic=self.selection == "probabilistic",
+            sample_at_evaluation=self.evaluation == "sampled",
+        )
+        slot.evaluation_samples = self.evaluation_samples or 1

@@ -67,7 +67,7 @@ class SlotWeight(SelectedWeight):
         super().__init__()
         self.options = options
         self.choices = options.count
-        self.probabilistic = probabilistic
+        self.probabilistic = self.evaluated_both_ways = probabilistic
         self.sample_at_evaluation = sample_at_evaluation
         self.scale = nn.Parameter(torch.ones((), dtype=weight.dtype, device=weight.device))
         self.register_buffer("in_use", torch.empty_like(weight, requires_grad=False), persistent=False)

@@ -44,7 +44,7 @@ class MaskedWeight(SelectedWeight):
         super().__init__()
         self.rescale = rescale
         self.sample_at_evaluation = sample_at_evaluation
-        self.evaluation_samples = EVALUATION_SAMPLES if sample_at_evaluation else 1
+        self.evaluation_samples = EVALUATION_SAMPLES
         self.register_buffer("fixed", fixed, persistent=False)
 
     fixed: Tensor
