@@ -11,7 +11,7 @@ from tests.sweeper.sweeps.launched import FIRST, OTHER, SEARCH, SECOND
 
 @pytest.fixture(scope="session")
 def launched(tmp_path_factory, empty_mlflow) -> Path:
-    """tiny in two versions, other with a trial that tiny has too, searched with two points in two cells each. Copy it."""
+    """tiny in two versions; other and searched, which share three stages with it. Copy it."""
     folder = tmp_path_factory.mktemp("launched")
     storage = folder / "storage"
     storage.mkdir()

@@ -94,6 +94,14 @@ def test_a_file_is_damaged_wherever_it_is_cut_or_changed(capsys, archive, storag
     assert not SweepFolder.names(storage) and not (storage / "stages").exists()
 
 
+def test_a_part_that_was_exchanged_is_told_by_its_hash(capsys, archive, storage, tmp_path):
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(tmp_path / "other.zip", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"Two options.", b"Ten options."))
+    message = wrong(capsys, "import", tmp_path / "other.zip", "--storage", storage)
+    assert "damaged: sweep/spec.yaml does not match its SHA-256; nothing" in message
+
+
 def spoil_state(parts, manifest):
     name = next(name for name in parts if name.endswith("state.safetensors"))
     parts[name] = parts[name][:-1] + b"?"

@@ -12,8 +12,8 @@ from tests.sweeper.sweeps.launched import experiments, killed_at, said, stages_i
 def test_delete_says_what_would_go_and_removes_nothing_untold(capsys, own):
     before = stages_in(own)
     code, out, _ = said(capsys, "delete", "tiny", "--storage", own)
-    assert code == 0 and "No other sweep refers to 10 stages (" in out
-    assert "Other sweeps refer to 2 stages of it: they stay.\n" in out
+    assert code == 0 and "No other sweep refers to 9 stages (" in out
+    assert "Other sweeps refer to 3 stages of it: they stay.\n" in out
     assert out.endswith(f"Nothing was removed; to remove it: sweeper delete tiny --storage {own} --yes\n")
     assert stages_in(own) == before and "tiny" in SweepFolder.names(own) and "tiny" in experiments(own)
 
@@ -21,7 +21,7 @@ def test_delete_says_what_would_go_and_removes_nothing_untold(capsys, own):
 def test_delete_takes_the_sweep_and_what_no_other_refers_to(capsys, own):
     kept = {name: trials_of(capsys, own, name) for name in ("other", "searched")}
     code, out, _ = said(capsys, "delete", "tiny", "--storage", own, "--yes")
-    assert code == 0 and "Removed: tiny, 10 stages (" in out
+    assert code == 0 and "Removed: tiny, 9 stages (" in out
     assert SweepFolder.names(own) == ["other", "searched"] and {*experiments(own)} == {"other", "searched"}
     assert {name: trials_of(capsys, own, name) for name in kept} == kept
     assert "A sweep refers to each of them." in said(capsys, "gc", "--storage", own)[1]
@@ -54,12 +54,11 @@ def test_nothing_is_deleted_while_another_sweep_cannot_be_read(capsys, own):
 
 
 def test_a_delete_that_is_killed_anywhere_is_finished_by_the_same_again(capsys, own, tmp_path):
-    shared = stages_in(own)
-    said(capsys, "delete", "tiny", "--storage", own)
+    before = stages_in(own)
     command = ("delete", "tiny", "--storage", own, "--yes")
     killed_at("sweeper.records.store", "Store.remove", tmp_path / "out", *command)
-    assert stages_in(own) == shared and "tiny" in SweepFolder.names(own) and "tiny" not in experiments(own)
+    assert stages_in(own) == before and "tiny" in SweepFolder.names(own) and "tiny" not in experiments(own)
     killed_at("sweeper.records.sweep_folder", "SweepFolder.remove", tmp_path / "out", *command)
-    assert len(stages_in(own)) == len(shared) - 10 and "tiny" in SweepFolder.names(own)
+    assert len(stages_in(own)) == len(before) - 9 and "tiny" in SweepFolder.names(own)
     assert said(capsys, *command)[0] == 0
     assert SweepFolder.names(own) == ["other", "searched"]

@@ -51,7 +51,7 @@ def delete(sweep: str, storage: str, yes: bool) -> int:
 def _lines(removal: Removal) -> list[str]:
     file = removal.folder.read()
     name = removal.folder.name
-    lines = [f"{name} in {removal.folder.storage}: {counted(len(file.launches), 'launch')}, owner {file.owner or '?'}."]
+    lines = [f"{name} in {removal.folder.storage}: owner {file.owner or 'unknown'}; launches: {len(file.launches)}."]
     if removal.unreadable:
         return [*lines, f"Its stages cannot be told, and stay: {removal.unreadable}"]
     lines.append(f"No other sweep refers to {amount(removal.stages)}: they would go with it.")
