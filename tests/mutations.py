@@ -522,10 +522,31 @@ MUTATIONS = {
     ),
     "gc_of_versions": Mutation(
         "the same, and then `gc --delete`",
-        "sweeper/cli/commands/gc.py",
+        "sweeper/sweeps/references.py",
         "self.earlier |= stages_of_other_versions(view)",
         "pass",
         f"{VERSIONS}gc_keeps_what_only_an_earlier_version_refers_to_until_it_is_told",
+    ),
+    "rename_killed": Mutation(
+        "a `rename` is SIGKILLed anywhere",
+        "sweeper/sweeps/rename.py",
+        "begun = _begun(new) == old",
+        "begun = False",
+        "tests/sweeper/sweeps/test_rename.py::test_a_rename_that_is_killed_anywhere_is_finished_by_the_same_again",
+    ),
+    "delete_killed": Mutation(
+        "a `delete` is SIGKILLed anywhere",
+        "sweeper/tracking/experiment.py",
+        'if experiment is None or experiment.lifecycle_stage != "active":\n            return False',
+        "if experiment is None:\n            return False",
+        "tests/sweeper/sweeps/test_delete.py::test_a_delete_that_is_killed_anywhere_is_finished_by_the_same_again",
+    ),
+    "sweep_file": Mutation(
+        "a file of a whole sweep is cut or altered",
+        "sweeper/sweeps/archive.py",
+        "if fault or sha256(content) != state.sha256:",
+        "if fault:",
+        "tests/sweeper/sweeps/test_archive.py::test_hashes_that_agree_do_not_hide_what_is_not_so",
     ),
 }  # fmt: skip
 

@@ -15,8 +15,8 @@ PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 # The rooms of each package, and the files that stand in its hall. A room uses itself and those below it in its list.
 ROOMS: dict[str, tuple[str, ...]] = {
     "sweeper": (
-        "__main__", "cluster_entry", "cli", "tracking", "launch", "search", "planning", "records", "storage", "stages",
-        "text",
+        "__main__", "cluster_entry", "cli", "sweeps", "tracking", "launch", "search", "planning", "records", "storage",
+        "stages", "text",
     ),
     "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "request"),
     "search_spaces": (

@@ -38,9 +38,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ui": ("mlflow", "open MLflow's UI on what the sweeps wrote, for this machine only"),
     "report": ("report", "write report.html, report.md, table.csv and figures"),
     "import": (
-        "import_", "bring in trials that were trained elsewhere, as JSON records (benchmarks/gpu.py writes such)"
+        "import_", "bring in a whole sweep, as `sweeper export --sweep` wrote it, or JSON records of trials"
     ),
-    "export": ("export", "write trained networks as tickets: seed, recipe and what every connection chose"),
+    "export": ("export", "write trained networks as tickets, one a trial; or a whole sweep as one file"),
+    "history": ("sweeps.history", "list the versions of a sweep, and what each changed"),
+    "rename": ("sweeps.rename", "give a sweep another name, in the storage and in MLflow"),
+    "delete": ("sweeps.delete", "say what of a sweep no other one refers to, and remove both after a yes"),
     "gc": (
         "gc", "list what is stored and no sweep refers to (a sweep whose folder is gone, say); remove it if told"
     ),

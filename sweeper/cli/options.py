@@ -99,9 +99,9 @@ def tracking_option(again: bool = False) -> Declaration[Any]:
     )  # fmt: skip
 
 
-def out_option(help: str) -> Declaration[Any]:
-    """Adds -o, --out: the folder that a command fills."""
-    return click.option("-o", "--out", metavar="DIR", required=True, shell_complete=completion.folders, help=help)
+def out_option(help: str, metavar: str = "DIR") -> Declaration[Any]:
+    """Adds -o, --out: the folder that a command fills, or what else it writes."""
+    return click.option("-o", "--out", metavar=metavar, required=True, shell_complete=completion.folders, help=help)
 
 
 def version_option(sides: bool = False) -> Declaration[Any]:

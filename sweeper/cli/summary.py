@@ -91,7 +91,7 @@ def _count(arm: ArmResult) -> str:
 def totals(run: Launch, results: Sequence[TrialResult], file: SweepFile, version: int) -> str:
     """A line on the trials of a version, and what launches spent on them."""
     counts = {status: sum(result.status is status for result in results) for status in Status}
-    epochs, seconds = spent(run.forest, run.records, run.sweep)
+    epochs, seconds = spent(run.forest, run.records, run.is_own)
     parts = [f"{counts[Status.COMPLETED]} of {len(results)} trials completed"]
     parts += [f"{counts[Status.STOPPED_EARLY]} stopped early at rungs"] if counts[Status.STOPPED_EARLY] else []
     parts += [f"{counts[Status.FAILED]} failed"] if counts[Status.FAILED] else []

@@ -38,12 +38,13 @@ class PlantedSweep:
         """
         self.spec, self.digests, self.read_only = spec, digests, read_only
         self.store = open_store(folder.storage)
+        self.earlier_names = folder.earlier_names()
         search = None
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}
         if spec.search is not None:
             from sweeper.search.optuna_study import StudySearch
 
-            search = StudySearch(spec, folder.path, read_only)
+            search = StudySearch(spec, folder.path, read_only, self.earlier_names)
             recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
         self.steering = Steering(search, RungBook(spec.rungs, folder.path) if spec.rungs is not None else None)
         self.forest = plant(list(recipes.values()), digests, self.store, cuts_of(spec), sources_apart)
@@ -78,7 +79,8 @@ class PlantedSweep:
             )  # fmt: skip
         return Launch(
             self.spec.name, self.forest, self.digests, self.store, resources, sources(),
-            steering=self.steering, estimates=estimates, read_only=self.read_only, **more,
+            steering=self.steering, estimates=estimates, read_only=self.read_only,
+            earlier_names=self.earlier_names, **more,
         )  # fmt: skip
 
     def seconds_since(self, started_at: str) -> float:
@@ -89,7 +91,7 @@ class PlantedSweep:
         ends = [
             datetime.fromisoformat(record.ended_at)
             for record in records
-            if record is not None and record.environment.get("sweep") == self.spec.name
+            if record is not None and record.environment.get("sweep") in (self.spec.name, *self.earlier_names)
         ]
         return max(0.0, (max(ends) - started).total_seconds()) if ends else 0.0
 

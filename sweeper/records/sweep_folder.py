@@ -41,6 +41,7 @@ class SweepFile:
     options: dict[str, Any] = field(default_factory=dict)  # the resources of the last launch
     launch_settings: dict[str, Any] = field(default_factory=dict)  # how else it was launched last: without Ray, say
     owner: str = ""  # who launched it first
+    earlier_names: list[str] = field(default_factory=list)  # the first one first; its stages and studies keep them
     launches: list[dict[str, Any]] = field(default_factory=list)  # started_at, ended_at, host, outcome, sources_apart
 
     def sources_apart(self, version: int | None = None) -> str:
@@ -121,7 +122,18 @@ class SweepFolder:
         own = is_own(file.tracking, self.storage)
         kept = asdict(file)
         kept[LAUNCH_SETTINGS] = kept.pop("launch_settings")
+        if not file.earlier_names:
+            del kept["earlier_names"]  # earlier versions of this package do not know it
         return {**kept, **({"tracking": IN_THE_STORAGE} if own else {ELSEWHERE: True})}
+
+    def earlier_names(self) -> list[str]:
+        """The names that it had before it was renamed, the first one first. Raises InvalidInput."""
+        file = self.read_if_there()
+        return file.earlier_names if file else []
+
+    def remove(self) -> None:
+        """Removes all that is kept of the sweep but its stages. Raises StoreError."""
+        self.path.remove_all(last=["sweep.json", "spec.yaml"])
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

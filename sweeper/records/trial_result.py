@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -185,7 +185,9 @@ def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
     )
 
 
-def spent(forest: Forest, records: Mapping[str, StageRecord], sweep: str) -> tuple[int, float]:
+def spent(
+    forest: Forest, records: Mapping[str, StageRecord], is_own: Callable[[StageRecord], bool]
+) -> tuple[int, float]:
     """Epochs and seconds that this sweep itself used: stages that another sweep had trained before cost it nothing."""
-    own = [records[key] for key in forest.stages if key in records and records[key].environment.get("sweep") == sweep]
+    own = [records[key] for key in forest.stages if key in records and is_own(records[key])]
     return sum(len(record.epochs) for record in own), math.fsum(record.seconds for record in own)

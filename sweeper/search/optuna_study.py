@@ -56,9 +56,13 @@ ENDED = {Status.COMPLETED: TrialState.COMPLETE, Status.FAILED: TrialState.FAIL, 
 class StudySearch:
     """The searches of a sweep, one for every cell of its grid."""
 
-    def __init__(self, spec: Spec, folder: Place, read_only: bool = False) -> None:
-        """`read_only`: only reads, while another process may write. Raises StoreError."""
+    def __init__(self, spec: Spec, folder: Place, read_only: bool = False, earlier_names: Sequence[str] = ()) -> None:
+        """`read_only`: only reads, while another process may write. Raises StoreError.
+
+        `earlier_names`: of the sweep, the first one first, after which its studies are named for good.
+        """
         assert spec.search is not None
+        self._first_name = earlier_names[0] if earlier_names else spec.name
         self.spec, self.trials = spec, spec.search.trials
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = folder / JOURNAL
@@ -70,10 +74,13 @@ class StudySearch:
             mend(path, journal)
         storage, known = opened(path, journal)
         for cell in searches(spec):
-            name = _study_name(spec, cell)
+            name = self._study_name(cell)
             if name in known or not read_only:
                 study = _study(spec.search, storage, name, is_new=name not in known)
                 self.cells.append(_CellStudy(spec.search, spec.seed_list(), cell, storage, study))
+
+    def _study_name(self, cell: CellSearch) -> str:
+        return _study_name(self.spec, cell, self._first_name)
 
     def recipes(self) -> list[Recipe]:
         """All that was asked for by now, in that order; a search of fewer trials than another before it has its first.
@@ -90,7 +97,7 @@ class StudySearch:
     def left(self) -> list[int]:
         """How many points may still be asked for, of every cell of the grid."""
         left = {cell.study.study_name: cell.left for cell in self.cells}
-        return [left.get(_study_name(self.spec, cell), self.trials) for cell in searches(self.spec)]
+        return [left.get(self._study_name(cell), self.trials) for cell in searches(self.spec)]
 
     @property
     def exhausted(self) -> bool:
@@ -351,14 +358,14 @@ def _study(search: Search, storage: BaseStorage, name: str, is_new: bool) -> opt
     return study
 
 
-def _study_name(spec: Spec, cell: CellSearch) -> str:
+def _study_name(spec: Spec, cell: CellSearch, sweep: str) -> str:
     """A study of its own for whatever changes what a point means or is told; more trials go on with the same."""
     assert spec.search is not None
     told = spec.model_dump(mode="json", include={"recipe", "budget_epochs", "seeds"})
     search = spec.search.model_dump(mode="json", exclude={"trials"}, exclude_defaults=True)
     where = ", ".join(f"{name}={value}" for name, value in cell.cell.items())
     digest = content_hash([NUMERICS_VERSION, told, search, dict(cell.cell)])[:12]
-    return " ".join(part for part in (spec.name, where, digest) if part)
+    return " ".join(part for part in (sweep, where, digest) if part)
 
 
 def _as_pruned(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:

@@ -101,7 +101,7 @@ class Steering:
 
     def _count_spent(self, state: SweepState, account: Account) -> None:
         for key, record in [*state.records.items(), *state.partials.items()]:
-            if record.environment.get("sweep") == state.sweep:
+            if state.is_own(record):
                 account.spent.setdefault(key, Amount.of(record))
         if not self._taken_on:
             own = account.spent.keys()
@@ -239,7 +239,7 @@ class Steering:
         if self.account:
             record = state.records[stage.key]
             self.account.given_up([stage.key])
-            if record.environment.get("sweep") == state.sweep:
+            if state.is_own(record):
                 self.account.finished(stage, Amount.of(record))
         self._ended(state, [stage.key])
 

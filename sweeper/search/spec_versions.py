@@ -146,7 +146,7 @@ def members_of(spec: Spec, folder: SweepFolder) -> dict[str, Member]:
     if spec.search is not None:
         from sweeper.search.optuna_study import StudySearch
 
-        search = StudySearch(spec, folder.path, read_only=True)
+        search = StudySearch(spec, folder.path, read_only=True, earlier_names=folder.earlier_names())
         recipes |= {recipe.content_hash(): recipe for recipe in search.recipes()}
     labels = arm_labels(list(recipes.values()))
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.labels import ArmLabels
@@ -29,6 +29,7 @@ class SweepState:
     forest: Forest
     digests: Mapping[str, str]
     store: Store
+    earlier_names: Sequence[str] = field(default=(), kw_only=True)  # of the sweep, before it was renamed
 
     read_only = False  # for who only looks at it: nothing is forgotten
 
@@ -74,6 +75,10 @@ class SweepState:
         self.labels = self._naming.add([forest.trials[number].recipe for number in new])
         self.forest = forest
         return new
+
+    def is_own(self, record: StageRecord) -> bool:
+        """Whether this sweep itself trained the stage, under its name or one that it had before."""
+        return record.environment.get("sweep") in (self.sweep, *self.earlier_names)
 
     def begun(self) -> set[str]:
         """Stages that must stay as they are: only what never ran may be cut anew."""

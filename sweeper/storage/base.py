@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
@@ -156,6 +156,9 @@ class Place(Protocol):
 
     def remove(self) -> None:
         """Removes it, if it is there."""
+
+    def remove_all(self, last: Sequence[str] = ()) -> None:
+        """Removes all that lies below this name: in a folder at once, in a bucket these names after all others."""
 
     def set_aside(self, target: Place, reason: str, seen: Tag) -> SetAside:
         """Moves what was `seen` under this name, and nothing else, to `target`, with the reason beside it."""

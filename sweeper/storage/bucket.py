@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -164,6 +165,15 @@ class ObjectPath:
     def remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.bucket.delete(self.key)
+
+    def remove_all(self, last: Sequence[str] = ()) -> None:
+        """What its lock is made of stays, for whoever holds that."""
+        ends = [self / name for name in last]
+        lock = f"{self.key}/lock/"
+        first = [one.path for one in self.entries() if one.path not in ends and not one.path.key.startswith(lock)]
+        self.bucket.concurrently(lambda path: path.remove(), first)
+        for path in ends:
+            path.remove()
 
     def set_aside(self, target: Place, reason: str, seen: Tag) -> SetAside:
         """Copies the object, then removes it on the condition that it is still what was seen."""

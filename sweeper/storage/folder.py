@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PosixPath
 from typing import Any, ClassVar
@@ -90,6 +90,14 @@ class Folder(PosixPath):
     def remove(self) -> None:
         with storage_errors("remove", self):
             self.unlink(missing_ok=True)
+
+    def remove_all(self, last: Sequence[str] = ()) -> None:
+        draft = self.storage / DRAFTS / uuid.uuid4().hex  # what is left there is cleared away by a later launch
+        draft.parent.make()
+        with storage_errors("remove", self), contextlib.suppress(FileNotFoundError):
+            self.rename(draft)
+            sync_folder(self.parent)
+            shutil.rmtree(draft)
 
     def set_aside(self, target: Place, reason: str, seen: Tag) -> SetAside:
         assert isinstance(target, Folder)

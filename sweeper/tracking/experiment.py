@@ -74,6 +74,38 @@ def is_launched(address: str, sweep: str) -> bool:
     return any("sweeper.imported" not in run.data.tags for run in parents)
 
 
+def knows(address: str, sweep: str) -> bool:
+    """Whether MLflow has an experiment of this name, a deleted one too. Raises TrackingDown."""
+    with outages():
+        return client(address).get_experiment_by_name(sweep) is not None
+
+
+def rename_experiment(address: str, sweep: str, name: str) -> None:
+    """Gives a sweep's experiment and runs another name; does nothing where that was done. Raises TrackingDown."""
+    with outages():
+        mlflow = client(address)
+        experiment = mlflow.get_experiment_by_name(sweep)
+        if experiment is None:
+            return
+        trials, parents, doubles = existing_runs(mlflow, experiment.experiment_id)
+        for run in [*trials.values(), *doubles, *parents]:
+            mlflow.set_tag(run.run_id, "sweeper.sweep", name)
+        for run in parents:
+            mlflow.update_run(run.run_id, name=name)
+        mlflow.rename_experiment(experiment.experiment_id, name)  # last: by this it is known to be done
+
+
+def delete_experiment(address: str, sweep: str) -> bool:
+    """Moves a sweep's experiment to MLflow's trash; returns whether it was outside of it. Raises TrackingDown."""
+    with outages():
+        mlflow = client(address)
+        experiment = mlflow.get_experiment_by_name(sweep)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            return False
+        mlflow.delete_experiment(experiment.experiment_id)
+        return True
+
+
 def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
     """Puts a report's page, and what its first screen shows, among the artifacts of each sweep's own run.
 

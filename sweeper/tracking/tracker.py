@@ -180,7 +180,7 @@ class Tracker(threading.Thread):
     def _totals(self) -> Mapping[str, float]:
         launch = self.launch
         statuses = [launch.status(trial) for trial in launch.forest.trials]
-        epochs, seconds = spent(launch.forest, launch.records, launch.sweep)
+        epochs, seconds = spent(launch.forest, launch.records, launch.is_own)
         return {
             "trials": len(statuses),
             "trials_completed": statuses.count(Status.COMPLETED),

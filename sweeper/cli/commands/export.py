@@ -1,4 +1,4 @@
-"""`sweeper export`: trained networks of a sweep as tickets, one small file each."""
+"""`sweeper export`: trained networks of a sweep as tickets, one small file each; or all of a sweep as one file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, OneOf, command
+from sweeper.cli.commands.sweeps.whole import export_whole
 from sweeper.cli.options import out_option, storage_option, sweep_argument
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.stages.faults import StorageFault
@@ -33,13 +35,22 @@ SAMPLED = "sampled", "mean_of_samples"
 
 
 @command("sweeper export lenet_options 'K=8 GS seed 0' -o tickets")
-@sweep_argument()
+@sweep_argument("a sweep that was launched, whose tickets are written", optional=True)
 @click.argument("trials", metavar="[TRIAL]...", nargs=-1, help="trials as `sweeper runs` names them (default: all)")
 @storage_option
-@out_option("where the tickets go")
+@click.option(
+    "--sweep", "whole", metavar="NAME", shell_complete=completion.sweeps,
+    help="all of this sweep instead, as one file: what `sweeper import` brings into another storage",
+)  # fmt: skip
+@out_option("the folder where the tickets go, or the file with --sweep", "PATH")
 @click.option("--phase", type=OneOf(["last", "slot", "finetune"]), default="last", help="at whose end (default: last)")
-def export(sweep: str, trials: Sequence[str], storage: str, out: str, phase: str) -> int:
-    """Writes a ticket per trial."""
+def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | None, out: str, phase: str) -> int:
+    """Writes a ticket per trial, or a whole sweep."""
+    if (sweep is None) == (whole is None):
+        raise InvalidInput("sweep: name the one whose tickets are wanted, or with --sweep the one that is wanted whole")
+    if whole is not None:
+        return export_whole(SweepFolder.find(storage_that_answers(storage), whole), Path(out))
+    assert sweep is not None
     from sweeper.launch.view import SweepView
     from sweeper.records.bucket_store import open_store
     from trainers.tickets.tickets import connections, save_ticket

@@ -15,8 +15,7 @@ from sweeper.cli import values
 from sweeper.cli.command import ExitCode, answered_yes, command, may_ask
 from sweeper.cli.hints import storage_flag
 from sweeper.cli.options import storage_option, yes_option
-from sweeper.records.sweep_folder import SweepFolder, sweeping_up
-from sweeper.storage.claims import PATIENCE_SECONDS
+from sweeper.records.sweep_folder import sweeping_up
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
 from trainers.costs.units import BYTE
@@ -24,7 +23,6 @@ from trainers.errors import InvalidInput
 from trainers.readable import counted
 
 if TYPE_CHECKING:
-    from sweeper.launch.view import SweepView
     from sweeper.records.store import Store, StoredStage
 
 SECONDS_A_DAY = 86_400.0
@@ -95,10 +93,11 @@ class _Unwanted:
 
     def __init__(self, storage: Place, asked: _Asked) -> None:
         from sweeper.records.bucket_store import open_store
+        from sweeper.sweeps.references import Wanted
 
         self.storage, self.asked, self.store = storage, asked, open_store(storage)
         self.stored = list(self.store.stages())
-        self.wanted = wanted = _Wanted(storage, not asked.earlier_versions)
+        self.wanted = wanted = Wanted(storage, not asked.earlier_versions)
         if asked.delete and wanted.searching:
             raise InvalidInput(
                 f"gc: nothing is removed while {wanted.searching[0]!r} searches: what it will ask for is not known"
@@ -122,53 +121,6 @@ class _Unwanted:
         lines.append(f"{sweep} refers to {_amount(unwanted)}{younger}." if unwanted
                      else f"A sweep refers to each of {'the others' if self.earlier else 'them'}.")  # fmt: skip
         return [*lines, *([_table(self.store, self.old)] if self.old else [])]
-
-
-class _Wanted:
-    """What the sweeps of a storage refer to. Raises InvalidInput if that cannot be told of one of them."""
-
-    def __init__(self, storage: Place, earlier_too: bool) -> None:
-        from sweeper.launch.sweep import PlantedSweep
-        from sweeper.launch.view import SweepView
-
-        self.sweeps = SweepFolder.names(storage)
-        self.searching: list[str] = []  # of these, those that run and are not planned to their end
-        self.earlier: set[str] = set()  # the stages of earlier versions, where these are wanted too
-        self._keys: set[str] = set()
-        self._lineages: set[str] = set()
-        for name in self.sweeps:
-            try:
-                view = SweepView(SweepFolder(storage, name), PATIENCE_SECONDS)
-                if earlier_too:
-                    self.earlier |= stages_of_other_versions(view)
-            except InvalidInput as error:
-                raise InvalidInput(f"gc: nothing is removed, as {name!r} cannot be read: {error}") from None
-            stages = view.launch.forest.stages
-            self._keys |= stages.keys()
-            for earlier in view.file.all_sources_apart() - {view.launch.forest.sources}:
-                planted = PlantedSweep(view.spec, view.folder, view.file.digests, earlier, read_only=True)
-                self._keys |= planted.forest.stages.keys()
-            if view.running and view.spec.search:
-                self.searching.append(name)
-            if view.running:
-                # It goes by what was stored when it began, and that may be other points of the same lineages.
-                self._lineages |= {stage.lineage for stage in stages.values()}
-
-    def has(self, stage: StoredStage) -> bool:
-        return stage.key in self._keys or stage.lineage in self._lineages
-
-
-def stages_of_other_versions(view: SweepView) -> set[str]:
-    """The stages that versions of a sweep other than the present one refer to. Raises InvalidInput."""
-    from sweeper.launch.sweep import PlantedSweep
-
-    stages: set[str] = set()
-    for number in view.versions.numbers:
-        if number != view.version:
-            spec, digests = view.versions.spec(number), view.versions[number].digests
-            for apart in view.file.all_sources_apart():
-                stages |= PlantedSweep(spec, view.folder, digests, apart, read_only=True).forest.stages.keys()
-    return stages
 
 
 def _table(store: Store, stages: Sequence[StoredStage]) -> str:

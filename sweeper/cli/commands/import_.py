@@ -1,4 +1,4 @@
-"""`sweeper import`: trials that were trained elsewhere, into MLflow as a sweep's runs."""
+"""`sweeper import`: a whole sweep of another storage; or trials that were trained elsewhere, as a sweep's runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import click
 
 from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, command
+from sweeper.cli.commands.sweeps.whole import import_whole
 from sweeper.cli.hints import storage_flag
 from sweeper.cli.options import storage_option, tracking_option
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.stages.status import Status
-from sweeper.storage.place import storage_that_answers
+from sweeper.storage.place import Place, storage_that_answers
 from sweeper.storage.tracking_address import check_open, default_address, understood, without_password
 from sweeper.storage.tracking_file import artifacts_of
 from trainers.errors import InvalidInput
@@ -26,14 +27,31 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 @command("sweeper import gpu/*.json --sweep conv_on_h200", name="import")
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, shell_complete=completion.files,
-    help="a record, or a list of them, as JSON",
+    help="what `sweeper export --sweep` wrote; or records as JSON, one or a list of them in each",
 )  # fmt: skip
 @storage_option
-@click.option("--sweep", metavar="NAME", required=True, help="what the sweep that they become is called")
+@click.option(
+    "--sweep", metavar="NAME",
+    help="what the sweep is called here (default, of a whole sweep: what it was called there)",
+)  # fmt: skip
 @click.option("--description", metavar="TEXT", default="", help="a sentence on it, for the report")
 @tracking_option()
-def import_records(files: Sequence[str], storage: str, sweep: str, description: str, tracking: str | None) -> int:
-    """Brings in records; the same again changes nothing."""
+def import_files(files: Sequence[str], storage: str, sweep: str | None, description: str, tracking: str | None) -> int:
+    """Brings in a whole sweep, or records: these again change nothing."""
+    from sweeper.sweeps.archive import is_archive
+
+    place = storage_that_answers(storage)
+    whole = [name for name in files if is_archive(Path(name))]
+    if whole and (len(files) > 1 or description):
+        raise InvalidInput(f"{whole[0]}: a whole sweep comes alone, with the description that it has")
+    if whole:
+        return import_whole(Path(whole[0]), place, sweep, tracking)
+    if sweep is None:
+        raise InvalidInput(f"--sweep: {files[0]} is no whole sweep, and records need the name of the one they become")
+    return _import_records(files, place, sweep, description, tracking)
+
+
+def _import_records(files: Sequence[str], place: Place, sweep: str, description: str, tracking: str | None) -> int:
     from sweeper.records.bucket_store import open_store
     from sweeper.records.imported import ImportedSweep
     from sweeper.tracking.experiment import is_launched
@@ -41,7 +59,6 @@ def import_records(files: Sequence[str], storage: str, sweep: str, description: 
     from sweeper.tracking.projection import Projection
     from sweeper.tracking.run_state import SweepFacts
 
-    place = storage_that_answers(storage)
     if not NAME.fullmatch(sweep):
         raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {sweep!r}")
     open_store(place).prepare()

@@ -167,14 +167,19 @@ def _end(server: subprocess.Popen[Any]) -> None:
 @tracking_option()
 def track(sweep: str, storage: str, tracking: str | None) -> int:
     """Projects a sweep to MLflow."""
+    folder = SweepFolder.find(storage_that_answers(storage), sweep)
+    if folder.is_running():
+        raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")
+    return track_at_rest(folder, tracking)
+
+
+def track_at_rest(folder: SweepFolder, tracking: str | None = None) -> int:
+    """Projects a sweep that is not being run, and prints what came of it; returns the exit code."""
     from sweeper.launch.view import SweepView
     from sweeper.search.spec_versions import wall_seconds_of
     from sweeper.tracking.projection import projection_of
     from sweeper.tracking.tracker import Tracker
 
-    folder = SweepFolder.find(storage_that_answers(storage), sweep)
-    if folder.is_running():
-        raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}), and that launch tracks it")
     view = SweepView(folder)
     view.file.tracking = understood(tracking or view.file.tracking)
     if is_file(view.file.tracking):  # MLflow would make the folders of a file that was moved away

@@ -1,0 +1,1 @@
+"""Commands on whole sweeps: their versions, their names, their end."""

@@ -1,0 +1,1 @@
+"""Whole sweeps: what refers to which stages; renamed, deleted, put into one file for another storage."""
