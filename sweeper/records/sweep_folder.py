@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from sweeper.records.environment import utc_now
 from sweeper.storage.base import Place
 from sweeper.storage.folder import storage_of
@@ -184,6 +182,8 @@ class SweepFolder:
 
 def _checked(kept: dict[str, Any], path: Place) -> SweepFile:
     """The content of sweep.json, each field as it should be. Raises InvalidInput that names the field."""
+    from pydantic import TypeAdapter, ValidationError  # commands show their help without it
+
     kept["launch_settings"] = kept.pop(LAUNCH_SETTINGS, {})
     named = {
         field.name: LAUNCH_SETTINGS if field.name == "launch_settings" else field.name for field in fields(SweepFile)

@@ -132,7 +132,7 @@ def test_every_command_with_a_storage_has_a_line_here(tmp_path):
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-@pytest.mark.parametrize("name", COMMANDS.keys() - WITHOUT_STORAGE)
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - WITHOUT_STORAGE))
 def test_a_command_in_a_broken_surrounding_says_so_in_a_line(kept, tmp_path, hurried, capsys, name, broken):
     folder = tmp_path / "own"
     shutil.copytree(kept, folder)
