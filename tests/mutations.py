@@ -548,6 +548,99 @@ MUTATIONS = {
         "if fault:",
         "tests/sweeper/sweeps/test_archive.py::test_hashes_that_agree_do_not_hide_what_is_not_so",
     ),
+    "second_ctrl_c": Mutation(
+        "Ctrl-C a second time",
+        "sweeper/cli/running.py",
+        "                return self._end_at_once()",
+        "                raise",
+        "tests/sweeper/cli/test_outputs.py::test_the_second_ctrl_c_still_says_how_to_go_on",
+    ),
+    "broken_files": Mutation(
+        "MLflow's database is damaged, cut, of another version, another program's, locked; `sweep.json`, "
+        "a spec or the list of versions is garbage or of a newer version; the storage is a file",
+        "sweeper/records/sweep_folder.py",
+        '        raise InvalidInput(explain(error, named.values(), f"sweep: cannot read {path}: ")) from None',
+        "        raise",
+        "tests/sweeper/cli/test_surroundings.py::"
+        "test_a_sweep_that_cannot_be_read_is_named_and_the_others_are_shown",
+    ),
+    "variables": Mutation(
+        "`RAY_ADDRESS` or `MLFLOW_TRACKING_URI` holds what is none of ours",
+        "sweeper/cli/values.py",
+        '    if text != "auto" and not (found and 1 <= int(found[2]) <= 65_535):',
+        "    if not text:",
+        "tests/sweeper/cli/test_variables.py::"
+        "test_a_ray_address_of_another_kind_is_named_with_its_variable",
+    ),
+    "unthought_of": Mutation(
+        "a command fails in a way that nobody thought of",
+        "sweeper/cli/main.py",
+        "        return _tell_of_bug(error, words)",
+        "        raise",
+        "tests/sweeper/cli/test_surroundings.py::"
+        "test_what_nobody_thought_of_ends_in_lines_and_a_file_to_report",
+    ),
+    "proxy": Mutation(
+        "a proxy is set, and the server is on this machine",
+        "sweeper/cli/main.py",
+        "        _reach_this_machine_directly(os.environ)",
+        "        pass",
+        "tests/sweeper/cli/test_variables.py::"
+        "test_a_proxy_does_not_stand_between_us_and_this_machine",
+    ),
+    "users_notes": Mutation(
+        "a user writes notes in MLflow's UI; a text is too long for a tag of MLflow's",
+        "sweeper/tracking/ui_view.py",
+        "    if there and there != tags.get(OURS):",
+        "    if there is None:",
+        "tests/sweeper/tracking/test_notes.py::"
+        "test_what_a_user_wrote_stays_and_what_we_wrote_follows_the_spec",
+    ),
+    "one_unreadable_sweep": Mutation(
+        "one sweep's files cannot be read (a newer version, an editor)",
+        "sweeper/cli/commands/status.py",
+        "                if sweep:\n                    raise",
+        "                raise",
+        "tests/sweeper/cli/test_surroundings.py::"
+        "test_a_sweep_that_cannot_be_read_is_named_and_the_others_are_shown",
+    ),
+    "too_large": Mutation(
+        "one trial alone needs more memory than the machine, or its GPU, has",
+        "sweeper/cli/commands/launch.py",
+        "            if not (elsewhere or options.despite_memory):",
+        "            if elsewhere and options.despite_memory:",
+        "tests/sweeper/cli/test_memory.py::test_a_launch_that_no_memory_here_could_hold_is_refused",
+    ),
+    "full_output": Mutation(
+        "the output is full (`/dev/full`, a log on a full disk), or its terminal is gone",
+        "sweeper/cli/main.py",
+        "        except OSError as error:  # a full disk, a terminal that was closed",
+        "        except BlockingIOError as error:",
+        "tests/sweeper/cli/test_outputs.py::"
+        "test_a_launch_whose_output_is_full_trains_all_and_says_so",
+    ),
+    "other_encoding": Mutation(
+        "the output is not UTF-8, or a name is no text",
+        "sweeper/cli/main.py",
+        '        stream.reconfigure(errors="sweeper")',
+        "        pass",
+        "tests/sweeper/cli/test_outputs.py::test_an_output_of_another_encoding_gets_plain_letters",
+    ),
+    "closed_terminal": Mutation(
+        "the terminal of a launch is closed (SIGHUP)",
+        "sweeper/cli/signals.py",
+        "        handled += number != signal.SIGHUP",
+        "        handled += 1",
+        "tests/sweeper/cli/test_outputs.py::"
+        "test_a_terminal_that_is_closed_stops_a_launch_as_ctrl_c_does",
+    ),
+    "folder_gone": Mutation(
+        "the working folder is gone",
+        "sweeper/cli/main.py",
+        "        _check_folder()",
+        "        pass",
+        "tests/sweeper/cli/test_outputs.py::test_a_folder_that_is_gone_is_told",
+    ),
 }  # fmt: skip
 
 

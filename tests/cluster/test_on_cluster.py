@@ -273,8 +273,10 @@ def test_what_is_submitted_knows_the_address_that_it_was_submitted_to(head, spec
 
 
 def test_flags_are_handed_on_and_what_this_machine_sets_is_not(head, spec, submitted, monkeypatch):
-    for name in ("SWEEPER_STORAGE", "SWEEPER_DATA_DIR", "MLFLOW_TRACKING_URI", "RAY_ADDRESS", "SWEEPER_OWNER"):
+    for name in ("SWEEPER_STORAGE", "SWEEPER_DATA_DIR", "SWEEPER_OWNER"):
         monkeypatch.setenv(name, "mine")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mine")
+    monkeypatch.setenv("RAY_ADDRESS", "mine:6379")
     monkeypatch.setenv("SWEEPER_CLUSTER", head.address)
     flags = ["--storage=/there", "--cpus-per-trial", "2", "--no-download", "--yes", "--max-retries=0"]
     assert main(["launch", spec, "--detach", *flags]) == 0
