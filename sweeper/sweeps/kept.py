@@ -11,7 +11,7 @@ from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.search.rungs import JUDGEMENTS
-from sweeper.search.spec_versions import LIST, identity_of
+from sweeper.search.spec_versions import LIST, Versions, identity_of
 from sweeper.storage.base import Place, missing
 from trainers.errors import InvalidInput
 
@@ -33,7 +33,8 @@ class KeptSweep:
 
     @classmethod
     def read(cls, folder: SweepFolder) -> KeptSweep:
-        """That of a sweep as it is stored now. Raises InvalidInput."""
+        """That of a sweep as it is stored now. Raises InvalidInput, as where its spec or its versions are damaged."""
+        Versions.of(folder)
         names = [SPEC, LIST, *(f"versions/{name}" for name in (folder.path / "versions").names())]
         read = {name: missing(_below(folder, name).read_bytes) for name in names if is_kept(name)}
         read |= {name: _lines(folder.path / name) for name in (SEARCH, JUDGEMENTS)}

@@ -38,8 +38,9 @@ def rename(storage: Place, old: str, name: str) -> SweepFolder:
         tracking = folder.read().tracking
         if not begun:
             _check_unknown(tracking, storage, name)
+            kept = KeptSweep.read(folder).renamed(name)
             (new.path / NOTE).put(old.encode())
-            KeptSweep.read(folder).renamed(name).write(new)
+            kept.write(new)
         elif folder.read().launches != new.read().launches:
             raise InvalidInput(
                 f"name: {old!r} was being renamed {name!r}, and one of both was launched since: they are two sweeps "

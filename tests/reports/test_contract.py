@@ -31,6 +31,9 @@ def trained(empty_database, tmp_path_factory):
     return address, expand(load_spec(str(spec)))
 
 
+BOTH_EVALUATIONS = {f"{how}_{part}_accuracy" for how in ("argmax", "sampled") for part in ("validation", "test")}
+
+
 def test_every_trial_is_read_with_its_recipe_its_label_and_all_its_numbers(trained):
     address, recipes = trained
     trials = read_sweeps(["tiny"], address).trials.set_index("recipe_hash")
@@ -46,7 +49,9 @@ def test_every_trial_is_read_with_its_recipe_its_label_and_all_its_numbers(train
         absent = {metric for metric in METRICS if pd.isna(row[metric])} - NOT_MEASURED
         split = recipe.slot_epochs and recipe.finetune_epochs
         selecting = set() if recipe.method == "slot_machine" else {"extreme_fraction", "selected_magnitude"}
-        assert absent == selecting | (set() if split else {"slot_test_accuracy"})
+        sampled = recipe.selection == "probabilistic" and not recipe.finetune_epochs
+        evaluated_once = set() if sampled else BOTH_EVALUATIONS
+        assert absent == selecting | evaluated_once | (set() if split else {"slot_test_accuracy"})
         assert row["device"] and row["host"]
 
 

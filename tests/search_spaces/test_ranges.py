@@ -164,7 +164,10 @@ def test_a_field_is_searched_or_an_axis_and_budgets_are_one_unless_said_otherwis
         ({"rule": "asha", "epochs": [10]}, "rungs.epochs: nothing is left to stop at 10 of 10 epochs"),
         ({"rule": "asha", "epochs": [4, 2]}, "rungs.epochs: should ascend, each once, not [4, 2]"),
         ({"rule": "median", "epochs": [2], "reduction": 3}, "rungs.reduction: median has no such field"),
-        ({"rule": "ahsa", "epochs": [2]}, "rungs.rule: 'ahsa' is not one of asha, median (did you mean asha?)"),
+        (
+            {"rule": "ahsa", "epochs": [2]},
+            "rungs.rule: 'ahsa' is not one of asha, synchronous, stop, median (did you mean asha?)",
+        ),
         ({"rule": "asha", "epochs": []}, "rungs.epochs: "),
     ],
 )

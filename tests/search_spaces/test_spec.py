@@ -320,11 +320,12 @@ VALUES = {
     "rescale": False, "scale_by_keep_fraction": True, "batch_size": 32, "precision": "tf32", "slot_optimizer": "sgd",
     "slot_momentum": 0.5, "slot_nesterov": True, "slot_schedule": "constant", "finetune_schedule": "cosine",
     "slot_schedule_epochs": 7, "finetune_schedule_epochs": 7, "finetune_nesterov": True, "finetune_momentum": 0.5,
-    "budget_epochs": 44, "slot_epochs": 4, "finetune_epochs": 4,
+    "budget_epochs": 44, "slot_epochs": 4, "finetune_epochs": 4, "evaluation_samples": 3,
 }  # fmt: skip
 NEEDS = {
     "start": {"method": "learned"},
     "evaluation": {"selection": "probabilistic"},
+    "evaluation_samples": {"selection": "probabilistic", "evaluation": "sampled"},
     "keep_fraction": {"method": "edge_popup"},
     "weight_init": {"method": "edge_popup"},
     "scale_by_keep_fraction": {"method": "edge_popup"},

@@ -108,6 +108,7 @@ def lines_of(folder: Path) -> dict[str, list[str]]:
         "runs": ["runs", "tiny"], "compare": ["compare", "tiny", "tiny"], "track": ["track", "tiny"],
         "ui": ["ui", "tiny"], "report": ["report", "tiny", "-o", out], "export": ["export", "tiny", "-o", out],
         "import": ["import", folder / "record.json", "--sweep", "other"], "gc": ["gc"],
+        "history": ["history", "tiny"], "rename": ["rename", "tiny", "small"], "delete": ["delete", "tiny"],
     }  # fmt: skip
 
 
