@@ -65,7 +65,13 @@ def test_a_chain_is_launched_in_turn_and_reported_together(chain, storage, tmp_p
         experiment = mlflow.get_experiment_by_name(sweep)
         (parent,) = mlflow.search_runs([experiment.experiment_id], "tags.`sweeper.kind` = 'sweep'")
         logged = storage / "artifacts" / sweep / parent.info.run_id / "artifacts"
-        assert {file.name for file in logged.iterdir()} == {"report.html", "spec.yaml", "versions"}
+        assert {file.name for file in logged.iterdir()} == {
+            "report.html",
+            "first-screen.svg",
+            "first-screen.csv",
+            "spec.yaml",
+            "versions",
+        }
         assert (logged / "report.html").read_bytes() == (tmp_path / "report" / "report.html").read_bytes()
 
 

@@ -1,6 +1,7 @@
 """A launch's bookkeeping: what is handed out, what is taken in, what is remembered."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -149,8 +150,12 @@ def test_a_launch_that_is_told_to_stop_hands_out_nothing_more(launch):
 
 def test_what_another_sweep_trained_is_not_spent_by_this_one(trained, tmp_path):
     launch = a_launch(*trained, read_only=True)
-    assert spent(launch.forest, launch.records, "tiny")[0] == launch.forest.epochs_shared
-    assert spent(launch.forest, launch.records, "another") == (0, 0)
+    assert spent(launch.forest, launch.records, launch.is_own)[0] == launch.forest.epochs_shared
+    others = {
+        key: replace(record, environment={**record.environment, "sweep": "another"})
+        for key, record in launch.records.items()
+    }
+    assert spent(launch.forest, others, launch.is_own) == (0, 0)
 
 
 def test_arms_average_their_completed_trials_only(trained):

@@ -245,7 +245,7 @@ def test_a_plan_is_of_the_machine_that_it_is_asked_for(trained, tmp_path, capsys
     monkeypatch.setattr(foresight, "hardware_here", lambda: Hardware(8, 2, 80 * 2**30))
     out = plan_command(capsys, spec, "--storage", tmp_path)
     assert re.search(r"8 trials at once, each with 0.25 GPUs and 1 thread: 4 on a GPU, \d+ would fit", out)
-    assert "at an assumed 2000 GFLOP/s" in out
+    assert "steps of an assumed " in out  # so small a network waits for its launches
     out = plan_command(capsys, spec, "--storage", tmp_path, "--gpus-per-trial", 0)
     assert "8 trials at once, each with 1 thread" in out
 
