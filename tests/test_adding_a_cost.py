@@ -84,8 +84,8 @@ def test_costs_added_as_written_go_from_plan_to_report(tree):
     assert {float(row["trained_parameters"]) for row in table} == parameters
     assert all(float(row["process_seconds"]) > 0 for row in table)
     page = (tree / "out" / "report.md").read_text()
-    header = next(line for line in page.splitlines() if line.startswith("| Arm"))
-    assert "| Trained |" in header and "| Process time |" in header
+    headers = [line for line in page.splitlines() if line.startswith("| Arm")]
+    assert any("| Trained |" in header and "| Process time |" in header for header in headers)
     assert "test accuracy against trained parameters" in page
     assert (tree / "out" / "figures" / "toy-trained-parameters.svg").is_file()
 
