@@ -65,6 +65,8 @@ def test_evaluation_sees_the_central_square_as_torchvision_cuts_and_normalises_i
     steps = [transforms.Resize(18), transforms.CenterCrop(16), transforms.ToTensor()]
     if normalisation == "standard":
         steps.append(transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    if normalisation == "symmetric":
+        steps.append(transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     expected = [transforms.Compose(steps)(datasets.folder.default_loader(path)) for path in split.paths]
     images, labels = everything(split, 4)
     torch.testing.assert_close(images, torch.stack(expected), rtol=0, atol=2e-6)

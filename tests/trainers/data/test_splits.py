@@ -140,7 +140,7 @@ def test_symmetric_images_are_unit_images_doubled_and_less_one():
 def test_normalisation_is_that_of_torchvision(tiny_mnist):
     from torchvision import datasets, transforms
 
-    splits = load_splits(recipe("mnist", validation_examples=10), tiny_mnist)
+    splits = load_splits(recipe("mnist", validation_examples=10, normalisation="standard"), tiny_mnist)
     rows, _ = split_rows(50, 10, 0)
     training = torch.stack([transforms.ToTensor()(image) for image, _ in datasets.MNIST(tiny_mnist, train=True)])[rows]
     normalise = transforms.Normalize(training.mean((0, 2, 3)), training.std((0, 2, 3), correction=0))
