@@ -67,7 +67,11 @@ def test_a_terminal_that_is_closed_stops_a_launch_as_ctrl_c_does(tiny, storage, 
         wait_until(lambda: launch.stop_requested)
 
     monkeypatch.setattr(local, "run_local", closed)
-    assert main(["launch", str(tiny), "--storage", str(storage), "--local"]) == 130
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    try:
+        assert main(["launch", str(tiny), "--storage", str(storage), "--local"]) == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert "\nStopped. What is trained is kept; to go on: sweeper resume tiny" in capsys.readouterr().out
 
 
