@@ -106,11 +106,21 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     spec.write_text(
         "name: slow\n"
         "recipe: {network: lenet, dataset: digits, method: slot_machine, options: 4}\n"
-        "budget_epochs: 60\nslot_epochs: [20, 40]\narms: [{method: learned}]\n"
+        "budget_epochs: 80\nslot_epochs: [30, 50]\narms: [{method: learned}]\n"
     )
-    process = start_sweeper("launch", spec, "--storage", storage, "--max-parallel", 1, out=tmp_path / "out")
+    store = Store(storage)
+
+    def saved():
+        """The epochs that are saved of each stage on its way."""
+        records = [store.partial_record(path.name) for path in storage.glob("partials/*/*")]
+        return {record.key: record.end for record in records if record is not None}
+
+    process = start_sweeper(
+        "launch", spec, "--storage", storage, "--max-parallel", 1, "--save-seconds", 0.3, out=tmp_path / "out"
+    )
     try:
-        wait_until(lambda: trained_stages(storage) > 0 and claimed(storage), process)
+        wait_until(lambda: trained_stages(storage) > 0 and claimed(storage) and saved(), process)
+        known = saved()
         code, out, _ = said(capsys, "stop", "slow", "--storage", storage)
         assert ending_of(process) == 130, (tmp_path / "out").read_text()
     finally:
@@ -120,15 +130,17 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     assert "\nslow: stopped. " in out
     before = trained_stages(storage)
     assert 0 < before < 5
-    store = Store(storage)
-    (saved,) = [store.partial_record(path.name) for path in storage.glob("partials/*/*")]  # of the stage that ran
+    kept = saved()
+    for key in known.keys() & kept.keys():
+        assert kept[key] > known[key], "the epoch that ran when it was asked is kept"
+    started = {key: store.partial_record(key).started_at for key in kept}
     process = start_sweeper("resume", "slow", "--storage", storage, out=tmp_path / "again")
     code = ending_of(process)
     text = (tmp_path / "again").read_text()
     assert code == 0, text
     assert f"{before} stages are stored already" in text
-    assert "3 of 3 trials completed; 160 epochs trained" in text
-    assert store.read(saved.key).started_at == saved.started_at, "it went on from what was saved"
+    assert "3 of 3 trials completed; 210 epochs trained" in text
+    assert {key: store.read(key).started_at for key in kept} == started, "it went on from what was saved"
     assert SweepFolder(storage, "slow").read().options["max_parallel"] == 1
 
 
