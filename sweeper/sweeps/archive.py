@@ -40,6 +40,8 @@ from trainers.errors import InvalidInput
 
 FORMAT = 1
 MANIFEST, SWEEP = "manifest.json", "sweep/sweep.json"
+# What zipfile raises for damage: a flipped bit may say "encrypted" or "another compression" (RuntimeError), say.
+UNREADABLE = (KeyError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 BEGINNING = b"PK\x03\x04"  # of every zip that holds something
 
 
@@ -120,8 +122,8 @@ class Archive:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise self._damaged(str(error)) from None
+        except UNREADABLE as error:
+            raise self._damaged(str(error) or type(error).__name__) from None
         self._hashes = self._checked_manifest()
         for name in self._hashes:
             self._read(name)
@@ -158,7 +160,7 @@ class Archive:
         try:
             content = json.loads(self._zip.read(MANIFEST))
             newer = isinstance(content["format"], int) and content["format"] > FORMAT
-        except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        except (TypeError, *UNREADABLE) as error:
             raise self._damaged(f"its {MANIFEST} cannot be read ({error})") from None
         if newer:
             raise InvalidInput(
@@ -177,7 +179,7 @@ class Archive:
         """A part, which is what was written. Raises InvalidInput."""
         try:
             content = self._zip.read(name)
-        except (KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        except UNREADABLE as error:
             raise self._damaged(f"{name}: {error}") from None
         if sha256(content) != self._hashes.get(name):
             raise self._damaged(f"{name} does not match its SHA-256")

@@ -16,6 +16,7 @@ from sweeper.sweeps.references import stages_of
 from sweeper.sweeps.removal import Removal
 from sweeper.sweeps.rename import rename
 from tests.sweeper.sweeps.launched import experiments, killed_at, said, stages_in, trials_of, wrong
+from trainers.errors import InvalidInput
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,26 @@ def test_a_file_is_damaged_wherever_it_is_cut_or_a_part_changed(capsys, archive,
         message = wrong(capsys, "import", damaged, "--storage", storage)
         assert message.startswith(f"{damaged}: damaged: ") and message.endswith("; nothing of it was brought in")
     assert not SweepFolder.names(storage) and not (storage / "stages").exists()
+
+
+def test_bytes_around_the_parts_are_damage_or_mean_nothing(archive, tmp_path):
+    """Those of a header, of its entry in the list at the end, and of the end; dates, say, mean nothing."""
+    content, damaged = archive.read_bytes(), tmp_path / "damaged.zip"
+    with zipfile.ZipFile(archive) as parts:
+        first, end = parts.infolist()[0], parts.start_dir
+    places = [*range(30 + len(first.filename)), *range(end, end + 46 + len(first.filename)), *range(-22, 0)]
+    refused = 0
+    for place in places:
+        for change in (0x01, 0x55):
+            changed = bytearray(content)
+            changed[place] ^= change
+            damaged.write_bytes(changed)
+            try:
+                Archive(damaged).close()  # which compares all parts with their hashes
+            except InvalidInput as error:
+                assert str(error).startswith(f"{damaged}: damaged: ")
+                refused += 1
+    assert refused > len(places) / 2
 
 
 def test_a_part_that_was_exchanged_is_told_by_its_hash(capsys, archive, storage, tmp_path):
