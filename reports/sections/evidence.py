@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
@@ -16,22 +17,23 @@ from reports.tracked.links import Links
 from trainers import readable as formats
 
 SUMMARY_NOTE = (
-    "Difference: of the comparison that the verdict hangs on, with its 95 % interval; the comparisons behind each "
-    "claim, and how they were tested, are under Evidence. A claim that two things are alike counts as supported where "
-    "the interval lies within the margin that it names, never for want of a difference."
+    "Difference: of the comparison that the verdict hangs on. Between which arms, all other comparisons, and how they "
+    "were tested, is under Evidence."
 )
 NOTE = (
     "What the paper says, tested on the completed trials of this report. Supported: every comparison shows it after "
     "Holm's correction over the comparisons of the claim, at 5 %. Contradicted: at least one shows the opposite. "
-    "Everything else is not enough data. Arms are compared only with arms that are alike in all else; where a method "
-    "has several, its best by validation stands for it. p is two-sided, against the threshold in the claim; where the "
-    "claim is that a difference lies within a margin, against the nearer end of it, which makes it two one-sided tests "
-    "at 2.5 % each. Intervals are not corrected for the number of comparisons. Paired: a t-test of the differences by "
-    "seed, for arms that share what a seed draws (Welch's where fewer than two seeds are in common); "
-    "for others with the same seeds, this or Welch's, whichever is less sure. "
-    "Seconds per epoch are of CPU time where every trial has it; else by the clock, in which is what other work the "
-    "machine did meanwhile."
+    "Everything else is not enough data. A claim that two things are alike is supported where the interval lies "
+    "within the margin that it names, never for want of a difference. Arms are compared only with arms that are alike "
+    "in all else; where a method has several, its best by validation stands for it. p is two-sided, against the "
+    "threshold in the claim; where the claim is that a difference lies within a margin, against the nearer end of it, "
+    "which makes it two one-sided tests at 2.5 % each. Intervals are not corrected for the number of comparisons. "
+    "Paired: a t-test of the differences by seed, for arms that share what a seed draws (Welch's where fewer than two "
+    "seeds are in common); for others with the same seeds, this or Welch's, whichever is less sure. Seconds per epoch "
+    "are of CPU time where every trial has it; else by the clock, in which is what other work the machine did "
+    "meanwhile."
 )
+DECIDED = (Verdict.SUPPORTED, Verdict.CONTRADICTED)
 SURE = {Verdict.SUPPORTED: 0, Verdict.CONTRADICTED: 1, Verdict.NOT_ENOUGH_DATA: 2}
 
 
@@ -41,19 +43,33 @@ def judge_all(arms: pd.DataFrame, trials: pd.DataFrame) -> list[Judgement]:
     return [judge(claim, arena, trials) for claim in CLAIMS]
 
 
-def claims_table(judged: Sequence[Judgement]) -> Table | None:
-    """A row per claim that something was run for, the decided ones first."""
-    tested = sorted((each for each in judged if each.comparisons), key=lambda each: SURE[each.verdict])
-    if not tested:
-        return None
+def claims_tables(judged: Sequence[Judgement]) -> list[Block]:
+    """A row per claim that something was run for: the decided ones, and folded those that are left open.
+
+    The numbers of all claims lie beside the first table.
+    """
+    tested = [each for each in judged if each.comparisons]
+    decided = sorted((each for each in tested if each.verdict in DECIDED), key=lambda each: DECIDED.index(each.verdict))
+    left = [each for each in tested if each.verdict not in DECIDED]
+    numbers = pd.DataFrame([_summary_numbers(judgement) for judgement in judged])
+    tables: list[Block] = []
+    if decided:
+        caption = "What the paper claims, and what these runs say"
+        tables.append(_claims("claims", caption, decided, [SUMMARY_NOTE], numbers))
+    if left:
+        count = formats.counted(len(left), "more claim" if decided else "claim")
+        caption = f"{count} of the paper, for which these runs are not enough data"
+        name, notes, data = ("claims-open", [], None) if decided else ("claims", [SUMMARY_NOTE], numbers)
+        tables.append(replace(_claims(name, caption, left, notes, data), folded=True))
+    return tables
+
+
+def _claims(name: str, caption: str, judged: Sequence[Judgement], notes: list[str], data: pd.DataFrame | None) -> Table:
     columns = [
         Column("Verdict", numeric=False), Column("Claim", numeric=False, wraps=True), Column("Shown by"),
-        Column("Difference"), Column("95 % interval"), Column("Of", numeric=False, wraps=True),
+        Column("Difference"), Column("95 % interval"),
     ]  # fmt: skip
-    return Table(
-        "claims", "What the paper claims, and what these runs say", columns, list(map(_summary, tested)),
-        [SUMMARY_NOTE], pd.DataFrame([_summary_numbers(judgement) for judgement in judged]), stacks=True,
-    )  # fmt: skip
+    return Table(name, caption, columns, list(map(_summary, judged)), notes, data, stacks=True)
 
 
 def _summary(judgement: Judgement) -> list[Cell]:
@@ -68,7 +84,6 @@ def _summary(judgement: Judgement) -> list[Cell]:
         Cell(judgement.claim.statement, href=f"#claim-{judgement.claim.name}"),
         Cell(f"{shown} of {len(found)}", shown / len(found)),
         Cell(f"{text(difference.mean)}{measure.unit}{measure.clock}"), Cell(between),
-        Cell(f"{least.first['arm']} against {least.second['arm']}, {problem_name(least.first)}"),
     ]  # fmt: skip
 
 

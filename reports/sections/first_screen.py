@@ -16,7 +16,7 @@ from reports.document.blocks import Block, Cell, Choice, Column, Figure, Paragra
 from reports.pictures.charts import problem_name
 from reports.pictures.cost_charts import cost_figures
 from reports.sections import provenance
-from reports.sections.evidence import claims_table
+from reports.sections.evidence import claims_tables
 from reports.sections.tables import accuracy
 from reports.tracked.runs import Tracked
 from trainers.readable import interval, lowered, percent, points
@@ -42,9 +42,7 @@ def first_screen(
             options.append((SHOWN[cost].title, [*pictures, front_table(arms, trials, cost)]))
     if options:
         blocks.append(Choice("against", "Test accuracy against", options))
-    if table := claims_table(judged):
-        blocks.append(table)
-    return blocks
+    return [*blocks, *claims_tables(judged)]
 
 
 def verdicts(arms: pd.DataFrame, trials: pd.DataFrame) -> list[str]:

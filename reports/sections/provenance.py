@@ -17,7 +17,8 @@ from reports.tracked.links import Links
 from reports.tracked.runs import COMPLETED, STATUSES, STOPPED_EARLY, Sweep, Tracked
 from trainers.readable import MISSING, counted, listed, number, seconds
 
-MOST_FAILURES = 20  # in a notice; the table of trials has them all
+MOST_FAILURES = 20  # reasons in a notice; the table of trials has them all
+MOST_NAMED = 4  # trials of one reason
 
 
 def counts(sweep: Sweep, trials: pd.DataFrame) -> dict[str, int]:
@@ -43,9 +44,7 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
     if len(without):
         lines.append(f"{counted(len(without), 'completed trial')} whose results MLflow does not have yet")
     failed = trials[(trials["status"] == "FAILED") | ((trials["status"] != COMPLETED) & (trials["failure"] != ""))]
-    lines += [f"{trial.name}: {trial.failure or 'no reason given'}" for trial in rows(failed.head(MOST_FAILURES))]
-    if len(failed) > MOST_FAILURES:
-        lines.append(f"and {counted(len(failed) - MOST_FAILURES, 'more failed trial')}: see the table of trials")
+    lines += _reasons(failed)
     if limits := sweep.tags.get("sweeper.limits_reached"):
         left = sweep.tags.get("sweeper.not_run")
         lines.append(f"The sweep came to its limits ({limits})" + (f"; not run: {left}" if left else ""))
@@ -54,6 +53,19 @@ def missing(sweep: Sweep, trials: pd.DataFrame) -> Notice | None:
         return Notice(f"{done:,} of {counted(total, 'trial')} completed, the others were stopped early at rungs", lines)
     lines[-1] += " Launching the sweep again runs what is missing" + (", within its limits." if limits else ".")
     return Notice(f"Incomplete: {done:,} of {counted(total, 'trial')} completed", lines)
+
+
+def _reasons(failed: pd.DataFrame) -> list[str]:
+    """'2 trials: RuntimeError: … (K=8 GS seed 0, K=8 GS seed 1)', the commonest reason first."""
+    names = failed.groupby(failed["failure"].replace("", "no reason given"), sort=False)["name"].apply(list)
+    lines = []
+    for reason, trials in sorted(names.items(), key=lambda each: -len(each[1])):
+        more = f" and {len(trials) - MOST_NAMED} more" if len(trials) > MOST_NAMED else ""
+        lines.append(f"{counted(len(trials), 'trial')}: {reason} ({', '.join(trials[:MOST_NAMED])}{more})")
+    rest = len(lines) - MOST_FAILURES
+    return lines[:MOST_FAILURES] + (
+        [f"and {counted(rest, 'more reason')}: see the table of trials"] if rest > 0 else []
+    )
 
 
 def imported(trials: pd.DataFrame) -> list[Paragraph]:
@@ -131,10 +143,11 @@ def _seeds(values: pd.Series[Any]) -> str:
 def at_a_glance(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame) -> Facts:
     """The few numbers that head a sweep."""
     found = counts(sweep, trials)
+    seeds = _range(trials.groupby("arm_hash")["seed"].nunique())
     pairs = [
         ("trials completed", f"{found.get(COMPLETED, 0):,} of {sum(found.values()):,}"),
-        ("arms", f"{len(arms):,}"),
-        ("seeds per arm", _range(arms["n"])),
+        ("arm" if len(arms) == 1 else "arms", f"{len(arms):,}"),
+        ("seed per arm" if seeds == "1" else "seeds per arm", seeds),
     ]
     pairs += sweep.version.lines
     spent, alone = sweep.metrics.get("epochs_shared"), sweep.metrics.get("epochs_alone")

@@ -112,7 +112,8 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
     ]
     metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *COSTS, *BOTH_WAYS]
     data = trials[[*identity, *(metric for metric in metrics if trials[metric].notna().any())]]
-    caption = f"All {formats.counted(len(trials), 'trial')}; names link to the runs in MLflow"
+    whole = "The trial" if len(trials) == 1 else f"All {len(trials):,} trials"
+    caption = f"{whole}; names link to the runs in MLflow"
     if len(trials) > MOST_TRIALS:
         caption = f"{MOST_TRIALS:,} of {formats.counted(len(trials), 'trial')}; the CSV has them all"
     return Table(name, caption, columns, rows, [], data, folded=True)
