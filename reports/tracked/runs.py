@@ -276,6 +276,7 @@ def _artifact(client: MlflowClient, run_id: str, path: str) -> str:
 def _record(sweep: str, run: Run, shown: Shown) -> dict[str, Any]:
     """One trial, flat. What the tags say wins over the parameters (both hold the seed and the preset)."""
     info, tags, params, metrics = run.info, run.data.tags, run.data.params, run.data.metrics
+    arm = tags.get("sweeper.arm")
     return {
         **{field: params[field] for field in RECIPE_KINDS if field in params},
         **{metric: metrics[metric] for metric in METRICS if metric in metrics},
@@ -283,8 +284,8 @@ def _record(sweep: str, run: Run, shown: Shown) -> dict[str, Any]:
         "sweep": sweep,
         "run_id": info.run_id,
         "experiment_id": info.experiment_id,
-        "name": info.run_name,
-        **told_by_version(tags, info.run_name, shown),
+        "name": f"{arm} seed {tags.get('sweeper.seed', '')}" if arm else info.run_name,  # MLflow's may be cut
+        **told_by_version(tags, shown),
         "status": tags.get("sweeper.status") or STATUS_OF_RUN.get(info.status, info.status),
         "started": _utc(info.start_time),
         "ended": _utc(info.end_time),

@@ -65,11 +65,13 @@ def belonging(runs: Sequence[Any], shown: Shown) -> list[Any]:
     return [run for run in runs if shown.number is None or version_tag(shown.number) in run.data.tags]
 
 
-def told_by_version(tags: Mapping[str, str], name: str, shown: Shown) -> dict[str, str]:
+def told_by_version(tags: Mapping[str, str], shown: Shown) -> dict[str, str]:
     """What a run is called in the version shown, and what its search asked for there."""
     if shown.number is None:
         return {}
     tag = version_tag(shown.number)
-    seed = tags.get("sweeper.seed", "")
-    renamed = name if shown.is_present else f"{tags[tag]} seed {seed}"
-    return {"arm": tags[tag], "name": renamed, "search_trial": tags.get(f"{tag}.search_trial", "")}
+    return {
+        "arm": tags[tag],
+        "name": f"{tags[tag]} seed {tags.get('sweeper.seed', '')}",
+        "search_trial": tags.get(f"{tag}.search_trial", ""),
+    }

@@ -28,7 +28,7 @@ from sweeper.tracking.mlflow_client import (
     log_text,
     outages,
 )
-from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters
+from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters, run_name
 from sweeper.tracking.ui_view import note_to_write
 from sweeper.tracking.versions import TrackedVersions
 
@@ -252,10 +252,10 @@ class Projection:
         elif tags := tracked.new_tags(result):
             self._log(tracked.run_id, [], tags)
             tracked.status, tracked.failure = result.status, str(result.failure or "")
-        if tracked.name != result.name:  # the sweep has grown, and its arms need other names to be told apart
-            self._client.update_run(tracked.run_id, name=result.name)
-            self._log(tracked.run_id, [], {"sweeper.arm": result.label})
-            tracked.name = result.name
+        if not tracked.is_named(result):  # the sweep has grown, and its arms need other names to be told apart
+            tracked.name, tracked.arm = run_name(result), result.label
+            self._client.update_run(tracked.run_id, name=tracked.name)
+            self._log(tracked.run_id, [], {"sweeper.arm": tracked.arm})
         self._tell_versions(tracked, recipe_hash, result)
         self._set_run_status(tracked, status, tracked.start_time + round(1000 * result.seconds))
 
@@ -276,8 +276,9 @@ class Projection:
             **({} if result.search_trial is None else {"sweeper.search_trial": str(result.search_trial)}),
             **versions,
         }
-        run = self._client.create_run(self.experiment_id, start_time=now, run_name=result.name, tags=tags)
-        return TrackedRun(run.info.run_id, now, run.info.status, "", "", name=result.name, versions=versions)
+        run = self._client.create_run(self.experiment_id, start_time=now, run_name=run_name(result), tags=tags)
+        named = (run_name(result), result.label)
+        return TrackedRun(run.info.run_id, now, run.info.status, "", "", "", *named, versions=versions)
 
     def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
         metrics = list(tracked.new_values(result))

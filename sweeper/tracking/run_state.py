@@ -24,6 +24,7 @@ RUN_STATUS = {
     Status.STOPPED_EARLY: "KILLED",
     Status.FAILED: "FAILED",
 }
+NAME_LENGTH = 44  # letters of a run's name that MLflow's table of runs shows; what varies has columns of its own there
 PARAMETER_LENGTH = 6000  # MLflow takes no more
 # Of where a trial was trained, by what, and from what data.
 SHOWN = (
@@ -31,8 +32,8 @@ SHOWN = (
     "trainers_digest",
 )  # fmt: skip
 # Ends what is projected of a trial whose final metrics are there, with the format of records that they are of: those of
-# FLOPs were counted otherwise before, under the first of these alone.
-FINAL_ONCE, FINAL = ":final", f":final:{FORMAT}"
+# FLOPs were counted otherwise before, under the first of these alone; .1: with accuracies in percent, too.
+FINAL_ONCE, FINAL = ":final", f":final:{FORMAT}.1"
 ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
 
@@ -59,6 +60,7 @@ class TrackedRun:
     projected: str  # "<epochs>:<their digest>", and FINAL once the final metrics are there
     failure: str = ""
     name: str = ""
+    arm: str = ""
     verified: bool = False  # what is projected is known to be what the store says
     versions: dict[str, str] = field(default_factory=dict)  # its tags that say to which versions it belongs
 
@@ -67,8 +69,8 @@ class TrackedRun:
         """The state of one of MLflow's runs, read from its tags and metrics."""
         info, tags = run.info, run.data.tags
         status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
-        name, versions = info.run_name or "", version_tags(tags)
-        return cls(info.run_id, info.start_time, info.status, status, projected, failure, name, versions=versions)
+        named, versions = (info.run_name or "", tags.get("sweeper.arm", "")), version_tags(tags)
+        return cls(info.run_id, info.start_time, info.status, status, projected, failure, *named, versions=versions)
 
     @property
     def epochs(self) -> int:
@@ -87,14 +89,18 @@ class TrackedRun:
         """Whether the run shows all of this result."""
         if self.is_ahead(result) and self.status == Status.COMPLETED:
             # Trained again because its record was lost: what is shown stays until the new result is there.
-            return self.run_status == RUN_STATUS[Status.COMPLETED] and self.name == result.name
+            return self.run_status == RUN_STATUS[Status.COMPLETED] and self.is_named(result)
         return (
             self.run_status == RUN_STATUS[result.status]
             and self.status == result.status
             and self.failure == str(result.failure or "")
-            and self.name == result.name
+            and self.is_named(result)
             and (self.is_ahead(result) or self._is_level(result))
         )
+
+    def is_named(self, result: TrialResult) -> bool:
+        """Whether it has the name that the trial has in the sweep as it is now."""
+        return (self.name, self.arm) == (run_name(result), result.label)
 
     def is_ahead(self, result: TrialResult) -> bool:
         """Whether the run shows more than the store has: epochs of an attempt that was lost and is trained again."""
@@ -138,8 +144,24 @@ class TrackedRun:
                         yield name, float(value), self.start_time + round(1000 * seconds), step
         if not self.has_finals:
             later = int(self.had_finals)  # of two values for one step MLflow shows the later one
-            for name, value in result.finals.items():
+            for name, value in {**result.finals, **percents(result)}.items():
                 yield name, float(value), self.start_time + round(1000 * seconds) + later, step
+
+
+def percents(result: TrialResult) -> dict[str, float]:
+    """What the table of runs shows of a completed trial: its accuracies in percent."""
+    shown = {"validation_accuracy": result.validation_accuracy, "test_accuracy": result.test_accuracy}
+    return {f"{name}_percent": 100 * value for name, value in shown.items() if value is not None and result.is_final}
+
+
+def run_name(result: TrialResult) -> str:
+    """What its run is called: its own name, or what fits of it and the seed: 'K=8 PS, normalisation unit, … seed 4'."""
+    if len(result.name) <= NAME_LENGTH:
+        return result.name
+    seed = f" … seed {result.trial.recipe.seed}"
+    room = NAME_LENGTH - len(seed)
+    whole = result.label[: room + 1].rfind(", ") + 1  # where a field ends
+    return result.label[: whole or room].rstrip() + seed
 
 
 def parameters(result: TrialResult) -> dict[str, str]:

@@ -23,7 +23,7 @@ NOTE = "mlflow.note.content"  # the tag whose text the UI shows as a description
 TRIALS = "tags.`sweeper.kind` = 'trial'"
 # What a trial came to, and its price.
 PRICE = tuple(name for name, cost in COSTS.items() if cost.foremost)
-METRICS = ("validation_accuracy", "test_accuracy", EPOCHS, *PRICE)
+METRICS = ("validation_accuracy_percent", "test_accuracy_percent", EPOCHS, *PRICE)
 ALWAYS = ("method",)
 TAG_LENGTH = 4000  # MLflow takes a little more
 LINK = re.compile(r"^\[Report\]\([^)]*\) ?")  # to a report, before a description
