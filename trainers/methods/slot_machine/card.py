@@ -83,8 +83,8 @@ class SlotMachine(Method):
             **({"slot_epochs": epochs} if epochs else {}),
             "slot_learning_rate": rate,
             **published_schedule("slot", preset, network),
-            # Decay keeps scores that are sampled near even odds; of pixels that are the same in all images, and not 0, an
-            # arg-max makes a shift that sampling did not have.
+            # Decay keeps scores that are sampled near even odds. Of pixels that are the same in all images, and not 0,
+            # an arg-max makes a shift that sampling does not have.
             **({"slot_weight_decay": 0.0, "normalisation": "unit"} if tuned and probabilistic else {}),
         }
 
