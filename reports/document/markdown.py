@@ -86,7 +86,7 @@ def _block(block: Block) -> list[str]:
 def _table(table: Table) -> list[str]:
     csv = f"[Numbers as CSV](tables/{table.name}.csv)" if table.data is not None else ""
     if table.folded or len(table.rows) > MOST_ROWS:
-        return [f"{escape(table.caption)} {csv}"]
+        return [f"{escape(table.caption)} {csv}".rstrip()]
     heads = [f"{column.title}, {column.unit}" if column.unit else column.title for column in table.columns]
     return [
         f"**{escape(table.caption)}**",

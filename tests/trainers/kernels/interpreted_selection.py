@@ -6,7 +6,9 @@ TRITON_INTERPRET=1 python -m tests.trainers.kernels.interpreted_selection CHECK.
 from __future__ import annotations
 
 import ctypes
+import json
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -277,6 +279,11 @@ CHECKS = {
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    faults = {}
     for name in sys.argv[1:] or CHECKS:
-        CHECKS[name]()
-        print(name, flush=True)
+        try:
+            CHECKS[name]()
+            faults[name] = ""
+        except Exception:
+            faults[name] = traceback.format_exc()
+    print(json.dumps(faults))
