@@ -47,16 +47,6 @@ class _Registered:
         return handler.generate_schema(Literal[tuple(self.names)])
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Epochs of a phase, from `start` (exclusive) to `end`, that all recipes with these fields train alike."""
-
-    phase: Phase
-    start: int
-    end: int
-    fields: Mapping[str, Any]
-
-
 class _Problem(BaseModel):
     """What is trained, on what, and by which method."""
 
@@ -188,26 +178,16 @@ class Recipe(_WithMethods):
             del own[f"{phase}_epochs"]
         return own
 
-    def stretches(self) -> list[Stretch]:
-        """The phases, each in the stretches that recipes of other lengths may share.
-
-        A phase that cools down has two: until it does, it is one of a constant rate, whatever its length.
-        """
-        found = []
-        for phase, epochs in self.phases():
-            fields = self.phase_fields(phase)
-            cooling = getattr(self, f"{phase}_schedule_epochs") if fields[f"{phase}_schedule"] == "cooldown" else 0
-            constant = epochs - cooling if 0 < cooling < epochs else 0
-            if constant:
-                update = {f"{phase}_schedule": "constant", f"{phase}_schedule_epochs": None}
-                found.append(Stretch(phase, 0, constant, self.model_copy(update=update).phase_fields(phase)))
-            found.append(Stretch(phase, constant, epochs, fields))
-        return found
-
     def common_fields(self) -> dict[str, Any]:
         """What matters from the first step on, whatever the phase."""
         values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
         return {name: value for name, value in values.items() if not name.startswith(("slot_", "finetune_"))}
+
+    def training_fields(self) -> dict[str, Any]:
+        """The common fields, with one value for every field that does nothing here: recipes that agree train alike."""
+        common = self.common_fields()
+        idle = METHODS[self.method].idle(convolutions=NETWORKS[self.network].convolutions)
+        return {**common, **{name: value for name, value in idle.items() if name in common}}
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of all that can change the result; equal across processes, machines and Python versions."""
