@@ -15,7 +15,7 @@ from typing import Protocol
 
 from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.choices import Phase
+from trainers.recipe.choices import IN_ORDER, Phase
 from trainers.recipe.recipe import Recipe
 
 
@@ -41,11 +41,11 @@ class Stage:
     phase: Phase
     start: int  # epochs of the phase done before it
     end: int
-    turns: bool  # it starts by baking in what the parent's slot phase selected
+    turns: bool  # it starts a later phase: by baking in what the parent's slot phase selected, or by a conversion
 
     @property
     def epochs(self) -> int:
-        """How many epochs it trains."""
+        """How many epochs it trains; none is a conversion."""
         return self.end - self.start
 
 
@@ -223,7 +223,7 @@ def _extended(
             if not line.ends or point.epoch > line.ends[-1]:
                 line.recipe = recipe
             for end in (*forest.cuts.within(point.phase, before, point.epoch), point.epoch):
-                if end > point.begin and end not in line.ends:
+                if (end > point.begin or end == point.epoch) and end not in line.ends:
                     insort(line.ends, end)
             line.trials.append(number)
             parent, phases[point.phase] = point.key, point.epoch
@@ -232,7 +232,7 @@ def _extended(
 
 def _new_line(point: Point, parent: str | None, recipe: Recipe, stored: Stored | None) -> _Line:
     spans = stored.spans(point.lineage) if stored is not None else {}
-    sensible = {end: start for end, start in spans.items() if point.begin <= start < end}
+    sensible = {end: start for end, start in spans.items() if point.begin <= start < end or end == point.epoch == start}
     return _Line(point.phase, point.begin, parent, recipe, stored=sensible)
 
 
@@ -287,10 +287,10 @@ def _leg(point: Point, line: _Line) -> list[Stage]:
     """The stages of one lineage up to a point, the first first."""
     leg: list[Stage] = []
     end = point.epoch
-    while end > point.begin:
+    while end > point.begin or not leg:
         start = line.starts[end]
         parent = point_key(point.lineage, start) if start > point.begin else line.parent
-        turns = point.phase == "finetune" and start == 0 and parent is not None
+        turns = point.phase != IN_ORDER[0] and start == 0 and parent is not None
         leg.append(
             Stage(point_key(point.lineage, end), parent, point.lineage, line.recipe, line.phase, start, end, turns)
         )
