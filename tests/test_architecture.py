@@ -26,6 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "trainers": (
         "training", "step", "costs", "tickets", "optimization", "recipe", "conversions", "methods", "kernels",
         "networks", "data", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
+        "cache_folder",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only the command line uses reports.

@@ -55,7 +55,7 @@ def _connections(arm: Mapping[Any, Any]) -> float:
 @lru_cache
 def _counted(network: str, dataset: str, padding: int, width: float, dropout: float) -> float:
     """The weights of such a network for the images of that data set."""
-    from trainers.costs.flops import connections_of  # torch, which takes its time, and only where it is needed
+    from trainers.costs.flops import connections_of  # only where it is needed
 
     try:
         return float(connections_of(network, dataset, padding=padding, width=width, dropout=dropout))

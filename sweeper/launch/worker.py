@@ -26,7 +26,8 @@ from sweeper.stages.faults import Failure, StorageFault, failure_of
 from sweeper.storage.base import StoreError
 from sweeper.storage.place import storage_at
 from trainers.costs import totals
-from trainers.data.splits import DataSplits, check_data, load_splits
+from trainers.data.digests import check_data
+from trainers.data.splits import DataSplits, load_splits
 from trainers.errors import InvalidInput
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe.recipe import Recipe

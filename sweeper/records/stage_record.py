@@ -151,7 +151,7 @@ def decode(text: bytes) -> tuple[StageRecord, StateFile]:
 
 def _recounted(record: StageRecord) -> StageRecord:
     """A record of formats 1 and 2 with its FLOPs as they are counted now: they follow from the recipe."""
-    from trainers.costs.flops import recounted  # needs torch, which nothing else here does
+    from trainers.costs.flops import recounted  # only old records need it
     from trainers.recipe.recipe import Recipe
 
     try:

@@ -44,8 +44,8 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         **_finetune_phase(given["network"], preset),
         **({"finetune_epochs": 0} if method.slot_phase else NO_SLOT_PHASE),
         **method.preset_fields(given, preset),
-        **_schedules_of_a_split(given, preset),
     }
+    fields |= _cooldowns({**fields, **given}, preset)
     return _without_unused_schedule_fields(fields, given)
 
 
@@ -74,16 +74,20 @@ def _finetune_phase(network: str, preset: str) -> dict[str, Any]:
     return {"finetune_learning_rate": rate, **published_schedule("finetune", preset, network)}
 
 
-def _schedules_of_a_split(given: Mapping[str, Any], preset: str) -> dict[str, Any]:
-    """In a split `tuned` lets both phases fall to a rate of 0, over a fifth of the budget or all of a shorter phase.
+def _cooldowns(known: Mapping[str, Any], preset: str) -> dict[str, Any]:
+    """`tuned` lets the rate fall to 0 over the last fifth of the budget, or all of a shorter phase: in both phases of a
+    split, and in probabilistic selection.
 
     A cycle that a phase does not fill leaves it at its full rate. Splits of one budget share the constant part.
     """
-    epochs: list[Any] = [given.get(f"{phase}_epochs") for phase in PHASES]
-    if not (is_tuned(given["network"], preset) and all(isinstance(count, int) and count > 0 for count in epochs)):
+    epochs = {phase: known.get(f"{phase}_epochs", 0) for phase in PHASES}
+    phases = [phase for phase, count in epochs.items() if isinstance(count, int) and count > 0]
+    is_split, probabilistic = len(phases) == len(PHASES), known.get("selection") == "probabilistic"
+    if not (is_tuned(known["network"], preset) and (is_split or (probabilistic and phases))):
         return {}
-    told = {"schedule": "cooldown", "schedule_epochs": max(1, sum(epochs) // 5), "schedule_factor": None}
-    return {f"{phase}_{name}": value for phase in PHASES for name, value in told.items()}
+    last = max(1, sum(epochs[phase] for phase in phases) // 5)
+    told = {"schedule": "cooldown", "schedule_epochs": last, "schedule_factor": None}
+    return {f"{phase}_{name}": value for phase in phases for name, value in told.items()}
 
 
 def _without_unused_schedule_fields(fields: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

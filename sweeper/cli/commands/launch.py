@@ -222,7 +222,7 @@ def _check_tracking(tracking: str, storage: Place, optional: bool) -> None:
 
 def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool) -> dict[str, str]:
     """The digest of every data set of the sweep, present and verified."""
-    from trainers.data.splits import check_data, data_digest
+    from trainers.data.digests import check_data, data_digest
 
     digests: dict[str, str] = {}
     for dataset in dict.fromkeys(recipe.dataset for recipe in recipes):

@@ -181,6 +181,16 @@ def test_tuned_is_the_papers_recipe_but_for_what_was_searched_in_lenet():
         assert differ == {"preset", *(searched if network == "lenet" else ())}
     ours = filled("tuned", "lenet", "slot_machine", selection="probabilistic")
     assert (ours.slot_weight_decay, ours.evaluation) == (0.0, "sampled")
+    assert (ours.normalisation, ours.slot_learning_rate) == ("unit", 100.0)
+
+
+@pytest.mark.parametrize("given", [{}, {"slot_epochs": 25}, {"slot_epochs": 3}])
+def test_tuned_lets_the_rate_of_probabilistic_selection_fall_to_0(given):
+    recipe = filled("tuned", "lenet", "slot_machine", selection="probabilistic", **given)
+    rates = [learning_rate(recipe, "slot", epoch) for epoch in range(recipe.slot_epochs)]
+    last = max(1, recipe.slot_epochs // 5)
+    assert rates[-1] == pytest.approx(100 / (last + 1)) and set(rates[:-last]) == {100.0}
+    assert (recipe.slot_schedule_factor, recipe.finetune_schedule) == (None, "warm_restarts")
 
 
 def test_in_a_split_tuned_lets_both_phases_fall_to_a_rate_of_0():

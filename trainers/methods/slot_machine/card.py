@@ -67,7 +67,7 @@ class SlotMachine(Method):
             linear, epochs = 1.0, AUTHORS_EPOCHS.get(network)
             epochs = epochs + 40 if epochs and probabilistic else epochs
         else:
-            rate = 25.0 if probabilistic else (0.1 if many else 0.2)
+            rate = (100.0 if tuned else 25.0) if probabilistic else (0.1 if many else 0.2)
             # Greedy selection depends on rate / range alone (but for decay), and in Lenet the paper's is too large.
             linear, epochs = 1.0 if tuned else 0.1, PAPERS_EPOCHS.get(network)
         # The authors' code evaluates by sampling, too; only what it exports is the arg-max.
@@ -83,8 +83,9 @@ class SlotMachine(Method):
             **({"slot_epochs": epochs} if epochs else {}),
             "slot_learning_rate": rate,
             **published_schedule("slot", preset, network),
-            # Decay keeps scores that are sampled near even odds.
-            **({"slot_weight_decay": 0.0} if tuned and probabilistic else {}),
+            # Decay keeps scores that are sampled near even odds. Of pixels that are the same in all images, and not 0,
+            # an arg-max makes a shift that sampling does not have.
+            **({"slot_weight_decay": 0.0, "normalisation": "unit"} if tuned and probabilistic else {}),
         }
 
     @classmethod
