@@ -43,7 +43,7 @@ def arm_text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
     phrases = [" ".join([*where, build_method(recipe).words])]
     left = shown - card.in_words - {"network", "dataset", "method"}
     conversion = build_conversion(recipe)
-    if conversion is not None and any(name.startswith("conversion") for name in left):
+    if conversion is not None:
         phrases.append(conversion.words)
     left = {name for name in left if not name.startswith("conversion")}
     if left & LENGTHS:

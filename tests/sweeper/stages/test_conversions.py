@@ -5,10 +5,10 @@ import json
 import pytest
 import yaml
 
+from reports.tracked.runs import read_sweeps
 from search_spaces.expansion import expand
 from search_spaces.labels import arm_labels
 from search_spaces.spec import Spec
-from reports.tracked.runs import read_sweeps
 from sweeper.cli.main import main
 from sweeper.records.trial_result import trial_finals
 from sweeper.stages.forest import plant
