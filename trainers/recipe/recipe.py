@@ -232,7 +232,9 @@ class Recipe(_WithMethods):
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of all that can change the result; equal across processes, machines and Python versions."""
-        lengths = [*self.phases(), *([("conversion", 0)] if self.conversion else [])]
+        lengths = self.phases()
+        if self.conversion:
+            lengths.append(("conversion", 0))
         phases = [[phase, epochs, self.phase_fields(phase)] for phase, epochs in lengths]
         return content_hash([self.common_fields(), phases])
 

@@ -8,6 +8,7 @@ middle. The groups are stored, a few bits an input.
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from trainers.tickets.entropy_coding import (
     unpack,
 )
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 PACKED, CODED, POSITIONS = "packed", ("coded.frequencies", "coded.states", "coded.words"), "coded.positions"
 GROUPS = (4, 16)  # of a layer's inputs
 HALF = 256  # a symbol of a larger alphabet than MOST_SYMBOLS is coded as two of these
@@ -46,10 +47,11 @@ def symbol_arrays(layers: list[Symbols], alphabet: int) -> Arrays:
         stored = 8 * packed_bytes(sum(map(len, labels)), groups)
         sizes[groups] = stored + _bits(_parts(layers, labels, groups), alphabet)
     groups = min(sizes, key=lambda count: (sizes[count], count))
+    found: Arrays = {}
     if groups == 1:
-        found, parts = {}, flat
+        parts = flat
     else:
-        found = {POSITIONS: pack(np.concatenate(grouped[groups]), groups)}
+        found[POSITIONS] = pack(np.concatenate(grouped[groups]), groups)
         parts = _parts(layers, grouped[groups], groups)
     coded = encode(parts, alphabet)
     if alphabet == 1:  # packed there would be nothing at all
@@ -61,11 +63,11 @@ def read_symbols(arrays: Arrays, shapes: list[tuple[int, int]], alphabet: int) -
     """What `symbol_arrays` made arrays of, each of its shape. Raises CodingError for other arrays."""
     sizes = [prod(shape) for shape in shapes]
     if set(arrays) == {PACKED}:
-        parts = np.split(unpack(arrays[PACKED], sum(sizes), alphabet), np.cumsum(sizes)[:-1])  # type: ignore[arg-type]
+        parts = np.split(unpack(arrays[PACKED], sum(sizes), alphabet), np.cumsum(sizes)[:-1])
         return _shaped(parts, shapes)
     if not {*CODED} <= set(arrays) <= {*CODED, POSITIONS}:
         raise CodingError(f"choices are {PACKED} or {', '.join(CODED)}, not {', '.join(sorted(arrays)) or 'missing'}")
-    coded = Coded(*(arrays[name] for name in CODED))  # type: ignore[arg-type]
+    coded = Coded(*(arrays[name] for name in CODED))
     if POSITIONS in arrays:
         return _read_grouped(coded, arrays[POSITIONS], shapes, alphabet)
     if alphabet > MOST_SYMBOLS:
@@ -84,14 +86,12 @@ def position_groups(layer: Symbols, alphabet: int, groups: int) -> Symbols:
     return labels
 
 
-def _read_grouped(
-    coded: Coded, positions: NDArray[np.generic], shapes: list[tuple[int, int]], alphabet: int
-) -> list[Symbols]:
+def _read_grouped(coded: Coded, positions: NDArray[Any], shapes: list[tuple[int, int]], alphabet: int) -> list[Symbols]:
     groups = coded.frequencies.shape[0] // len(shapes) if coded.frequencies.ndim else 0
     if groups not in GROUPS or alphabet > MOST_SYMBOLS:
         raise CodingError(f"inputs fall into {groups} groups, which is not {' or '.join(map(str, GROUPS))}")
     inputs = [shape[1] for shape in shapes]
-    labels = np.split(unpack(positions, sum(inputs), groups), np.cumsum(inputs)[:-1])  # type: ignore[arg-type]
+    labels = np.split(unpack(positions, sum(inputs), groups), np.cumsum(inputs)[:-1])
     counts = [np.bincount(label, minlength=groups) for label in labels]
     sizes = [int(shape[0] * count) for shape, found in zip(shapes, counts, strict=True) for count in found]
     parts = decode(coded, sizes, alphabet)
