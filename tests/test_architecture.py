@@ -24,8 +24,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks", "data",
-        "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
+        "training", "step", "costs", "tickets", "optimization", "recipe", "conversions", "methods", "kernels",
+        "networks", "data", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
         "cache_folder",
     ),
 }  # fmt: skip

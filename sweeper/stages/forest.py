@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.choices import PHASES, Phase
+from trainers.recipe.choices import IN_ORDER, Phase
 from trainers.recipe.recipe import Recipe
 from trainers.recipe.stretches import Stretch, earlier_stretches, stretches
 
@@ -42,11 +42,11 @@ class Stage:
     phase: Phase
     start: int  # epochs of the phase done before it
     end: int
-    turns: bool  # it starts by baking in what the parent's slot phase selected
+    turns: bool  # it starts a later phase: by baking in what the parent's slot phase selected, or by a conversion
 
     @property
     def epochs(self) -> int:
-        """How many epochs it trains."""
+        """How many epochs it trains; none is a conversion."""
         return self.end - self.start
 
 
@@ -238,10 +238,10 @@ def _ways(
 def _reached(way: Sequence[Point], spans: Spans) -> tuple[int, int]:
     """How far the store has come on a way: the number of the phase, and its epoch."""
     stored = (
-        (PHASES.index(point.phase), end)
+        (IN_ORDER.index(point.phase), end)
         for point in way
         for end in spans.get(point.lineage, ())
-        if point.begin < end <= point.epoch
+        if point.begin < end <= point.epoch or end == point.epoch
     )
     return max(stored, default=(-1, 0))
 
@@ -271,7 +271,7 @@ def _extended(forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Poi
             if not line.ends or point.epoch > line.ends[-1]:
                 line.recipe = recipe
             for end in (*forest.cuts.within(point.phase, before, point.epoch), point.epoch):
-                if end > point.begin and end not in line.ends:
+                if (end > point.begin or end == point.epoch) and end not in line.ends:
                     insort(line.ends, end)
             line.trials.append(number)
             parent, phases[point.phase] = point.key, point.epoch
@@ -280,7 +280,9 @@ def _extended(forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Poi
 
 def _new_line(point: Point, parent: str | None, recipe: Recipe, spans: Spans) -> _Line:
     stored = spans.get(point.lineage, {})
-    sensible = {end: start for end, start in stored.items() if point.begin <= start < end}
+    sensible = {
+        end: start for end, start in stored.items() if point.begin <= start < end or end == point.epoch == start
+    }
     return _Line(point.phase, point.begin, parent, recipe, stored=sensible)
 
 
@@ -335,10 +337,10 @@ def _leg(point: Point, line: _Line) -> list[Stage]:
     """The stages of one lineage up to a point, the first first."""
     leg: list[Stage] = []
     end = point.epoch
-    while end > point.begin:
+    while end > point.begin or not leg:
         start = line.starts[end]
         parent = point_key(point.lineage, start) if start > point.begin else line.parent
-        turns = point.phase == "finetune" and start == 0 and parent is not None
+        turns = point.phase != IN_ORDER[0] and start == 0 and parent is not None
         leg.append(
             Stage(point_key(point.lineage, end), parent, point.lineage, line.recipe, line.phase, start, end, turns)
         )

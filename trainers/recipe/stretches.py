@@ -37,7 +37,8 @@ Course = dict[str, Any]  # the fields of a phase that decide its rates, without 
 
 def stretches(recipe: Recipe) -> list[Stretch]:
     """The phases of a recipe in stretches: recipes that came one way train alike as long as their fields are equal."""
-    return [part for phase, epochs in recipe.phases() for part in _of_phase(recipe, phase, epochs)]
+    trained = [part for phase, epochs in recipe.phases() for part in _of_phase(recipe, phase, epochs)]
+    return [*trained, *_conversion(recipe)]
 
 
 def earlier_stretches(recipe: Recipe) -> list[Stretch]:
@@ -51,7 +52,11 @@ def earlier_stretches(recipe: Recipe) -> list[Stretch]:
             course = {"learning_rate": fields[f"{phase}_learning_rate"], "schedule": "constant"}
             found.append(Stretch(phase, 0, constant, _with_course(fields, phase, course)))
         found.append(Stretch(phase, constant, epochs, fields))
-    return found
+    return [*found, *_conversion(recipe)]
+
+
+def _conversion(recipe: Recipe) -> list[Stretch]:
+    return [Stretch("conversion", 0, 0, recipe.phase_fields("conversion"))] if recipe.conversion else []
 
 
 def _of_phase(recipe: Recipe, phase: Phase, epochs: int) -> Iterator[Stretch]:
