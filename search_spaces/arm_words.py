@@ -10,6 +10,7 @@ from trainers.data.registry import DATA_NAMES, data_facts
 from trainers.methods.registry import build_method, method_card
 from trainers.networks.registry import NETWORKS
 from trainers.recipe.recipe import Recipe
+from trainers.recipe.stretches import stretches
 
 NETWORK_NAMES = {name: network.title for name, network in NETWORKS.items()}
 DATASET_NAMES = {name: data_facts(name).title for name in DATA_NAMES}
@@ -28,7 +29,7 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
 def facts_of(recipe: Recipe) -> dict[str, Any]:
     """The fields that count for this recipe, with the lengths of its phases and its preset."""
     facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
-    for phase in dict.fromkeys(part.phase for part in recipe.stretches()):
+    for phase in dict.fromkeys(part.phase for part in stretches(recipe)):
         facts |= recipe.phase_fields(phase)
     facts.setdefault("conversion", "none")
     lengths = {"slot_epochs": recipe.slot_epochs, "finetune_epochs": recipe.finetune_epochs}

@@ -197,8 +197,8 @@ def test_recipes_without_a_conversion_keep_their_hashes_and_forks_share_all_trai
     assert len({recipe.content_hash() for recipe in [plain, *recipes]}) == len(TRIED) + 1
     for recipe in recipes:
         assert recipe.common_fields() == plain.common_fields()
-        assert recipe.stretches()[:-1] == plain.stretches()
-        assert (recipe.stretches()[-1].phase, recipe.stretches()[-1].end) == ("conversion", 0)
+        assert stretches(recipe)[:-1] == stretches(plain)
+        assert (stretches(recipe)[-1].phase, stretches(recipe)[-1].end) == ("conversion", 0)
 
 
 @pytest.mark.parametrize(
