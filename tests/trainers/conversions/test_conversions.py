@@ -16,6 +16,7 @@ from trainers.conversions.quantised import Quantised, levels, quantise
 from trainers.conversions.registry import CONVERSIONS, build_conversion
 from trainers.conversions.ternary import Ternary, ternarise
 from trainers.errors import InvalidInput
+from trainers.recipe.stretches import stretches
 from trainers.tickets.trained_network import trained_network
 from trainers.training import TrainingRun
 
