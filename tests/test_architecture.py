@@ -24,8 +24,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "__init__", "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks",
-        "data", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
+        "__init__", "training", "step", "costs", "tickets", "optimization", "recipe", "conversions", "methods",
+        "kernels", "networks", "data", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
         "cache_folder",
     ),
 }  # fmt: skip
@@ -256,7 +256,9 @@ def test_a_library_is_imported_in_its_own_files_only(library):
 
 
 def test_of_what_runs_sweeps_only_the_python_interface_knows_frames():
-    using = {name for name, modules in IMPORTS.items() if name.startswith("sweeper/") and "pandas" in top_level(modules)}
+    using = {
+        name for name, modules in IMPORTS.items() if name.startswith("sweeper/") and "pandas" in top_level(modules)
+    }
     assert using == {"sweeper/interface/sweep.py"}
 
 

@@ -153,6 +153,15 @@ class StageWorker:
             argmax_test_accuracy=test.argmax_accuracy,
             sampled_test_accuracy=test.sampled_accuracy,
         )
+        if not self._epochs:  # whose last would say
+            started = time.perf_counter()
+            validation = self._run.evaluate(self._run.data.validation, "validation")
+            record = replace(
+                record,
+                validation_accuracy=validation.accuracy,
+                validation_loss=validation.loss,
+                evaluation_seconds=time.perf_counter() - started,
+            )
         self._store.write(record, self._run.state_dict())
         self._saved, self._ended = self._last_epoch, True
         self._run = None

@@ -183,6 +183,8 @@ def _shared_flops(forest: Forest, flops: Mapping[str, int | None]) -> int | None
     """Each epoch of a lineage once, also where stored stages overlap."""
     furthest: dict[str, tuple[int | None, int]] = {}
     for key, stage in forest.stages.items():
+        if not stage.epochs:
+            continue
         begin = forest.lines[stage.lineage].begin
         _, epochs = furthest.get(stage.lineage, (0, 0))
         whole = flops[key]

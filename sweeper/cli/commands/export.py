@@ -19,6 +19,7 @@ from sweeper.storage.place import storage_that_answers
 from sweeper.text import text_table
 from trainers.errors import InvalidInput
 from trainers.readable import percent
+from trainers.recipe.choices import IN_ORDER
 
 if TYPE_CHECKING:
     from sweeper.records.trial_result import TrialResult
@@ -35,7 +36,7 @@ SAMPLED = "sampled", "mean_of_samples"
     help="all of this sweep instead, as one file: what `sweeper import` brings into another storage",
 )  # fmt: skip
 @out_option("the folder where the tickets go, or the file with --sweep", "PATH")
-@click.option("--phase", type=OneOf(["last", "slot", "finetune"]), default="last", help="at whose end (default: last)")
+@click.option("--phase", type=OneOf(["last", *IN_ORDER]), default="last", help="at whose end (default: last)")
 def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | None, out: str, phase: str) -> int:
     """Writes a ticket per trial, or a whole sweep."""
     if (sweep is None) == (whole is None):
