@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sweeper.cli.command import ExitCode
 from sweeper.cli.commands.launch import at_rest, launch_again
+from sweeper.cli.commands.recipe import recipe_spec
 from sweeper.cli.commands.stop import wait_until_stopped
 from sweeper.cli.summary import arms_table
 from sweeper.interface.settings import LaunchSettings, launch_options, said
+from sweeper.interface.spec import Spec
 from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.records.trained import network_of, record_of, wanted_trials
@@ -100,6 +102,14 @@ class Sweep:
         if record is None:
             raise InvalidInput(f"trial: of {name!r} no stage is stored")
         return network_of(store, result.trial.recipe, record).eval()
+
+    def recipe(self, which: str | None = None, *, best: bool = False) -> Spec:
+        """The spec of an arm or a trial, by its name, with all that its recipe says; or of the best arm.
+
+        Its trials are these trials: a plan says that they are stored already. Best by mean validation accuracy. Raises
+        InvalidInput where the name is not that of one arm or trial.
+        """
+        return Spec(**recipe_spec(self._view(), which, best).model_dump(exclude_unset=True))
 
     def report(self, out: str | Path) -> Path:
         """Writes the report of the sweep into a folder, as `sweeper report` does; returns the path of report.html."""

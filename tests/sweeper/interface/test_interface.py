@@ -216,3 +216,10 @@ def test_a_launch_in_a_thread_is_stopped_by_another_and_goes_on(tmp_path):
     assert isinstance(error, sweeper.Stopped) and sweep.state == "stopped"
     assert 0 < len(sweep.curves()) < 2000
     sweep.stop()  # nothing runs
+
+
+@pytest.mark.slow
+def test_the_recipe_of_a_sweep_is_a_spec_whose_trials_are_stored(swept):
+    one, best = swept.recipe(swept.trials()["name"][1]), swept.recipe(best=True)
+    assert one.seeds == [1] and best.seeds == [0, 1] and isinstance(best, sweeper.Spec)
+    assert [sweeper.plan(spec, swept.storage).trials_stored for spec in (one, best)] == [1, 2]
