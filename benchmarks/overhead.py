@@ -30,7 +30,8 @@ from sweeper.stages.forest import Stage, plant
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
-from trainers.data.splits import data_digest, load_splits
+from trainers.data.digests import data_digest
+from trainers.data.splits import load_splits
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 

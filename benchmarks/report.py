@@ -28,7 +28,7 @@ from sweeper.launch.local import run_local
 from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.store import Store
 from sweeper.stages.forest import plant
-from trainers.data.splits import data_digest
+from trainers.data.digests import data_digest
 from trainers.recipe.recipe import Recipe
 
 SWEEP, EPOCHS, SEEDS, CURVE = "many", 40, 4, 5

@@ -42,7 +42,7 @@ from sweeper.stages.forest import Stage, plant
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
-from trainers.data.splits import data_digest
+from trainers.data.digests import data_digest
 from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

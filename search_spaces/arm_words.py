@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trainers.conversions.registry import build_conversion
 from trainers.data.registry import DATA_NAMES, data_facts
 from trainers.methods.registry import build_method, method_card
 from trainers.networks.registry import NETWORKS
 from trainers.recipe.recipe import Recipe
+from trainers.recipe.stretches import stretches
 
 NETWORK_NAMES = {name: network.title for name, network in NETWORKS.items()}
 DATASET_NAMES = {name: data_facts(name).title for name in DATA_NAMES}
@@ -27,8 +29,9 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
 def facts_of(recipe: Recipe) -> dict[str, Any]:
     """The fields that count for this recipe, with the lengths of its phases and its preset."""
     facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
-    for phase, _ in recipe.phases():
+    for phase in dict.fromkeys(part.phase for part in stretches(recipe)):
         facts |= recipe.phase_fields(phase)
+    facts.setdefault("conversion", "none")
     lengths = {"slot_epochs": recipe.slot_epochs, "finetune_epochs": recipe.finetune_epochs}
     return {"preset": recipe.preset, **facts, **lengths}
 
@@ -40,6 +43,10 @@ def arm_text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
     where += [DATASET_NAMES[recipe.dataset]] if "dataset" in shown else []
     phrases = [" ".join([*where, build_method(recipe).words])]
     left = shown - card.in_words - {"network", "dataset", "method"}
+    conversion = build_conversion(recipe)
+    if conversion is not None:
+        phrases.append(conversion.words)
+    left = {name for name in left if not name.startswith("conversion")}
     if left & LENGTHS:
         left -= LENGTHS
         phrases.append(_epochs(recipe, card.slot_phase))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from search_spaces.spec import Spec
 
 MAX_RECIPES = 1_000_000
+NOT_STATED = frozenset({"seed", "filled"})  # a spec says seeds itself; what a preset filled is stated by as_spec
 
 
 @dataclass(frozen=True)
@@ -275,3 +276,16 @@ def _budget_faults(arms: list[Recipe]) -> list[str]:
     return [
         f"budget_epochs: the arms differ in their total: {listed}; fix it by budget_epochs, or say budgets_differ: true"
     ]
+
+
+def as_spec(name: str, recipes: Sequence[Recipe], description: str = "") -> Spec:
+    """A spec of these recipes, which are alike but for their seeds; `load_spec` gives each back with its hash.
+
+    Stated is every field with a value and a meaning for the method, so that no change of a preset changes it.
+    """
+    from search_spaces.spec import Spec
+
+    assert len({recipe.arm_hash() for recipe in recipes}) == 1
+    stated = recipes[0].model_dump(mode="json", exclude_none=True, exclude=set(NOT_STATED))
+    seeds = sorted({recipe.seed for recipe in recipes})
+    return Spec(name=name, description=description, recipe=given_fields(None, stated, {}), seeds=seeds)

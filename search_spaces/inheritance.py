@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from trainers.conversions.registry import CONVERSIONS, PREFIX, conversion_fields
 from trainers.data.registry import IMAGE_FOLDER
 from trainers.errors import InvalidInput
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
@@ -43,6 +44,8 @@ def _applies(name: str, value: Any, merged: Mapping[str, Any]) -> bool:
         return (
             name in METHOD_FIELDS[method] and name not in card.without(merged) and not _of_others(method, name, value)
         )
+    if name.startswith(PREFIX):
+        return merged.get("conversion") not in CONVERSIONS or name in conversion_fields(merged["conversion"])
     if name == "image_size":
         return merged.get("dataset") == IMAGE_FOLDER
     return card.slot_phase or not name.startswith("slot_")

@@ -15,8 +15,8 @@ PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 # The rooms of each package, and the files that stand in its hall. A room uses itself and those below it in its list.
 ROOMS: dict[str, tuple[str, ...]] = {
     "sweeper": (
-        "__main__", "cluster_entry", "cli", "sweeps", "tracking", "launch", "search", "planning", "records", "storage",
-        "stages", "text",
+        "__init__", "__main__", "cluster_entry", "interface", "cli", "sweeps", "tracking", "launch", "search",
+        "planning", "records", "storage", "stages", "text",
     ),
     "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "request"),
     "search_spaces": (
@@ -24,19 +24,21 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "training", "step", "costs", "tickets", "optimization", "recipe", "methods", "kernels", "networks", "data",
-        "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
+        "__init__", "training", "step", "costs", "tickets", "optimization", "recipe", "conversions", "methods",
+        "kernels", "networks", "data", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
+        "cache_folder",
     ),
 }  # fmt: skip
-# Of the packages, each uses itself and those after it here; but only the command line uses reports.
+# Of the packages, each uses itself and those after it here; but only these use reports.
 ORDER = ("sweeper", "reports", "search_spaces", "trainers")
-COMMAND_LINE = "sweeper/cli/"
+READ_REPORTS = ("sweeper/cli/", "sweeper/interface/")
 MOST_FILES = 14  # of code in one folder
 
 THIRD_PARTIES = {
     "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton", "pynvml"},
     "search_spaces": {"pydantic", "yaml"},
-    "sweeper": {"click", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"} | {"obstore"},
+    "sweeper": {"click", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"}
+    | {"obstore", "pandas"},
     "reports": {"mlflow", "pandas", "numpy", "scipy", "matplotlib", "jinja2"},
 }
 # What is imported in these files and nowhere else, so that it can be replaced there and nowhere else.
@@ -231,7 +233,7 @@ def test_arrows_between_rooms_point_one_way(name):
         other_package, other_room = room_of(file)
         if other_package != package:
             assert ORDER.index(package) < ORDER.index(other_package), f"{name} imports {file}"
-            assert other_package != "reports" or name.startswith(COMMAND_LINE), f"{name} imports {file}"
+            assert other_package != "reports" or name.startswith(READ_REPORTS), f"{name} imports {file}"
         elif other_room != "__init__":
             assert ROOMS[package].index(room) <= ROOMS[package].index(other_room), f"{name} imports {file}"
 
@@ -251,6 +253,13 @@ def test_a_package_imports_only_the_third_parties_it_declares(name):
 @pytest.mark.parametrize("library", ONLY_IN)
 def test_a_library_is_imported_in_its_own_files_only(library):
     assert {name for name, modules in IMPORTS.items() if library in top_level(modules)} == ONLY_IN[library]
+
+
+def test_of_what_runs_sweeps_only_the_python_interface_knows_frames():
+    using = {
+        name for name, modules in IMPORTS.items() if name.startswith("sweeper/") and "pandas" in top_level(modules)
+    }
+    assert using == {"sweeper/interface/sweep.py"}
 
 
 def test_reading_the_environment_is_told_from_setting_it():

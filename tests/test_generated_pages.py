@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import nn
 
 from docs.generated import PARTS, choices, complete, fetches, rooms
 from trainers.methods.registry import METHODS
@@ -91,9 +93,15 @@ def test_a_page_that_loads_from_another_host_is_told_from_one_that_links_there(t
     assert fetches(tmp_path) == ["font.css", "import.css", "picture.html", "script.html", "style.html"]
 
 
-def test_the_example_of_the_python_interface_runs(tmp_path, monkeypatch, capsys):
+def test_the_examples_of_the_python_interface_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    [example] = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
-    exec(compile(example, "python.md", "exec"), {})
+    sweeps, one_run = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(sweeps, "python.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert "left to train: 8 epochs" in said and said.endswith("\ncompleted\n")
+    assert len(names["trials"]) == 4 and len(names["curves"]) == 8 and names["arms"]["n"].tolist() == [2, 2]
+    assert isinstance(names["network"], nn.Module) and (tmp_path / "report" / "report.html").stat().st_size > 0
+    exec(compile(one_run, "python.md", "exec"), {})
     assert len(re.findall(r"^slot \d: validation accuracy 0\.\d{3}$", capsys.readouterr().out, re.MULTILINE)) == 2
     assert (tmp_path / "digits.ticket").stat().st_size > 0

@@ -9,12 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainers.recipe.choices import Phase
+from trainers.recipe.choices import PHASES, Phase
 from trainers.recipe.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, phase: Phase, epoch: int) -> float:
-    """The rate in the phase's epoch number `epoch`, counted from 0; it is constant within an epoch."""
+    """The rate in the phase's epoch number `epoch`, counted from 0; it is constant within an epoch.
+
+    0 where nothing is trained.
+    """
+    if phase not in PHASES:
+        return 0.0
     rate: float = getattr(recipe, f"{phase}_learning_rate")
     schedule: str = getattr(recipe, f"{phase}_schedule")
     cycle: int | None = getattr(recipe, f"{phase}_schedule_epochs")
@@ -55,9 +60,9 @@ def build_sgd(
     return torch.optim.SGD(
         trained,
         lr=torch.tensor(rate, device=trained[0].device) if rate_on_device else rate,
-        momentum=getattr(recipe, f"{phase}_momentum"),
-        nesterov=getattr(recipe, f"{phase}_nesterov"),
-        weight_decay=getattr(recipe, f"{phase}_weight_decay"),
+        momentum=getattr(recipe, f"{phase}_momentum", 0.0),
+        nesterov=getattr(recipe, f"{phase}_nesterov", False),
+        weight_decay=getattr(recipe, f"{phase}_weight_decay", 0.0),
         fused=True,
     )
 

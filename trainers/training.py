@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainers.conversions.apply import convert
+from trainers.conversions.registry import build_conversion
 from trainers.costs.measures import MEASURES, Trained
 from trainers.costs.memory import transient_memory
 from trainers.costs.meters import Metered, metered
@@ -27,7 +29,7 @@ from trainers.methods.registry import build_method
 from trainers.methods.snapshots import LayerSelection, total_fractions
 from trainers.networks.registry import build_network
 from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
-from trainers.recipe.choices import PHASES, Phase
+from trainers.recipe.choices import IN_ORDER, PHASES, Phase
 from trainers.recipe.recipe import Recipe
 from trainers.step import REPLAYED, GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
@@ -134,6 +136,8 @@ class TrainingRun:
             self.turn_to("finetune")
         while self.phase == "finetune" and self.epoch < self.recipe.finetune_epochs:
             yield self.train_epoch()
+        if self.phase != "conversion" and self.recipe.conversion:
+            self.turn_to("conversion")
 
     def train_epoch(self) -> EpochRecord:
         """One more epoch of the present phase. Raises TrainingFailed if the loss is not finite."""
@@ -167,10 +171,15 @@ class TrainingRun:
         )
 
     def turn_to(self, phase: Phase) -> None:
-        """Start a later phase: the selected weights become ordinary ones, and their own training begins."""
-        assert (self.phase, phase) == ("slot", "finetune"), "phases have one order"
-        self._slot_epochs_done = self.epoch
+        """Start a later phase: the selected weights become ordinary ones, to be trained, or converted at once."""
+        assert IN_ORDER.index(self.phase) < IN_ORDER.index(phase), "phases have one order"
+        if self.phase == "slot":
+            self._slot_epochs_done = self.epoch
         bake(self.network)
+        if phase == "conversion":
+            conversion = build_conversion(self.recipe)
+            assert conversion is not None, "a recipe without one has no such phase"
+            convert(self.network, conversion)
         self._start(phase)
 
     def test(self) -> Evaluation:
@@ -217,7 +226,7 @@ class TrainingRun:
         for index, momentum in enumerate(momenta(self._optimizer)):
             if momentum is not None:
                 state[f"momentum.{index}"] = momentum
-        position = [PHASES.index(self.phase), self.epoch, self._slot_epochs_done]
+        position = [IN_ORDER.index(self.phase), self.epoch, self._slot_epochs_done]
         state["position"] = torch.tensor(position, dtype=torch.int64)
         costs = [self._transient_bytes.get(phase, 0) for phase in PHASES]
         state["costs"] = torch.tensor(costs, dtype=torch.float64)
@@ -229,8 +238,8 @@ class TrainingRun:
         Raises ValueError for a state of another network or of an earlier phase than this run is in.
         """
         index, epoch, slot_epochs_done = state["position"].tolist()
-        phase = PHASES[index]
-        if phase == "finetune" and self.phase == "slot":
+        phase = IN_ORDER[index]
+        if index > IN_ORDER.index(self.phase):
             bake(self.network)
             self._start(phase)
         if phase != self.phase:

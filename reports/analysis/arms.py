@@ -10,8 +10,9 @@ import pandas as pd
 
 from reports.analysis.statistics import interval_half_width, pareto_front
 from reports.tracked.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES, STOPPED_EARLY
+from trainers.conversions.registry import families, family_of
 from trainers.costs.registry import COSTS, cost_named
-from trainers.methods.registry import ALL_METHOD_FIELDS, families, method_card
+from trainers.methods.registry import ALL_METHOD_FIELDS
 
 # Every arm belongs to one family; a family has one name, one colour and one place in every table and figure.
 FAMILIES = {family.name: family.label for family in families()}
@@ -148,5 +149,5 @@ def rows(frame: pd.DataFrame) -> list[Any]:
 def _families(arms: pd.DataFrame) -> list[str]:
     """The name of every arm's family, by its method's card. Raises InvalidInput for a method that has none."""
     both = (arms["finetune_epochs"].fillna(0) > 0) & (arms["slot_epochs"].fillna(0) > 0)
-    own: list[Any] = arms[["method", *ALL_METHOD_FIELDS]].to_dict("records")
-    return [method_card(row["method"]).of(row).family(finetuned).name for row, finetuned in zip(own, both, strict=True)]
+    own: list[Any] = arms[["method", "conversion", *ALL_METHOD_FIELDS]].to_dict("records")
+    return [family_of(row, finetuned).name for row, finetuned in zip(own, both, strict=True)]

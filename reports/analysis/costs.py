@@ -11,25 +11,31 @@ import pandas as pd
 
 from reports.analysis.arms import same_problem
 from reports.analysis.statistics import pareto_front
-from trainers.costs import units
 from trainers.costs.registry import COSTS, Cost
 
 STORED, TICKET = "stored_bits_per_weight", "ticket_bytes"
-# What a trained network takes as a file: bits per weight, times its weights.
 SHOWN: dict[str, Cost] = {
-    TICKET: Cost("Ticket", "Size of the network's file", units.BYTE, "last", 1, of_run=STORED),
-    **{name: COSTS[name] for name in ("train_cpu_seconds", "train_seconds")},
+    **{name: COSTS[name] for name in (TICKET, "train_cpu_seconds", "train_seconds")},
     **COSTS,
 }
 PLAIN = ("network", "dataset", "padding", "width", "dropout")
 
 
 def with_tickets(arms: pd.DataFrame) -> pd.DataFrame:
-    """Adds `ticket_bytes`, its half width and its front: nan where nobody can say how many weights a network has."""
+    """Fills in `ticket_bytes` of records that had only bits per weight, and adds its half width and its front.
+
+    nan where nobody can say how many weights a network has.
+    """
     counts = pd.Series(
         [_connections(arm) for arm in arms[list(PLAIN)].to_dict("records")], index=arms.index, dtype=float
     )
-    sized = arms.assign(**{f"{TICKET}{end}": arms[f"{STORED}{end}"] * counts / 8 for end in ("", "_half_width")})
+    columns = {end: arms.get(f"{TICKET}{end}", pd.Series(nan, index=arms.index)) for end in ("", "_half_width")}
+    sized = arms.assign(
+        **{
+            f"{TICKET}{end}": known.astype(float).fillna(arms[f"{STORED}{end}"] * counts / 8)
+            for end, known in columns.items()
+        }
+    )
     front = pd.Series(False, index=arms.index)
     for group in same_problem(sized):
         front.loc[group.index] = pareto_front(group[TICKET], group["test_accuracy"])
@@ -55,7 +61,7 @@ def _connections(arm: Mapping[Any, Any]) -> float:
 @lru_cache
 def _counted(network: str, dataset: str, padding: int, width: float, dropout: float) -> float:
     """The weights of such a network for the images of that data set."""
-    from trainers.costs.flops import connections_of  # torch, which takes its time, and only where it is needed
+    from trainers.costs.flops import connections_of  # only where it is needed
 
     try:
         return float(connections_of(network, dataset, padding=padding, width=width, dropout=dropout))

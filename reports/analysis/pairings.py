@@ -26,10 +26,10 @@ Pairing = Callable[["Arena"], Pairs]
 
 
 class Arena:
-    """All arms that have data, by position, and who is like whom among them."""
+    """All arms that have data and are not converted, by position, and who is like whom among them."""
 
     def __init__(self, arms: pd.DataFrame) -> None:
-        self.arms = arms[arms["n"] > 0].reset_index(drop=True)
+        self.arms = arms[(arms["n"] > 0) & arms["conversion"].isna()].reset_index(drop=True)
         self.likeness = Likeness(self.arms)
         # Columns as plain arrays: a pairing looks at them thousands of times.
         self.of = {field: self.arms[field].fillna("").to_numpy(dtype=str) for field in TEXT}

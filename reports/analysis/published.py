@@ -49,4 +49,4 @@ def _published(arm: Mapping[Any, Any]) -> list[Published]:
 def _is_comparable(arm: Mapping[Any, Any]) -> bool:
     """Published values are of networks of full width that were not finetuned; learned weights start from scratch."""
     finetuned = arm["method"] != "learned" and arm["finetune_epochs"] > 0
-    return bool(arm["width"] == 1 and not finetuned and arm["start"] != "random_option")
+    return bool(arm["width"] == 1 and pd.isna(arm["conversion"]) and not finetuned and arm["start"] != "random_option")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-from trainers.methods.registry import families
+from trainers.conversions.registry import families
 
 # Name: (on light, on dark). Drawn in the light colour, shown as a CSS variable of that name. The families have theirs
 # from the cards of their methods: told apart by any eye (after Okabe and Ito) and, being used for words too, at least

@@ -78,7 +78,7 @@ def _over_options(arms: pd.DataFrame, likeness: Likeness, name: str, problem: st
     if points.empty:
         return
     title = f"{problem}: test accuracy against options per connection, K"
-    baseline = points_of(arms[arms["method"] == "learned"]).head(3)
+    baseline = points_of(arms[arms["family"] == "learned"]).head(3)
     words = Words(name, title, f"{described(points)} {_described_baseline(baseline)}".strip())
     caption = f"{INTERVALS} {_baseline_note(baseline)}{_published_note(points)}{left_out}".strip()
     on_scale, note = on_scale_of(points)
@@ -95,7 +95,7 @@ def _over_splits(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str
         if points.empty:
             continue
         title = f"{problem}: test accuracy against slot epochs, {budget} epochs in all"
-        baseline = points_of(arms[(arms["method"] == "learned") & (budgets == budget)]).head(3)
+        baseline = points_of(arms[(arms["family"] == "learned") & (budgets == budget)]).head(3)
         own = f"{name}-{budget}"
         words = Words(own, title, f"{described(points)} {_described_baseline(baseline)}".strip())
         caption = f"The rest of the epochs is finetuning. {INTERVALS} {_baseline_note(baseline)}{left_out}".strip()

@@ -73,7 +73,7 @@ def _levels(arms: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """What to compare with: the best learned weights, by validation, and networks in which nothing was learned."""
     best = arms.assign(validation_accuracy=arms["validation_accuracy"].fillna(-1.0))
     best = best.sort_values("validation_accuracy", ascending=False, kind="stable")
-    learned, untrained = best[best["method"] == "learned"].head(1), best[best["options"] == 1].head(1)
+    learned, untrained = best[best["family"] == "learned"].head(1), best[best["options"] == 1].head(1)
     rows = pd.concat([learned.assign(label="learned weights"), untrained.assign(label="nothing learned (K = 1)")])
     levels = pd.DataFrame({"label": rows["label"], "family": rows["family"], "accuracy": rows["test_accuracy"]})
     return levels.assign(below=levels["accuracy"] < floor(points["accuracy"]))

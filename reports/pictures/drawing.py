@@ -12,7 +12,7 @@ from reports.analysis.arms import FAMILIES
 from reports.document.svg import COLOURS, Mark
 from reports.pictures.canvas import FAINT, RULE, few_ticks, plain_numbers
 from reports.pictures.placement import along, clusters, is_free, is_inside, pushed_apart, side_by_side
-from trainers.methods.registry import families
+from trainers.conversions.registry import families
 from trainers.readable import percent
 
 LONGEST_NAME = 44  # letters

@@ -50,14 +50,14 @@ def verdicts(arms: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
 
     Arms are chosen by validation accuracy, and told by their accuracy on test.
     """
-    learned = arms[arms["method"] == "learned"]
-    random = arms[(arms["method"] != "learned") & (arms["finetune_epochs"].fillna(0) == 0)]
+    learned = arms[arms["family"] == "learned"]
+    random = arms[(arms["method"] != "learned") & (arms["finetune_epochs"].fillna(0) == 0) & arms["conversion"].isna()]
     baseline = best_by(learned, "validation_accuracy") if len(learned) else None
     best = best_by(arms, "validation_accuracy")
     first = best_by(random, "validation_accuracy") if len(random) else best
     problem = problem_name(best)
     said = [f"{problem}: {_reached(first)}{_beside(first, baseline, trials)}."]
-    if best["arm_hash"] != first["arm_hash"] and best["method"] != "learned":
+    if best["arm_hash"] != first["arm_hash"] and best["family"] != "learned":
         said.append(f"Best by validation: {_reached(best)}{_beside(best, baseline, trials)}.")
     return said
 
@@ -68,7 +68,7 @@ def front_table(arms: pd.DataFrame, trials: pd.DataFrame, cost: str) -> Table:
     most = MOST_ROWS if len(problems) == 1 else MOST_OF_SEVERAL
     rows, data = [], []
     for group in problems:
-        learned = group[group["method"] == "learned"]
+        learned = group[group["family"] == "learned"]
         baseline = best_by(learned, "validation_accuracy") if len(learned) else None
         front = group[group[f"front_{cost}"]].sort_values("test_accuracy", ascending=False, kind="stable")
         for _, arm in front.head(most).iterrows():

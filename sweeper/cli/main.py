@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": (
         "compare", "set two sweeps, or arms (SWEEP:ARM), side by side, with the differences of their means"
     ),
+    "recipe": ("recipe", "print the recipe of an arm, a trial or the best arm, as a spec that is the same one again"),
     "track": ("mlflow", "bring MLflow up to date with what is stored, after an outage"),
     "ui": ("mlflow", "open MLflow's UI on what the sweeps wrote, for this machine only"),
     "report": ("report", "write report.html, report.md, table.csv and figures"),

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from sweeper.cli.command import ExitCode
@@ -70,7 +70,10 @@ class RunningLaunch:
     def carry_out(self, driver: Driver) -> int:
         """Runs the launch to its end; returns the exit code."""
         self.tracker.start()
-        with told_of_signals(_signals(), self._told_to_stop), self._requests():
+        # In a thread of a program, signals are that program's.
+        in_main = threading.current_thread() is threading.main_thread()
+        signals = told_of_signals(_signals(), self._told_to_stop) if in_main else nullcontext()
+        with signals, self._requests():
             try:
                 return self._drive(driver)
             except KeyboardInterrupt:  # the second signal

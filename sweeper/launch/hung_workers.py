@@ -80,7 +80,7 @@ class Silence:
     def _measure(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
         kind = self._kind(stage)
         seconds = [epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in epochs]
-        self._longest[kind] = max(self._longest.get(kind, 0.0), *seconds)
+        self._longest[kind] = max([self._longest.get(kind, 0.0), *seconds])
 
     def _kind(self, stage: Stage) -> str:
         """Stages that differ in their seeds and in nothing else are of one kind: their epochs take as long."""

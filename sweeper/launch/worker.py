@@ -26,7 +26,8 @@ from sweeper.stages.faults import Failure, StorageFault, failure_of
 from sweeper.storage.base import StoreError
 from sweeper.storage.place import storage_at
 from trainers.costs import totals
-from trainers.data.splits import DataSplits, check_data, load_splits
+from trainers.data.digests import check_data
+from trainers.data.splits import DataSplits, load_splits
 from trainers.errors import InvalidInput
 from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe.recipe import Recipe
@@ -152,6 +153,15 @@ class StageWorker:
             argmax_test_accuracy=test.argmax_accuracy,
             sampled_test_accuracy=test.sampled_accuracy,
         )
+        if not self._epochs:  # whose last would say
+            started = time.perf_counter()
+            validation = self._run.evaluate(self._run.data.validation, "validation")
+            record = replace(
+                record,
+                validation_accuracy=validation.accuracy,
+                validation_loss=validation.loss,
+                evaluation_seconds=time.perf_counter() - started,
+            )
         self._store.write(record, self._run.state_dict())
         self._saved, self._ended = self._last_epoch, True
         self._run = None

@@ -50,6 +50,8 @@ def calibrate(
     """
     works: dict[Work, tuple[Recipe, Phase]] = {}
     for stage in forest.stages.values():
+        if not stage.epochs:
+            continue
         epoch = estimates.epoch(stage.recipe, stage.phase)
         if epoch is None or epoch.source is not Source.MEASURED:
             works.setdefault(Work.of(stage.recipe, stage.phase), (stage.recipe, stage.phase))

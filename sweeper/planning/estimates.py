@@ -191,6 +191,8 @@ class Estimates:
 
     def seconds(self, stage: Stage) -> float | None:
         """The seconds of training and evaluating the whole stage; None where not even its FLOPs are known."""
+        if not stage.epochs:
+            return 0.0
         epoch = self.epoch(stage.recipe, stage.phase)
         return epoch.seconds * stage.epochs if epoch else None
 
@@ -294,9 +296,10 @@ def measured(store: Store, forest: Forest) -> Iterator[Sample]:
         if wanted[work] < READ_A_WORK and (record := store.read(key)) is not None:
             wanted[work] += 1
             seen.add(key)
-            yield Sample.of(record)
+            if record.epochs:
+                yield Sample.of(record)
     for record in store.newest(READ_NEWEST):
-        if record.key not in seen:
+        if record.key not in seen and record.epochs:
             yield Sample.of(record)
 
 

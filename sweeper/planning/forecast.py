@@ -71,7 +71,7 @@ def forecast(
         return None
     shares: dict[str, float] = defaultdict(float)
     for stage in Schedule(forest, forest.stored, failed).left():
-        epoch = estimates.epoch(stage.recipe, stage.phase)
+        epoch = estimates.epoch(stage.recipe, stage.phase) if stage.epochs else None
         if epoch is not None:
             shares[epoch.why] += epoch.seconds * stage.epochs
     alone = [estimates.trial_seconds(trial.recipe) for trial in forest.trials]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Sequence
@@ -97,8 +99,8 @@ def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
 
 def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tuple[dict[str, str], list[str]]:
     """The digest of every data set: of the data themselves, or of the published files where they are not here."""
+    from trainers.data.digests import data_digest, published_digest
     from trainers.data.registry import DATA_SETS
-    from trainers.data.splits import data_digest, published_digest
 
     digests: dict[str, str] = {}
     notes = []
@@ -140,15 +142,29 @@ def _packing(forest: Forest, samples: Sequence[Sample], shares: RequestedShares)
 
 def hardware_here() -> Hardware:
     """The cores and CUDA devices of this machine; devices that are counted and do not start are none."""
+    cores = os.cpu_count() or 1
+    if not may_have_gpus():
+        return Hardware(cores, memory_bytes=_memory_here())
     import torch
 
-    cores, count = os.cpu_count() or 1, torch.cuda.device_count()
+    count = torch.cuda.device_count()
     try:
         memory = min((torch.cuda.get_device_properties(device).total_memory for device in range(count)), default=0)
     except (RuntimeError, AssertionError) as error:  # a driver that is too old, a torch without CUDA
         why = f"{count} GPU{'' if count == 1 else 's'} counted, which CUDA does not start"
         return Hardware(cores, memory_bytes=_memory_here(), idle_gpus=f"{why}: {first_line(error)}")
     return Hardware(cores, count, memory, memory_bytes=_memory_here())
+
+
+def may_have_gpus() -> bool:
+    """Whether a driver of GPUs is there: without one torch counts none, and loading it takes seconds."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():  # AMD's
+        return True
+    for library in ("libcuda.so.1", "libnvidia-ml.so.1"):  # torch counts by either
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(library)
+            return True
+    return False
 
 
 def _memory_here() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -74,6 +75,17 @@ class Plan:
     def text(self) -> str:
         """The plan as text for people."""
         return "\n".join([*_heading(self), "", *_arm_table(self.arms), "", *self.totals])
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        """The plan as a table, for notebooks."""
+        head, *rows = [[escape(cell) for cell in cells] for cells in _arm_cells(self.arms)]
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for cells in rows)
+        heads = "".join(f"<th>{cell}</th>" for cell in head)
+        lines = "<br>".join(map(escape, self.totals))
+        return f"<b>{escape(self.name)}</b><table><tr>{heads}</tr>{body}</table><p>{lines}</p>"
 
     @property
     def totals(self) -> list[str]:
@@ -171,6 +183,8 @@ def _shared_flops(forest: Forest, flops: Mapping[str, int | None]) -> int | None
     """Each epoch of a lineage once, also where stored stages overlap."""
     furthest: dict[str, tuple[int | None, int]] = {}
     for key, stage in forest.stages.items():
+        if not stage.epochs:
+            continue
         begin = forest.lines[stage.lineage].begin
         _, epochs = furthest.get(stage.lineage, (0, 0))
         whole = flops[key]
@@ -207,6 +221,13 @@ def _heading(plan: Plan) -> list[str]:
 
 
 def _arm_table(arms: Sequence[PlannedArm]) -> list[str]:
+    headers, *rows = _arm_cells(arms)
+    more = [f"  … and {len(arms) - ARMS_SHOWN:,} more arms"] if len(arms) > ARMS_SHOWN else []
+    return [*textwrap.indent(text_table(headers, rows), "  ").splitlines(), *more]
+
+
+def _arm_cells(arms: Sequence[PlannedArm]) -> list[list[str]]:
+    """The headers, then a row for each of the first arms."""
     headers = ["arm", "trials", "slot + finetune epochs", "FLOPs a trial", "time a trial", "memory", "stored"]
     rows = [
         [
@@ -220,8 +241,7 @@ def _arm_table(arms: Sequence[PlannedArm]) -> list[str]:
         ]
         for arm in arms[:ARMS_SHOWN]
     ]
-    more = [f"  … and {len(arms) - ARMS_SHOWN:,} more arms"] if len(arms) > ARMS_SHOWN else []
-    return [*textwrap.indent(text_table(headers, rows), "  ").splitlines(), *more]
+    return [headers, *rows]
 
 
 def _totals(plan: Plan) -> list[str]:

@@ -54,6 +54,8 @@ class StageRecord:
         None  # both only where selection is probabilistic, whichever `test_accuracy` is
     )
     sampled_test_accuracy: float | None = None
+    validation_accuracy: float | None = None  # both at the end of a stage without epochs; of others their last says it
+    validation_loss: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -63,6 +65,8 @@ class StageRecord:
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values; not copied, which would take longer than writing them."""
         named = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "costs"}
+        if self.epochs:  # records had none of these before there were stages without epochs
+            del named["validation_accuracy"], named["validation_loss"]
         plain = {"recipe": dict(self.recipe), "epochs": list(self.epochs), "selection": list(self.selection)}
         return named | plain | {name: self.costs.get(name) for name in COSTS}
 
@@ -147,7 +151,7 @@ def decode(text: bytes) -> tuple[StageRecord, StateFile]:
 
 def _recounted(record: StageRecord) -> StageRecord:
     """A record of formats 1 and 2 with its FLOPs as they are counted now: they follow from the recipe."""
-    from trainers.costs.flops import recounted  # needs torch, which nothing else here does
+    from trainers.costs.flops import recounted  # only old records need it
     from trainers.recipe.recipe import Recipe
 
     try:

@@ -20,6 +20,7 @@ CURVES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "changed_fraction",
     "extreme_fraction", "selected_magnitude",
 )  # fmt: skip
+BOTH_WAYS = ("argmax_validation_accuracy", "sampled_validation_accuracy")  # of an epoch of probabilistic selection
 Epoch = Mapping[str, Any]  # an EpochRecord as a dict
 
 
@@ -43,6 +44,9 @@ class TrialResult:
 
     @property
     def validation_accuracy(self) -> float | None:
+        """At its end, or as far as it is stored."""
+        if "validation_accuracy" in self.finals:
+            return self.finals["validation_accuracy"]
         return float(self.epochs[-1]["validation_accuracy"]) if self.epochs else None
 
     @property
@@ -85,7 +89,8 @@ def trial_epochs(
     parts: list[Sequence[Epoch]] = []
     for key in trial.stages:
         if key in records:
-            parts.append(records[key].epochs)
+            if records[key].epochs:
+                parts.append(records[key].epochs)
         else:
             parts.append((saved or {}).get(key, ()))
             break
@@ -99,7 +104,13 @@ def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, 
     slot = [stage for stage in stages if stage.phase == "slot"]
     turned = {"slot_test_accuracy": slot[-1].test_accuracy} if slot and last.phase != "slot" else {}
     accuracies = {"test_accuracy": last.test_accuracy, "test_loss": last.test_loss, **turned}
-    return {**accuracies, **_both_ways(last), **_costs(stages)}
+    return {**accuracies, **_of_a_conversion(last), **_both_ways(last), **_costs(stages)}
+
+
+def _of_a_conversion(last: StageRecord) -> dict[str, float]:
+    """What no epoch says of a stage that has none."""
+    known = {"validation_accuracy": last.validation_accuracy, "validation_loss": last.validation_loss}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _both_ways(last: StageRecord) -> dict[str, float]:
@@ -107,8 +118,7 @@ def _both_ways(last: StageRecord) -> dict[str, float]:
     known = {
         "argmax_test_accuracy": last.argmax_test_accuracy,
         "sampled_test_accuracy": last.sampled_test_accuracy,
-        "argmax_validation_accuracy": last.epochs[-1].get("argmax_validation_accuracy"),
-        "sampled_validation_accuracy": last.epochs[-1].get("sampled_validation_accuracy"),
+        **{name: last.epochs[-1].get(name) for name in BOTH_WAYS if last.epochs},
     }
     return {name: value for name, value in known.items() if value is not None}
 
@@ -179,7 +189,7 @@ def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
     return ArmResult(
         label,
         len(members),
-        tuple(float(member.epochs[-1]["validation_accuracy"]) for member in completed),
+        tuple(member.validation_accuracy or 0.0 for member in completed),
         tuple(member.finals["test_accuracy"] for member in completed),
         sum(member.diverged for member in members),
     )

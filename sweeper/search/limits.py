@@ -73,13 +73,15 @@ class Account:
 
     def price(self, stage: Stage) -> Amount:
         """What is still to be spent on a stage: of one that is on its way, the rest."""
+        if not stage.epochs:
+            return Amount()
         left = max(0.0, 1 - self.spent.get(stage.key, Amount()).epochs / stage.epochs)
         flops = self.estimates.flops(stage) or 0
         return Amount(left * stage.epochs, left * flops, left * self._seconds(stage) * MARGIN)
 
     def _seconds(self, stage: Stage) -> float:
         """As long as epochs of the same work took in this launch; else as estimated, and as wrong as others were."""
-        known = self._measured.get(Work.of(stage.recipe, stage.phase))
+        known = self._measured.get(Work.of(stage.recipe, stage.phase)) if stage.epochs else None
         if known is not None:
             return known.seconds / known.epochs * stage.epochs
         took = total(self._measured.values()).seconds
@@ -128,8 +130,9 @@ class Account:
 
     def finished(self, stage: Stage, actual: Amount) -> None:
         """A stage is in the store, and this is what it took."""
-        work = Work.of(stage.recipe, stage.phase)
-        self._measured[work] = self._measured.get(work, Amount()) + actual
+        if stage.epochs:
+            work = Work.of(stage.recipe, stage.phase)
+            self._measured[work] = self._measured.get(work, Amount()) + actual
         self._estimated += self.estimates.seconds(stage) or 0.0
         self._promised.pop(stage.key, None)
         self.spent[stage.key] = actual
@@ -141,13 +144,15 @@ class Account:
 
     def keep(self, stage: Stage, epochs: int, seconds: float) -> None:
         """So much of a stage is saved: the next attempt goes on from there."""
-        self.spent[stage.key] = Amount(epochs, (self.estimates.flops(stage) or 0) * epochs / stage.epochs, seconds)
+        self.spent[stage.key] = Amount(
+            epochs, (self.estimates.flops(stage) or 0) * epochs / max(1, stage.epochs), seconds
+        )
 
     def lose(self, stage: Stage, epochs: int, seconds: float) -> None:
         """An attempt ended without a result after so many epochs; what is saved of it is spent, the rest is lost."""
         flops = self.estimates.flops(stage) or 0
         saved = self.spent.get(stage.key, Amount())
-        attempt = Amount(epochs, flops * epochs / stage.epochs, seconds)
+        attempt = Amount(epochs, flops * epochs / max(1, stage.epochs), seconds)
         self.lost += Amount(*(max(0.0, a - b) for a, b in zip(astuple(attempt), astuple(saved), strict=True)))
 
     def epochs_in_flight(self, running: Collection[tuple[Stage, Amount]]) -> list[float]:
@@ -155,7 +160,11 @@ class Account:
 
         As long as those before it; of a stage that tells of none yet, as estimated and as wrong as the others were.
         """
-        told = [(self._seconds(stage) / stage.epochs * taken.epochs, taken.seconds) for stage, taken in running]
+        told = [
+            (self._seconds(stage) / stage.epochs * taken.epochs, taken.seconds)
+            for stage, taken in running
+            if stage.epochs
+        ]
         expected, took = (sum(column) for column in zip(*told, strict=True)) if told else (0.0, 0.0)
         late = max(1.0, took / expected) if expected else 1.0
         return [

@@ -11,12 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
-from typing import Protocol
+from typing import Any, Protocol
 
 from trainers.hashing import content_hash
 from trainers.numerics import NUMERICS_VERSION
-from trainers.recipe.choices import Phase
+from trainers.recipe.choices import IN_ORDER, Phase
 from trainers.recipe.recipe import Recipe
+from trainers.recipe.stretches import Stretch, earlier_stretches, stretches
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Stage:
     phase: Phase
     start: int  # epochs of the phase done before it
     end: int
-    turns: bool  # it starts by baking in what the parent's slot phase selected
+    turns: bool  # it starts a later phase: by baking in what the parent's slot phase selected, or by a conversion
 
     @property
     def epochs(self) -> int:
-        """How many epochs it trains."""
+        """How many epochs it trains; none is a conversion."""
         return self.end - self.start
 
 
@@ -133,10 +134,19 @@ def point_key(lineage: str, epoch: int) -> str:
 
 def points(recipe: Recipe, digest: str, sources: str = "") -> list[Point]:
     """Where each stretch of a recipe ends, on the data set with this digest, trained by sources that are not pinned."""
+    return _points(recipe.training_fields(), stretches(recipe), digest, sources)
+
+
+def earlier_points(recipe: Recipe, digest: str, sources: str = "") -> list[Point]:
+    """The same under the keys that versions had which told stages by all fields of a recipe."""
+    return _points(recipe.common_fields(), earlier_stretches(recipe), digest, sources)
+
+
+def _points(common: Mapping[str, Any], parts: Sequence[Stretch], digest: str, sources: str) -> list[Point]:
     reached: list[Point] = []
     apart = {"sources": sources} if sources else {}
-    root = {"numerics": NUMERICS_VERSION, "data": digest, "common": recipe.common_fields(), **apart}
-    for part in recipe.stretches():
+    root = {"numerics": NUMERICS_VERSION, "data": digest, "common": common, **apart}
+    for part in parts:
         came_by = reached[-1].key if reached else root
         lineage = content_hash({"from": came_by, "phase": part.phase, "fields": part.fields})
         reached.append(Point(lineage, part.phase, part.start, part.end, point_key(lineage, part.end)))
@@ -169,10 +179,8 @@ def grow(
 
     Stages that are stored or `begun` (their keys) stay as they are. Others may be cut anew: their keys stay, too.
     """
-    ways = [points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
-    if stored is not None:
-        stored.expect({point.lineage for way in ways for point in way} - forest.lines.keys())
-    lines = _extended(forest, recipes, ways, stored)
+    ways, spans = _ways(forest, recipes, digests, stored)
+    lines = _extended(forest, recipes, ways, spans)
     touched = {point.lineage: lines[point.lineage] for way in ways for point in way}
     pinned = {
         name: {end: start for end, start in line.starts.items() if point_key(name, end) in begun}
@@ -183,7 +191,7 @@ def grow(
     moved = {
         number: (recipes[number - first], ways[number - first])
         if number >= first
-        else (known := forest.trials[number].recipe, points(known, digests[known.dataset], forest.sources))
+        else (forest.trials[number].recipe, _way_of(forest.trials[number], digests, forest.sources))
         for number in numbers
     }
     while True:
@@ -204,9 +212,49 @@ def grow(
     )
 
 
-def _extended(
-    forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Point]], stored: Stored | None
-) -> dict[str, _Line]:
+Spans = Mapping[str, Mapping[int, int]]  # of each lineage: the stored records, by end, with the start of each
+
+
+def _ways(
+    forest: Forest, recipes: Sequence[Recipe], digests: Mapping[str, str], stored: Stored | None
+) -> tuple[list[list[Point]], Spans]:
+    """The points of each recipe, and what is stored of them.
+
+    They have the keys of earlier versions where the store has come further by those: such a trial goes on as it began.
+    """
+    ways = [points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
+    if stored is None:
+        return ways, {}
+    earlier = [earlier_points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
+    asked = {point.lineage for way in (*ways, *earlier) for point in way} - forest.lines.keys()
+    stored.expect(asked)
+    known = {name: line.stored for name, line in forest.lines.items()}
+    spans: Spans = known | {lineage: stored.spans(lineage) for lineage in sorted(asked)}
+    return [
+        max(way, before, key=lambda one: _reached(one, spans)) for way, before in zip(ways, earlier, strict=True)
+    ], spans
+
+
+def _reached(way: Sequence[Point], spans: Spans) -> tuple[int, int]:
+    """How far the store has come on a way: the number of the phase, and its epoch."""
+    stored = (
+        (IN_ORDER.index(point.phase), end)
+        for point in way
+        for end in spans.get(point.lineage, ())
+        if point.begin < end <= point.epoch or end == point.epoch
+    )
+    return max(stored, default=(-1, 0))
+
+
+def _way_of(trial: Trial, digests: Mapping[str, str], sources: str) -> list[Point]:
+    """The points of a trial of the forest, by the keys that it was planted with."""
+    way = points(trial.recipe, digests[trial.recipe.dataset], sources)
+    if way[-1].key == trial.stages[-1]:
+        return way
+    return earlier_points(trial.recipe, digests[trial.recipe.dataset], sources)
+
+
+def _extended(forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Point]], spans: Spans) -> dict[str, _Line]:
     """The lines of the forest and of these recipes; those that the recipes go through are new objects."""
     lines = dict(forest.lines)
     own: set[str] = set()
@@ -218,21 +266,23 @@ def _extended(
             if point.lineage not in own:
                 own.add(point.lineage)
                 known = lines.get(point.lineage)
-                lines[point.lineage] = known.copy() if known else _new_line(point, parent, recipe, stored)
+                lines[point.lineage] = known.copy() if known else _new_line(point, parent, recipe, spans)
             line = lines[point.lineage]
             if not line.ends or point.epoch > line.ends[-1]:
                 line.recipe = recipe
             for end in (*forest.cuts.within(point.phase, before, point.epoch), point.epoch):
-                if end > point.begin and end not in line.ends:
+                if (end > point.begin or end == point.epoch) and end not in line.ends:
                     insort(line.ends, end)
             line.trials.append(number)
             parent, phases[point.phase] = point.key, point.epoch
     return lines
 
 
-def _new_line(point: Point, parent: str | None, recipe: Recipe, stored: Stored | None) -> _Line:
-    spans = stored.spans(point.lineage) if stored is not None else {}
-    sensible = {end: start for end, start in spans.items() if point.begin <= start < end}
+def _new_line(point: Point, parent: str | None, recipe: Recipe, spans: Spans) -> _Line:
+    stored = spans.get(point.lineage, {})
+    sensible = {
+        end: start for end, start in stored.items() if point.begin <= start < end or end == point.epoch == start
+    }
     return _Line(point.phase, point.begin, parent, recipe, stored=sensible)
 
 
@@ -287,10 +337,10 @@ def _leg(point: Point, line: _Line) -> list[Stage]:
     """The stages of one lineage up to a point, the first first."""
     leg: list[Stage] = []
     end = point.epoch
-    while end > point.begin:
+    while end > point.begin or not leg:
         start = line.starts[end]
         parent = point_key(point.lineage, start) if start > point.begin else line.parent
-        turns = point.phase == "finetune" and start == 0 and parent is not None
+        turns = point.phase != IN_ORDER[0] and start == 0 and parent is not None
         leg.append(
             Stage(point_key(point.lineage, end), parent, point.lineage, line.recipe, line.phase, start, end, turns)
         )

@@ -143,7 +143,8 @@ class TrackedRun:
                     if (value := epoch.get(name)) is not None and math.isfinite(value):
                         yield name, float(value), self.start_time + round(1000 * seconds), step
         if not self.has_finals:
-            later = int(self.had_finals)  # of two values for one step MLflow shows the later one
+            # Of two values for one step MLflow shows the later one; a conversion has no step of its own.
+            later = int(self.had_finals) + int("validation_accuracy" in result.finals)
             for name, value in {**result.finals, **percents(result)}.items():
                 yield name, float(value), self.start_time + round(1000 * seconds) + later, step
 

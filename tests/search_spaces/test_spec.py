@@ -321,6 +321,7 @@ VALUES = {
     "slot_momentum": 0.5, "slot_nesterov": True, "slot_schedule": "constant", "finetune_schedule": "cosine",
     "slot_schedule_epochs": 7, "finetune_schedule_epochs": 7, "finetune_nesterov": True, "finetune_momentum": 0.5,
     "budget_epochs": 44, "slot_epochs": 4, "finetune_epochs": 4, "evaluation_samples": 3,
+    "conversion": "bfloat16", "conversion_bits": 3, "conversion_scales": "kernel",
 }  # fmt: skip
 NEEDS = {
     "start": {"method": "learned"},
@@ -331,6 +332,8 @@ NEEDS = {
     "scale_by_keep_fraction": {"method": "edge_popup"},
     "rescale": {"method": "supermask"},
     "image_size": {"dataset": "image_folder"},
+    "conversion_bits": {"conversion": "quantised", "conversion_scales": "layer"},
+    "conversion_scales": {"conversion": "ternary"},
 }
 
 

@@ -16,7 +16,7 @@ from sweeper.launch.worker import DataShelf, StageWorker
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.stages.forest import plant
-from trainers.data.splits import data_digest
+from trainers.data.digests import data_digest
 from trainers.numerics import unpinned_sources
 
 # What a stage measures of the clock, the machine and the process it happens to run on.

@@ -9,6 +9,7 @@ from tests.trainers.tiny import copied, data_for, tiny_recipe
 from trainers.errors import InvalidInput
 from trainers.optimization import learning_rate
 from trainers.recipe.recipe import Recipe
+from trainers.recipe.stretches import stretches
 from trainers.training import TrainingRun
 
 PARTS = {"method": "slot_machine", "options": 4, "slot_schedule": "cooldown", "slot_learning_rate": 0.5}
@@ -31,7 +32,7 @@ def test_the_rate_is_constant_and_falls_in_equal_steps_at_the_end():
 
 def test_a_phase_shorter_than_its_cooldown_falls_from_its_first_epoch():
     assert rates(cooling(2, 5)) == pytest.approx([0.5 * 2 / 3, 0.5 / 3])
-    assert [part.start for part in cooling(2, 5).stretches() if part.phase == "slot"] == [0]
+    assert [part.start for part in stretches(cooling(2, 5)) if part.phase == "slot"] == [0]
 
 
 def test_the_longer_phase_trains_the_shorter_one_up_to_where_that_cools_down():

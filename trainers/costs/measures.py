@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from trainers.costs.meters import METERS
 from trainers.costs.registry import COSTS, Cost
 from trainers.data.splits import DataSplits, Split
 from trainers.recipe.recipe import Recipe
-from trainers.tickets.tickets import stored_bits_per_weight
+from trainers.tickets.tickets import connections, encode_ticket
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Trained:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     transient_bytes: int  # what a step takes for a while, of the dearest phase
+
+    @cached_property
+    def ticket_bytes(self) -> int:
+        """The size of the network's ticket, all of its file (bytes)."""
+        return len(encode_ticket(self.network, self.recipe, self.data.input_shape))
 
 
 def flops_per_epoch(run: Trained) -> int:
@@ -47,7 +53,8 @@ MEASURES: dict[str, Callable[[Trained], float]] = {
     "flops_per_epoch": flops_per_epoch,
     "peak_memory_bytes": peak_memory_bytes,
     "state_bytes": lambda run: state_bytes(run.network, run.optimizer),
-    "stored_bits_per_weight": lambda run: stored_bits_per_weight(run.network, run.recipe, run.data.input_shape),
+    "stored_bits_per_weight": lambda run: 8 * run.ticket_bytes / connections(run.network),
+    "ticket_bytes": lambda run: run.ticket_bytes,
 }
 
 

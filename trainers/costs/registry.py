@@ -68,6 +68,7 @@ COSTS: dict[str, Cost] = {
         "Stored", "Stored bits per weight", units.BITS_PER_WEIGHT, "last", 1, of_run="stored_bits_per_weight",
         foremost=True,
     ),
+    "ticket_bytes": Cost("Ticket", "Size of the network's file", units.BYTE, "last", 4, of_run="ticket_bytes"),
 }  # fmt: skip
 # Since 3 FLOPs lack the gradient of the images, and probabilistic selection is evaluated both ways.
 RECORD_FORMAT = max(3, *(cost.since for cost in COSTS.values()))

@@ -61,6 +61,8 @@ ADDING: dict[str, Callable[[Sequence[float]], float]] = {"sum": _sum, "max": max
 
 def _added(how: str, amounts: Sequence[float | None]) -> float | None:
     known = [amount for amount in amounts if amount is not None]
+    if not amounts and how == "sum":
+        return 0.0  # of no epochs
     return ADDING[how](known) if known and len(known) == len(amounts) else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,27 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.data.files import DataError, fetch, missing, missing_files, verify
-from trainers.data.image_folder import ImageList, StreamedSplit, folder_digest, list_images
-from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder, image_shape
-from trainers.errors import one_of
-from trainers.hashing import content_hash
+from trainers.data.digests import complete_folder, known_data_set, published_digest
+from trainers.data.files import DataError
+from trainers.data.image_folder import StreamedSplit
+from trainers.data.image_list import ImageList, folder_digest, list_images
+from trainers.data.registry import DATA_SETS, IMAGE_FOLDER, image_shape
 from trainers.streams import torch_generator
 
 if TYPE_CHECKING:
     from trainers.data.data_set import Bytes
-
-__all__ = [
-    "DataError",
-    "DataSplits",
-    "Split",
-    "StreamedSplit",
-    "check_data",
-    "data_digest",
-    "fetch_data",
-    "load_splits",
-    "published_digest",
-]
 
 Indices = npt.NDArray[np.int64]
 
@@ -96,9 +83,9 @@ def load_splits(
     """
     if recipe.dataset == IMAGE_FOLDER:
         return _stream(recipe, data_dir, torch.device(device), torch.get_num_threads() if workers is None else workers)
-    name = _known(recipe.dataset)
+    name = known_data_set(recipe.dataset)
     data_set = DATA_SETS[name]
-    folder = _complete_folder(name, data_dir, download)
+    folder = complete_folder(name, data_dir, download)
     train_rows, validation_rows = split_rows(data_set.train_examples, recipe.validation_examples, recipe.split_seed)
     train, test = data_set.read(folder, data_set.files)
     scale, shift = _normalisation(train.pixels, train_rows, data_set.brightest, recipe.normalisation)
@@ -118,44 +105,6 @@ def load_splits(
     )
 
 
-def check_data(dataset: str, data_dir: Path | None, download: bool = True) -> None:
-    """Makes sure that the data are there and are the published ones, downloading what is missing if that is allowed.
-
-    Raises DataError otherwise. Reads no image.
-    """
-    if dataset == IMAGE_FOLDER:
-        list_images(data_dir)
-        return
-    name = _known(dataset)
-    verify(_complete_folder(name, data_dir, download), DATA_SETS[name].files)
-
-
-def fetch_data(dataset: str, data_dir: Path, mirror: str | None = None) -> bool:
-    """Downloads what the folder lacks of a data set, and verifies all of it. Returns whether it lacked anything.
-
-    `mirror` is an address below which <data set>/<file as published> is. Raises DataError.
-    """
-    data_set = DATA_SETS[_known(dataset)]
-    lacking = missing_files(data_dir, data_set.files)
-    if lacking:
-        if data_set.download is None:
-            raise missing(dataset, data_dir, lacking)
-        fetch(dataset, data_dir, data_set.files, partial(data_set.download, mirror=mirror))
-    verify(data_dir, data_set.files)
-    return bool(lacking)
-
-
-def data_digest(dataset: str, data_dir: Path | None) -> str:
-    """A hash (hex) of the data set's content, verified to be what is in the folder. Raises DataError if it is not.
-
-    Of image_folder the names and sizes of the files are hashed.
-    """
-    if dataset == IMAGE_FOLDER:
-        return folder_digest(data_dir)
-    check_data(dataset, data_dir, download=False)
-    return published_digest(dataset)
-
-
 def split_rows(examples: int, validation_examples: int, split_seed: int) -> tuple[Indices, Indices]:
     """Which training images train and which are held out for validation; both ascending. Raises DataError."""
     if validation_examples >= examples:
@@ -165,12 +114,6 @@ def split_rows(examples: int, validation_examples: int, split_seed: int) -> tupl
         )
     order = torch.randperm(examples, generator=torch_generator("cpu", split_seed, "validation split")).numpy()
     return np.sort(order[validation_examples:]), np.sort(order[:validation_examples])
-
-
-def _known(dataset: str) -> str:
-    if dataset not in DATA_SETS:
-        raise DataError(one_of("dataset", dataset, DATA_NAMES))
-    return dataset
 
 
 def _stream(recipe: DataRecipe, data_dir: Path | None, device: torch.device, workers: int) -> DataSplits:
@@ -196,23 +139,6 @@ def _stream(recipe: DataRecipe, data_dir: Path | None, device: torch.device, wor
         digest=folder_digest(data_dir),
         input_shape=image_shape(IMAGE_FOLDER, recipe.image_size),
     )
-
-
-def _complete_folder(name: str, data_dir: Path | None, download: bool) -> Path:
-    """The folder in which every file of the data set is. Raises DataError if some are not, and cannot be had."""
-    data_set = DATA_SETS[name]
-    folder = data_folder(name, data_dir)
-    absent = missing_files(folder, data_set.files)
-    if absent and download and data_set.download:
-        fetch(name, folder, data_set.files, data_set.download)
-    elif absent:
-        raise missing(name, folder, absent)
-    return folder
-
-
-def published_digest(name: str) -> str:
-    """The digest that `data_digest` gives for the published files, without any file at hand. Not for image_folder."""
-    return content_hash([name, [file.md5 for file in DATA_SETS[name].files]])
 
 
 def _normalisation(pixels: Bytes, rows: Indices, brightest: int, kind: str) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainers.cache_folder import cache_folder
+
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("selection.c", "masks.c", "ranks.c"))
 FLAGS = (
     ("-O3", "-march=native", "-mprefer-vector-width=512"),
@@ -84,7 +86,7 @@ def library_for(*tensors: Tensor) -> ctypes.CDLL | None:
 def _compiled(compiler: str) -> Path:
     source = b"".join(path.read_bytes() for path in SOURCES)
     name = hashlib.sha256(source + repr((FLAGS, ALWAYS, _machine())).encode()).hexdigest()[:16]
-    folder = _cache_folder()
+    folder = cache_folder() or Path(tempfile.mkdtemp(prefix="slot-sweeper-"))
     path = folder / f"selection-{name}.so"
     if path.exists():
         return path
@@ -109,17 +111,6 @@ def _machine() -> str:
     except OSError:
         flags = platform.processor()
     return f"{platform.system()} {platform.machine()} {flags}"
-
-
-def _cache_folder() -> Path:
-    folder = Path.home() / ".cache" / "slot-sweeper"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
-            return folder
-    except (OSError, RuntimeError):
-        pass
-    return Path(tempfile.mkdtemp(prefix="slot-sweeper-"))
 
 
 @functools.cache

@@ -58,6 +58,14 @@ class Method:
         return []
 
     @classmethod
+    def idle(cls, *, convolutions: bool) -> dict[str, Any]:
+        """Which of its fields do nothing in a network with or without convolutions, each with a value for all of them.
+
+        Recipes that differ in these alone are trained once, so that a field here must change not one bit.
+        """
+        return {}
+
+    @classmethod
     def of(cls, values: Given) -> Self:
         """The method with its hyperparameters taken from these values."""
         own: Any = fields(cls)  # type: ignore[arg-type]  # every method is a dataclass

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, Protocol
 
 from trainers.errors import InvalidInput, one_of
-from trainers.methods.card import Family, Method
+from trainers.methods.card import Method
 from trainers.methods.edge_popup.card import EdgePopup
 from trainers.methods.learned.card import LearnedWeights
 from trainers.methods.slot_machine.card import SlotMachine
@@ -42,12 +42,6 @@ def build_method(recipe: _Recipe) -> Method:
 def own_fields(card: type[Method]) -> tuple[str, ...]:
     """The names of the method's hyperparameters."""
     return tuple(field.name for field in fields(card))  # type: ignore[arg-type]  # every method is a dataclass
-
-
-def families() -> list[Family]:
-    """The families of all methods, in the order of tables: those that select first, their baselines last."""
-    cards = sorted(METHODS.values(), key=lambda card: not card.slot_phase)
-    return [family for card in cards for family in card.families]
 
 
 # Which fields only some methods have. A field that a recipe's method does not have must be absent (None).

@@ -30,4 +30,4 @@ def lenet(input_shape: InputShape, classes: int, *, width: float = 1.0) -> nn.Se
     )
 
 
-LENET = Network("Lenet", lenet, smallest_sides={1: 1})
+LENET = Network("Lenet", lenet, smallest_sides={1: 1}, convolutions=False)

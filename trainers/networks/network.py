@@ -27,6 +27,7 @@ class Network:
     build: Callable[..., nn.Module]
     smallest_sides: Mapping[int, int]  # the fewest pixels a side that it takes, by padding
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # padding and dropout, by the preset's name
+    convolutions: bool = True  # it has some
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -54,6 +54,11 @@ def build_network(recipe: _Recipe, input_shape: InputShape, classes: int) -> nn.
 
     Raises InvalidInput where the recipe sets what the network does not have, or where the images are too small for it.
     """
+    return NETWORKS[recipe.network](input_shape, classes, **check_network(recipe, input_shape))
+
+
+def check_network(recipe: _Recipe, input_shape: InputShape) -> dict[str, Any]:
+    """The fields of the recipe that its network has, for images that are large enough. Raises InvalidInput."""
     arguments = network_arguments(recipe)
     network = NETWORKS[recipe.network]
     side, (_, height, width) = network.smallest_side(recipe.padding), input_shape
@@ -62,7 +67,7 @@ def build_network(recipe: _Recipe, input_shape: InputShape, classes: int) -> nn.
             f"network: {recipe.network} needs images of at least {side} x {side} pixels, not {height} x {width} "
             "(lenet takes any size)"
         )
-    return network(input_shape, classes, **arguments)
+    return arguments
 
 
 def network_arguments(recipe: _Recipe) -> dict[str, Any]:

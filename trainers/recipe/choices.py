@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Phase = Literal["slot", "finetune"]
+Phase = Literal["slot", "finetune", "conversion"]
 
 
-PHASES: tuple[Phase, ...] = get_args(Phase)
+IN_ORDER: tuple[Phase, ...] = get_args(Phase)
+
+
+PHASES: tuple[Phase, ...] = IN_ORDER[:2]  # that train: a conversion has no epochs, so no rates either
 
 
 Schedule = Literal["constant", "warm_restarts", "steps", "cosine", "cooldown"]

@@ -22,13 +22,23 @@ from pydantic import (
     model_validator,
 )
 
+from trainers.conversions.registry import CONVERSIONS, conversion_faults
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
 from trainers.errors import InvalidInput, explain
 from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
 from trainers.networks.registry import NETWORKS
-from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES, SCHEDULE_FIELDS, Phase, Preset, Schedule
+from trainers.recipe.choices import (
+    IN_ORDER,
+    LABELS,
+    LENGTH_DEPENDENT_SCHEDULES,
+    PHASES,
+    SCHEDULE_FIELDS,
+    Phase,
+    Preset,
+    Schedule,
+)
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices, method_fields
 from trainers.recipe.presets import preset_fields
 
@@ -37,7 +47,7 @@ BelowOne = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 Epochs = Annotated[int, Field(ge=0, le=100_000)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so that it can be hashed, which a kind beside None must be
 class _Registered:
     """The kind of a field whose values are the names of a registry."""
 
@@ -45,16 +55,6 @@ class _Registered:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         return handler.generate_schema(Literal[tuple(self.names)])
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Epochs of a phase, from `start` (exclusive) to `end`, that all recipes with these fields train alike."""
-
-    phase: Phase
-    start: int
-    end: int
-    fields: Mapping[str, Any]
 
 
 class _Problem(BaseModel):
@@ -133,9 +133,18 @@ class Recipe(_WithMethods):
     finetune_schedule_epochs: Annotated[int, Field(ge=1)] | None = None
     finetune_schedule_factor: Positive | None = None
 
+    # What is made of the finished network
+    conversion: Annotated[str, _Registered(CONVERSIONS)] | None = Field(
+        None, description="what the weights are converted to once they are trained; left out: they stay as they are"
+    )
+    conversion_bits: Annotated[int, Field(ge=1, le=8)] | None = Field(None, description="quantised: bits a weight")
+    conversion_scales: Literal["layer", "channel", "kernel"] | None = Field(
+        None, description="quantised, ternary: which weights share a scale"
+    )
+
     @model_validator(mode="after")
     def _rules(self) -> Self:
-        faults = [*_method_faults(self), *_phase_faults(self), *_data_faults(self)]
+        faults = [*_method_faults(self), *_phase_faults(self), *_data_faults(self), *conversion_faults(vars(self))]
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -170,7 +179,7 @@ class Recipe(_WithMethods):
         return {name: getattr(self, name) for name in HYPERPARAMETERS[self.method]}
 
     def phases(self) -> list[tuple[Phase, int]]:
-        """The phases that this recipe goes through, with their epochs."""
+        """The phases that this recipe trains in, with their epochs."""
         return [
             (phase, epochs)
             for phase, epochs in zip(PHASES, (self.slot_epochs, self.finetune_epochs), strict=True)
@@ -183,40 +192,38 @@ class Recipe(_WithMethods):
         The length of the phase is not part of it, unless the schedule looks at it.
         """
         values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
-        own = {name: value for name, value in values.items() if name.startswith(f"{phase}_")}
-        if own[f"{phase}_schedule"] not in LENGTH_DEPENDENT_SCHEDULES:
+        own = {name: value for name, value in values.items() if _phase_of(name) == phase}
+        if phase in PHASES and own[f"{phase}_schedule"] not in LENGTH_DEPENDENT_SCHEDULES:
             del own[f"{phase}_epochs"]
         return own
-
-    def stretches(self) -> list[Stretch]:
-        """The phases, each in the stretches that recipes of other lengths may share.
-
-        A phase that cools down has two: until it does, it is one of a constant rate, whatever its length.
-        """
-        found = []
-        for phase, epochs in self.phases():
-            fields = self.phase_fields(phase)
-            cooling = getattr(self, f"{phase}_schedule_epochs") if fields[f"{phase}_schedule"] == "cooldown" else 0
-            constant = epochs - cooling if 0 < cooling < epochs else 0
-            if constant:
-                update = {f"{phase}_schedule": "constant", f"{phase}_schedule_epochs": None}
-                found.append(Stretch(phase, 0, constant, self.model_copy(update=update).phase_fields(phase)))
-            found.append(Stretch(phase, constant, epochs, fields))
-        return found
 
     def common_fields(self) -> dict[str, Any]:
         """What matters from the first step on, whatever the phase."""
         values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
-        return {name: value for name, value in values.items() if not name.startswith(("slot_", "finetune_"))}
+        return {name: value for name, value in values.items() if _phase_of(name) is None}
+
+    def training_fields(self) -> dict[str, Any]:
+        """The common fields, with one value for every field that does nothing here: recipes that agree train alike."""
+        common = self.common_fields()
+        idle = METHODS[self.method].idle(convolutions=NETWORKS[self.network].convolutions)
+        return {**common, **{name: value for name, value in idle.items() if name in common}}
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of all that can change the result; equal across processes, machines and Python versions."""
-        phases = [[phase, epochs, self.phase_fields(phase)] for phase, epochs in self.phases()]
+        lengths = self.phases()
+        if self.conversion:
+            lengths.append(("conversion", 0))
+        phases = [[phase, epochs, self.phase_fields(phase)] for phase, epochs in lengths]
         return content_hash([self.common_fields(), phases])
 
     def arm_hash(self) -> str:
         """The hash of the recipe but for its seed: recipes of one arm share it."""
         return self.model_copy(update={"seed": 0}).content_hash()
+
+
+def _phase_of(field: str) -> Phase | None:
+    """The phase that a field is of; None for one that matters from the first step on."""
+    return next((phase for phase in IN_ORDER if field == phase or field.startswith(f"{phase}_")), None)
 
 
 def _unknown_to_preset(field: str, known: Mapping[str, Any]) -> str:

@@ -71,10 +71,9 @@ def encode(parts: list[Symbols], alphabet: int) -> Coded:
     """The symbols, each below `alphabet`; every part is a context, with frequencies of its own."""
     frequencies = np.stack([_frequencies(part, alphabet) for part in parts])
     contexts = _table_of_contexts([len(part) for part in parts])
-    symbols = np.resize(np.concatenate(parts), contexts.shape)
-    symbols.reshape(-1)[sum(len(part) for part in parts) :] = parts[-1][
-        -1
-    ]  # the last row is filled up with the last one
+    symbols = np.zeros(contexts.shape, np.uint16)
+    symbols.reshape(-1)[: sum(map(len, parts))] = np.concatenate(parts)
+    symbols.reshape(-1)[sum(map(len, parts)) :] = parts[-1][-1:]  # the last row is filled up with the last one
     table = contexts * alphabet + symbols
     widths, starts = _widths_and_starts(frequencies)
     states = np.full(table.shape[1], LOWEST, np.uint64)

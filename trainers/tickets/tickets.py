@@ -1,8 +1,9 @@
 """Tickets: a trained network in one small file, as the seed, the recipe and what every connection has chosen.
 
 The options of a slot machine, and the fixed weights under a mask, are drawn again from the seed; so a slot machine
-takes at most ceil(log2 K) bits a connection, a mask 1, and fewer where entropy coding gains. What a seed cannot give is
-stored as it is: running statistics, biases, and weights that were learned (32 bits each).
+takes at most ceil(log2 K) bits a connection, a mask 1, and fewer where entropy coding gains. Weights that were
+converted are stored as the conversion's codes and scales. What is neither is stored as it is: running statistics,
+biases, and weights that were learned (32 bits each).
 
 A ticket holds one network, the one that finetuning would start from: a probabilistic slot machine's arg-max, a
 supermask's threshold. A method that evaluates by sampling was measured on others, drawn around it.
@@ -16,7 +17,7 @@ import math
 import os
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,32 +27,25 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainers.conversions.card import Conversion
+from trainers.conversions.registry import build_conversion
 from trainers.errors import explain
 from trainers.methods.base import attach, selected_weights, weighted_layers
 from trainers.methods.registry import METHODS, build_method
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import build_network
 from trainers.recipe.recipe import Recipe
-from trainers.tickets.entropy_coding import (
-    MOST_SYMBOLS,
-    ROWS,
-    Coded,
-    CodingError,
-    Symbols,
-    decode,
-    encode,
-    pack,
-    packed_bytes,
-    unpack,
-)
+from trainers.tickets.contexts import read_symbols, symbol_arrays
+from trainers.tickets.entropy_coding import ROWS, CodingError, Symbols
 from trainers.tickets.file_format import Arrays, TicketError, read_arrays, read_fields, seal
 from trainers.tickets.trained_network import input_shape_of
 
-__all__ = ["TicketError", "connections", "encode_ticket", "load_ticket", "save_ticket", "stored_bits_per_weight"]
+__all__ = ["TicketError", "connections", "encode_ticket", "load_ticket", "save_ticket"]
 
 KEPT = "kept."  # before the name of a tensor that is stored as it is
-PACKED, CODED = "packed", ("coded.frequencies", "coded.states", "coded.words")
+SCALES = "scales."  # before the name of the weight whose scales they are
 FIELDS = {"weights_sha256", "input_shape", "classes", "recipe"}
+CONVERTED = "converted"  # a field of tickets whose weights are those of their recipe's conversion
 MOST_CONNECTIONS_A_BYTE = ROWS // 4  # choices that are all alike take no more than the coders' states
 MOST_CONNECTIONS = 1 << 27  # unless the file has as many bytes
 MOST_BYTES_MORE = 1 << 20  # than the network has as it is
@@ -97,11 +91,6 @@ def load_ticket(path: Path | str) -> tuple[nn.Module, Recipe]:
         raise TicketError(f"ticket: {path}: it cannot be read: {error.strerror}") from None
 
 
-def stored_bits_per_weight(network: nn.Module, recipe: Recipe, input_shape: InputShape | None = None) -> float:
-    """Bits of the network's ticket, all of its file, per connection."""
-    return 8 * len(encode_ticket(network, recipe, input_shape)) / connections(network)
-
-
 def connections(network: nn.Module) -> int:
     """The weights of linear and convolutional layers."""
     return sum(math.prod(shape) for shape in _weight_shapes(network).values())
@@ -113,18 +102,22 @@ def encode_ticket(network: nn.Module, recipe: Recipe, input_shape: InputShape | 
     plan = _plan(recipe, input_shape or input_shape_of(recipe), classes=last[0])
     if _weight_shapes(network) != plan.weights:
         raise TicketError(f"network: it is not the {recipe.network} of the recipe")
-    parts = _parts(network)
+    parts = _parts(network, recipe)
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in {**parts.kept, **parts.weights}.items()}
     if found != plan.expected:
         raise TicketError(f"network: its tensors are not those of the {recipe.network} of the recipe, in float32")
     arrays = {KEPT + name: tensor.detach().cpu().contiguous().numpy() for name, tensor in parts.kept.items()}
+    arrays |= {SCALES + name: scales.cpu().contiguous().numpy() for name, scales in parts.scales.items()}
+    if parts.symbols:
+        arrays |= symbol_arrays(parts.symbols, parts.choices)
     fields = {
         "weights_sha256": _digest(parts.weights.values()),
         "input_shape": list(plan.input_shape),
         "classes": plan.classes,
         "recipe": recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"}),  # it states everything
+        **({CONVERTED: recipe.conversion} if parts.converted else {}),
     }
-    return seal({**arrays, **_symbol_arrays(parts.symbols, parts.choices)}, fields)
+    return seal(arrays, fields)
 
 
 @dataclass(frozen=True)
@@ -170,12 +163,14 @@ class _Parts:
     """A network taken apart; names are those that its tensors have once its weights are ordinary ones."""
 
     kept: dict[str, Tensor]  # stored as they are
-    weights: dict[str, Tensor]  # can be drawn again, given the symbols
-    symbols: list[Symbols]  # one array for each of the weights
+    weights: dict[str, Tensor]  # can be had again, given the symbols
+    symbols: list[Symbols]  # a matrix (outputs, inputs) for each of the weights
     choices: int = 0  # the symbols are below this
+    scales: dict[str, Tensor] = field(default_factory=dict)  # of converted weights
+    converted: bool = False
 
 
-def _parts(network: nn.Module) -> _Parts:
+def _parts(network: nn.Module, recipe: Recipe) -> _Parts:
     kept = {name: tensor for name, tensor in network.state_dict().items() if ".parametrizations." not in name}
     parts = _Parts(kept, {}, [])
     with torch.no_grad():
@@ -185,20 +180,34 @@ def _parts(network: nn.Module) -> _Parts:
             name, weight = f"{layer}.weight", selection.selected(original)
             assert parts.choices in (0, selection.choices), "one method gives all layers their weights"
             parts.choices, parts.weights[name] = selection.choices, weight
-            parts.symbols.append(selection.chosen(original).flatten().cpu().numpy().astype(np.uint16))
+            parts.symbols.append(_matrix(selection.chosen(original)))
+        conversion = build_conversion(recipe)
+        if conversion is not None and not parts.symbols:
+            _take_apart(parts, conversion, list(_weight_shapes(network)))
     return parts
 
 
-def _symbol_arrays(symbols: list[Symbols], choices: int) -> Arrays:
-    """The symbols packed or, where that takes fewer bytes, entropy-coded."""
-    if not symbols:
-        return {}
-    count = sum(len(part) for part in symbols)
-    if choices <= MOST_SYMBOLS:
-        coded = encode(symbols, choices)
-        if coded.nbytes < packed_bytes(count, choices) or choices == 1:
-            return dict(zip(CODED, (coded.frequencies, coded.states, coded.words), strict=True))
-    return {PACKED: pack(np.concatenate(symbols), choices)}
+def _take_apart(parts: _Parts, conversion: Conversion, names: list[str]) -> None:
+    """Weights as codes and scales, if they are all of the conversion: while a network is trained they are not."""
+    codes, scales = {}, {}
+    for name in names:
+        weight = parts.kept[name]
+        codes[name], scales[name] = conversion.taken_apart(weight)
+        if not _same(conversion.put_together(codes[name], scales[name]), weight):
+            return
+    parts.converted, parts.choices = True, conversion.codes
+    parts.weights = {name: parts.kept.pop(name) for name in names}
+    parts.symbols = [_matrix(codes[name]) for name in names]
+    parts.scales = {name: found for name, found in scales.items() if len(found)}
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether they are the same bit for bit."""
+    return torch.equal(first.view(torch.int32), second.contiguous().view(torch.int32))
+
+
+def _matrix(symbols: Tensor) -> Symbols:
+    return symbols.flatten(1).cpu().numpy().astype(np.uint16)
 
 
 def _digest(weights: Iterable[Tensor]) -> str:
@@ -210,7 +219,7 @@ def _digest(weights: Iterable[Tensor]) -> str:
 
 def _read(file: BinaryIO, size: int) -> tuple[nn.Module, Recipe]:
     fields = read_fields(file, size)
-    if set(fields) != FIELDS or not isinstance(fields["recipe"], dict):
+    if set(fields) - {CONVERTED} != FIELDS or not isinstance(fields["recipe"], dict):
         raise TicketError(f"its metadata are {', '.join(sorted(fields))}, not {', '.join(sorted(FIELDS))}")
     channels_and_pixels, classes = fields["input_shape"], fields["classes"]
     numbers = [*channels_and_pixels, classes] if isinstance(channels_and_pixels, list) else []
@@ -226,10 +235,14 @@ def _read(file: BinaryIO, size: int) -> tuple[nn.Module, Recipe]:
         raise TicketError(f"its recipe's network has {wanted:,} connections, and the file only {size:,} bytes")
     arrays = read_arrays(file, plan.most_bytes)
     kept = {name.removeprefix(KEPT): array for name, array in arrays.items() if name.startswith(KEPT)}
-    drawn = _names_to_draw(kept, plan)
-    network = _build(plan, attached=bool(drawn))
-    choices = {name: array for name, array in arrays.items() if not name.startswith(KEPT)}
-    weights = _draw(network, {name: plan.weights[name] for name in drawn}, choices)
+    converted = CONVERTED in fields
+    if converted and (recipe.conversion is None or fields[CONVERTED] != recipe.conversion):
+        raise TicketError(f"its weights are {fields[CONVERTED]!r}, and its recipe converts to {recipe.conversion!r}")
+    drawn = _names_to_draw(kept, plan, converted)
+    network = _build(plan, attached=bool(drawn) and not converted)
+    others = {name: array for name, array in arrays.items() if not name.startswith(KEPT)}
+    shapes = {name: plan.weights[name] for name in drawn}
+    weights = _put_together(recipe, shapes, others) if converted else _draw(network, shapes, others)
     if _digest(weights.values()) != fields["weights_sha256"]:
         raise TicketError("the weights drawn from its seed are not those that were saved: other rules drew them")
     for name, _, _ in list(selected_weights(network)):
@@ -240,7 +253,7 @@ def _read(file: BinaryIO, size: int) -> tuple[nn.Module, Recipe]:
     return network.eval(), recipe
 
 
-def _names_to_draw(kept: Arrays, plan: _Plan) -> list[str]:
+def _names_to_draw(kept: Arrays, plan: _Plan, converted: bool) -> list[str]:
     """The names of the weights that are not kept. Raises TicketError where those that are kept do not fit."""
     for name, array in kept.items():
         if name not in plan.expected:
@@ -252,7 +265,7 @@ def _names_to_draw(kept: Arrays, plan: _Plan) -> list[str]:
     if missing := set(plan.expected) - set(kept) - set(plan.weights):
         raise TicketError(f"it lacks {', '.join(sorted(missing))}")
     drawn = [name for name in plan.weights if name not in kept]
-    if drawn and not METHODS[plan.recipe.method].slot_phase:
+    if drawn and not (converted or METHODS[plan.recipe.method].slot_phase):
         raise TicketError(f"it lacks {', '.join(drawn)}, and {plan.recipe.method} weights cannot be drawn")
     return drawn
 
@@ -270,7 +283,7 @@ def _draw(network: nn.Module, shapes: dict[str, tuple[int, ...]], arrays: Arrays
     """The weights of these names and shapes, from the seed and what the arrays say was chosen."""
     selections = {f"{name}.weight": selection for name, selection, _ in selected_weights(network)}
     choices = max((selections[name].choices for name in shapes), default=0)
-    symbols = _symbols(arrays, [math.prod(shape) for shape in shapes.values()], choices)
+    symbols = _symbols(arrays, shapes.values(), choices)
     chosen = (torch.from_numpy(part.astype(np.int64)) for part in symbols)
     return {
         name: selections[name].chosen_weight(part.view(shape))
@@ -278,17 +291,36 @@ def _draw(network: nn.Module, shapes: dict[str, tuple[int, ...]], arrays: Arrays
     }
 
 
-def _symbols(arrays: Arrays, sizes: list[int], choices: int) -> list[Symbols]:
-    """What `_symbol_arrays` made arrays of. Raises TicketError for other ones."""
+def _put_together(recipe: Recipe, shapes: dict[str, tuple[int, ...]], arrays: Arrays) -> dict[str, Tensor]:
+    """The converted weights of these names and shapes."""
+    conversion = build_conversion(recipe)
+    assert conversion is not None, "a ticket without one is refused"
+    scales = {name.removeprefix(SCALES): array for name, array in arrays.items() if name.startswith(SCALES)}
+    wanted = {name: shape for name in shapes if (shape := conversion.scales_shape(shapes[name])) != (0,)}
+    if {name: (array.shape, str(array.dtype)) for name, array in scales.items()} != {
+        name: (shape, "float32") for name, shape in wanted.items()
+    }:
+        raise TicketError(
+            f"its scales are not those of {recipe.conversion} weights, of these shapes in float32: {wanted}"
+        )
+    codes = {name: array for name, array in arrays.items() if not name.startswith(SCALES)}
+    symbols = _symbols(codes, shapes.values(), conversion.codes)
+    return {
+        name: conversion.put_together(
+            torch.from_numpy(part.astype(np.int64)).view(shape), torch.tensor(scales.get(name, np.empty(0, np.float32)))
+        )
+        for (name, shape), part in zip(shapes.items(), symbols, strict=True)
+    }
+
+
+def _symbols(arrays: Arrays, shapes: Iterable[tuple[int, ...]], choices: int) -> list[Symbols]:
+    """The symbols of each layer as a matrix. Raises TicketError for arrays that hold none."""
+    matrices = [(shape[0], math.prod(shape[1:])) for shape in shapes]
     try:
-        if not sizes:
+        if not matrices:
             if arrays:
                 raise CodingError(f"nothing is to be chosen, and there is {', '.join(arrays)}")
             return []
-        if set(arrays) == set(CODED) and choices <= MOST_SYMBOLS:
-            return decode(Coded(*(arrays[name] for name in CODED)), sizes, choices)
-        if set(arrays) == {PACKED}:
-            return np.split(unpack(arrays[PACKED], sum(sizes), choices), np.cumsum(sizes)[:-1])
-        raise CodingError(f"choices are {PACKED} or {', '.join(CODED)}, not {', '.join(sorted(arrays)) or 'missing'}")
+        return read_symbols(arrays, matrices, choices)
     except CodingError as error:
         raise TicketError(f"its choices cannot be read: {error}") from None

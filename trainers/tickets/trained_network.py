@@ -12,7 +12,7 @@ from trainers.methods.base import attach, bake, weighted_layers
 from trainers.methods.registry import build_method
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import build_network
-from trainers.recipe.choices import PHASES
+from trainers.recipe.choices import IN_ORDER
 from trainers.recipe.recipe import Recipe
 
 
@@ -30,7 +30,7 @@ def trained_network(recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         network = build_network(recipe, input_shape_of(recipe), _classes(recipe, own))
         attach(network, build_method(recipe), recipe.seed)
-    if PHASES[int(state["position"][0])] == "finetune":
+    if IN_ORDER[int(state["position"][0])] != "slot":
         bake(network)
     try:
         network.load_state_dict(own)

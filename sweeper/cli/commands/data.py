@@ -38,7 +38,7 @@ def data(action: str, datasets: Sequence[str], data_dir: str | None, mirror: str
 
 
 def _fetch(names: list[str], folder: Path, mirror: str | None) -> int:
-    from trainers.data.splits import fetch_data
+    from trainers.data.digests import fetch_data
 
     for name in names:
         fetched = fetch_data(name, folder, mirror)
@@ -47,7 +47,7 @@ def _fetch(names: list[str], folder: Path, mirror: str | None) -> int:
 
 
 def _check(names: list[str], folder: Path) -> int:
-    from trainers.data.splits import check_data
+    from trainers.data.digests import check_data
 
     rows, good = [], True
     for name in names:

@@ -14,22 +14,15 @@ from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.commands.sweeps.whole import export_whole
 from sweeper.cli.options import out_option, storage_option, sweep_argument
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.stages.faults import StorageFault
-from sweeper.stages.status import Status
 from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_that_answers
 from sweeper.text import text_table
-from trainers.errors import InvalidInput, nearest
+from trainers.errors import InvalidInput
 from trainers.readable import percent
+from trainers.recipe.choices import IN_ORDER
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from sweeper.launch.view import SweepView
-    from sweeper.records.stage_record import StageRecord
-    from sweeper.records.store import Store
     from sweeper.records.trial_result import TrialResult
-    from trainers.recipe.recipe import Recipe
 
 SAMPLED = "sampled", "mean_of_samples"
 
@@ -43,7 +36,7 @@ SAMPLED = "sampled", "mean_of_samples"
     help="all of this sweep instead, as one file: what `sweeper import` brings into another storage",
 )  # fmt: skip
 @out_option("the folder where the tickets go, or the file with --sweep", "PATH")
-@click.option("--phase", type=OneOf(["last", "slot", "finetune"]), default="last", help="at whose end (default: last)")
+@click.option("--phase", type=OneOf(["last", *IN_ORDER]), default="last", help="at whose end (default: last)")
 def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | None, out: str, phase: str) -> int:
     """Writes a ticket per trial, or a whole sweep."""
     if (sweep is None) == (whole is None):
@@ -53,6 +46,7 @@ def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | 
     assert sweep is not None
     from sweeper.launch.view import SweepView
     from sweeper.records.bucket_store import open_store
+    from sweeper.records.trained import network_of, record_of, wanted_trials
     from trainers.tickets.tickets import connections, save_ticket
 
     place = storage_that_answers(storage)
@@ -60,14 +54,14 @@ def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | 
     folder = Folder(out)
     rows, sampled = [], False
     store = open_store(place)
-    for result in _wanted(view, trials):
-        record = _record(store, result, phase)
+    for result in wanted_trials(view.results, trials, sweep):
+        record = record_of(store, result, phase)
         if record is None:
             if trials:
                 raise InvalidInput(f"trial: {result.name!r} has no {phase} phase")
             continue
         path = _path(folder, result)
-        network = _network(store, result.trial.recipe, record)
+        network = network_of(store, result.trial.recipe, record)
         folder.make()
         size = save_ticket(network, result.trial.recipe, path)
         bits = 8 * size / connections(network)
@@ -81,38 +75,6 @@ def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | 
             "Where a trial evaluates by sampling, its accuracy is of sampled networks; the ticket holds one, unsampled."
         )
     return ExitCode.GOOD
-
-
-def _wanted(view: SweepView, names: Sequence[str]) -> list[TrialResult]:
-    """The completed trials, or those of these names. Raises InvalidInput for one that is not there or not completed."""
-    completed = [result for result in view.results if result.status is Status.COMPLETED]
-    if not names:
-        if not completed:
-            raise InvalidInput(f"sweep: no trial of {view.folder.name!r} is completed yet")
-        return completed
-    known = {result.name: result for result in view.results}
-    for name in names:
-        if name not in known:
-            raise InvalidInput(f"trial: {name!r} is not in {view.folder.name!r}{nearest(name, known)}")
-        if known[name].status is not Status.COMPLETED:
-            raise InvalidInput(f"trial: {name!r} is {known[name].status}, and only a completed one can be exported")
-    return [known[name] for name in names]
-
-
-def _record(store: Store, result: TrialResult, phase: str) -> StageRecord | None:
-    """The stage at whose end the trial's network stands: its last, or the last of its slot phase."""
-    records = [record for key in result.trial.stages if (record := store.read(key)) is not None]
-    wanted = [record for record in records if phase == "last" or record.phase == phase]
-    return wanted[-1] if wanted else None
-
-
-def _network(store: Store, recipe: Recipe, record: StageRecord) -> nn.Module:
-    from trainers.tickets.trained_network import trained_network
-
-    try:
-        return trained_network(recipe, store.read_state(record.key))
-    except StorageFault as error:
-        raise InvalidInput(f"storage: {error}") from None
 
 
 def _path(out: Path, result: TrialResult) -> Path:

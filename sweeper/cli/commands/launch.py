@@ -73,7 +73,7 @@ def launch(context: click.Context, spec: str, storage: str, overrides: Sequence[
         return launch_on_cluster(spec, overrides, options, given(context))
 
     def launch_one(loaded: Spec) -> int:
-        return _launch(loaded, storage_that_answers(storage), options, options.shares.said())
+        return launch_spec(loaded, storage_that_answers(storage), options, options.shares.said())
 
     if linked := load_chain(spec, overrides):
         return launch_chain(linked, launch_one)
@@ -90,8 +90,8 @@ def resume(context: click.Context, sweep: str, storage: str, overrides: Sequence
     """Goes on with a sweep as it was launched last."""
     if options.submission.cluster:
         return again_on_cluster("resume", sweep, overrides, options, given(context))
-    folder, spec = _at_rest(storage, sweep, overrides)
-    return _launch_again(folder, spec, options)
+    folder, spec = at_rest(storage, sweep, overrides)
+    return launch_again(folder, spec, options)
 
 
 @command("sweeper retry lenet_options")
@@ -104,11 +104,11 @@ def retry(context: click.Context, sweep: str, storage: str, overrides: Sequence[
     """Forgets the failures of a sweep, and goes on with it as it was launched last."""
     if options.submission.cluster:
         return again_on_cluster("retry", sweep, overrides, options, given(context))
-    folder, spec = _at_rest(storage, sweep, overrides)
-    return _launch_again(folder, spec, options, forget_failures=True)
+    folder, spec = at_rest(storage, sweep, overrides)
+    return launch_again(folder, spec, options, forget_failures=True)
 
 
-def _at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepFolder, Spec]:
+def at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepFolder, Spec]:
     """A sweep that nobody runs now, as it is to go on: with other limits, if the command line says so."""
     check_limits_only(overrides)
     folder = SweepFolder.find(storage_that_answers(storage), sweep)
@@ -117,18 +117,19 @@ def _at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepF
     return folder, folder.spec(overrides)
 
 
-def _launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions, forget_failures: bool = False) -> int:
+def launch_again(folder: SweepFolder, spec: Spec, options: LaunchOptions, forget_failures: bool = False) -> int:
     """Launches the sweep as it was launched last, but for what is said otherwise now; returns the exit code."""
     file = folder.read()
     before = {"tracking": file.tracking, "data_dir": file.data_dir, **file.launch_settings}
     unsaid = {name: value for name, value in before.items() if getattr(options, name) in (None, "")}
     shares = {**file.options, **options.shares.said()}
-    return _launch(spec, folder.storage, replace(options, **unsaid), shares, forget_failures)
+    return launch_spec(spec, folder.storage, replace(options, **unsaid), shares, forget_failures)
 
 
-def _launch(
+def launch_spec(
     spec: Spec, storage: Place, options: LaunchOptions, shares: Mapping[str, Any], forget_failures: bool = False
 ) -> int:
+    """Checks everything, trains what is not stored, and says what came of it; returns the exit code."""
     settings = _settings_of(options)
     elsewhere = settings["ray_address"] is not None and not settings["local"]
     wanted = RequestedShares(**shares, elsewhere=elsewhere)
@@ -222,7 +223,7 @@ def _check_tracking(tracking: str, storage: Place, optional: bool) -> None:
 
 def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool) -> dict[str, str]:
     """The digest of every data set of the sweep, present and verified."""
-    from trainers.data.splits import check_data, data_digest
+    from trainers.data.digests import check_data, data_digest
 
     digests: dict[str, str] = {}
     for dataset in dict.fromkeys(recipe.dataset for recipe in recipes):

@@ -36,13 +36,13 @@ def stop(sweep: str, storage: str, no_wait: bool, cluster: str | None) -> int:
     print(f"{folder.name}: asked to stop after the epochs that run now ({holder}).", flush=True)
     if no_wait:
         return ExitCode.GOOD
-    _wait(folder, holder)
+    wait_until_stopped(folder, holder)
     print(_how_it_ended(folder))
     return ExitCode.GOOD
 
 
-def _wait(folder: SweepFolder, holder: str) -> None:
-    """Until that launch has ended, or another one has taken its place."""
+def wait_until_stopped(folder: SweepFolder, holder: str) -> None:
+    """Waits until that launch has ended, or another one has taken its place."""
     tell_at = time.monotonic() + TELL_EVERY_SECONDS
     while folder.is_running() and folder.holder() == holder:
         if folder.asked_to_stop() is None:

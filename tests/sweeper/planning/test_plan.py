@@ -280,9 +280,23 @@ def test_asking_for_gpus_that_do_not_start_is_refused_with_the_reason(trained, t
     assert "--gpus-per-trial: 1 is more than the 0 GPUs of this machine (2 GPUs counted, which CUDA does not" in error
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_machine_without_a_driver_of_gpus_has_none_whatever_torch_says(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(foresight.ctypes, "CDLL", _missing)
+    assert foresight.hardware_here().gpus == 0
+    monkeypatch.setattr(foresight.ctypes, "CDLL", lambda name: None)
+    assert "2 GPUs counted" in foresight.hardware_here().idle_gpus
+
+
+def _missing(name):
+    raise OSError(f"{name}: cannot open shared object file")
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """Two GPUs that are seen where no driver is asked (by NVML), and that CUDA does not start."""
+    monkeypatch.setattr(foresight, "may_have_gpus", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 

@@ -6,7 +6,9 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from sweeper.stages.forest import Forest, points
+from trainers.recipe.choices import SCHEDULE_FIELDS
 from trainers.recipe.recipe import Recipe
+from trainers.recipe.stretches import stretches
 
 DIGESTS = {"digits": "d1", "mnist": "d2"}
 
@@ -54,11 +56,11 @@ def assert_sound(forest: Forest, recipes):
         assert all(below.parent == above.key for above, below in pairwise(chain))
         assert chain[-1].key == points(trial.recipe, DIGESTS[trial.recipe.dataset])[-1].key
         for stage in chain:
-            fields = {(part.start, str(part.fields)) for part in trial.recipe.stretches() if part.start <= stage.start}
-            theirs = [part for part in stage.recipe.stretches() if part.phase == stage.phase]
+            fields = {(part.start, str(part.fields)) for part in stretches(trial.recipe) if part.start <= stage.start}
+            theirs = [part for part in stretches(stage.recipe) if part.phase == stage.phase]
             (part,) = [part for part in theirs if part.start <= stage.start < stage.end <= part.end]
             assert (part.start, str(part.fields)) in fields
-            assert stage.recipe.common_fields() == trial.recipe.common_fields()
+            assert stage.recipe.training_fields() == trial.recipe.training_fields()
             assert dict(stage.recipe.phases())[stage.phase] >= stage.end
     seen = set()
     for key, stage in forest.stages.items():
@@ -72,8 +74,8 @@ def distinct_epochs(recipes):
     """The oracle: an epoch is told by all that led to it, so count the different ones."""
     told = set()
     for one in recipes:
-        past = [one.common_fields()]
-        for part in one.stretches():
+        past = [one.training_fields()]
+        for part in stretches(one):
             epochs = range(part.start + 1, part.end + 1)
             told |= {json.dumps([past, part.phase, part.fields, epoch], sort_keys=True) for epoch in epochs}
             past = [*past, [part.phase, part.fields, part.end]]
@@ -82,7 +84,7 @@ def distinct_epochs(recipes):
 
 @st.composite
 def any_recipe(draw):
-    schedules = st.sampled_from(["constant", "cosine", "cooldown"])
+    schedules = st.sampled_from([*SCHEDULE_FIELDS])
     method = draw(st.sampled_from(["slot_machine", "learned", "edge_popup"]))
     slot = 0 if method == "learned" else draw(st.integers(0, 6))
     fields = {
@@ -96,8 +98,11 @@ def any_recipe(draw):
         "finetune_learning_rate": draw(st.sampled_from([0.01, 0.1])),
     }
     for phase in ("slot", "finetune"):
-        if fields[f"{phase}_schedule"] == "cooldown":
+        told = SCHEDULE_FIELDS[fields[f"{phase}_schedule"]]
+        if "epochs" in told:
             fields[f"{phase}_schedule_epochs"] = draw(st.integers(1, 3))
+        if "factor" in told:
+            fields[f"{phase}_schedule_factor"] = draw(st.sampled_from([1.0, 2.0, 3.0]))
     return recipe(**fields)
 
 

@@ -8,13 +8,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from trainers.costs.flops import (
-    forward_flops,
-    options_weighed_per_epoch,
-    recounted,
-    training_flops,
-    training_flops_per_epoch,
-)
+from trainers.costs.counting import forward_flops, training_flops
+from trainers.costs.flops import options_weighed_per_epoch, recounted, training_flops_per_epoch
 from trainers.errors import InvalidInput
 from trainers.networks.registry import NETWORKS, build_network
 from trainers.recipe.recipe import Recipe

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torchvision import datasets, transforms
 
+from trainers.data.digests import check_data, data_digest
 from trainers.data.files import DataError
 from trainers.data.image_folder import StreamedSplit
-from trainers.data.splits import check_data, data_digest, load_splits
+from trainers.data.splits import load_splits
 from trainers.recipe.recipe import Recipe
 
 CLASSES = ("ant", "bee", "cat")

@@ -19,9 +19,10 @@ import pytest
 import torch
 
 from trainers.data.batches import training_batches
+from trainers.data.digests import check_data, data_digest, published_digest
 from trainers.data.files import DataError, DataFile
 from trainers.data.registry import DATA_SETS
-from trainers.data.splits import Split, check_data, data_digest, load_splits, published_digest, split_rows
+from trainers.data.splits import Split, load_splits, split_rows
 from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
 

@@ -123,7 +123,7 @@ def test_a_source_that_does_not_compile_is_reported_and_not_fatal(monkeypatch, t
     broken = tmp_path / "broken.c"
     broken.write_text("this is no C")
     monkeypatch.setattr(native, "SOURCES", (broken,))
-    monkeypatch.setattr(native, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(native, "cache_folder", lambda: tmp_path)
     assert native.library.__wrapped__() is None
     assert "could not be compiled" in caplog.text
 

@@ -108,6 +108,13 @@ def test_no_network_has_biases(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_says_whether_it_has_convolutions(network):
+    with torch.device("meta"):
+        built = build_network(recipe(network), CIFAR, 10)
+    assert NETWORKS[network].convolutions is any(isinstance(layer, nn.Conv2d) for layer in built.modules())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_gives_a_score_per_class_and_every_weight_gets_a_gradient(network):
     torch.manual_seed(0)
     classes = 7

@@ -19,6 +19,9 @@ NEVER_IN_A_RESULT = {
     "slot_optimizer": "has one value",
     "dataset": "which data they are is tested with the data",
     "image_size": "of image_folder only, tested with it",
+    **dict.fromkeys(
+        ("conversion", "conversion_bits", "conversion_scales"), "in no epoch's result, tested with the conversions"
+    ),
 }
 CONV = {"network": "conv2", "dataset": "mnist", "width": 0.05, "batch_size": 15, "padding": 1, "dropout": 0.3}
 PROBABILISTIC = {"selection": "probabilistic"}

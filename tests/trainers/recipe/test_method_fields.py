@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError, create_model
 
+from trainers.conversions.registry import families
 from trainers.errors import InvalidInput
 from trainers.methods.card import Method
-from trainers.methods.registry import METHODS, families, method_card
+from trainers.methods.registry import METHODS, method_card
 from trainers.recipe.method_fields import HYPERPARAMETERS, method_fields
 from trainers.recipe.recipe import Recipe
 

@@ -15,15 +15,17 @@ import torch
 from safetensors.numpy import load, save
 from torch import nn
 
+from trainers.conversions.apply import convert
+from trainers.conversions.registry import build_conversion
 from trainers.data.splits import load_splits
 from trainers.methods.base import attach, bake, selected_weights, weighted_layers
 from trainers.methods.registry import METHOD_FIELDS, build_method
 from trainers.networks.registry import build_network
 from trainers.recipe.recipe import Recipe
-from trainers.tickets import tickets
+from trainers.tickets import contexts
 from trainers.tickets.entropy_coding import pack
 from trainers.tickets.file_format import KEY, MOST_FILE_BYTES, NO_DIGEST, TEXT_BLOCK, TicketError, read_fields, seal
-from trainers.tickets.tickets import encode_ticket, load_ticket, save_ticket, stored_bits_per_weight
+from trainers.tickets.tickets import encode_ticket, load_ticket, save_ticket
 from trainers.training import TrainingRun
 
 DIGITS = {"network": "lenet", "dataset": "digits", "width": 0.3, "seed": 7}
@@ -43,6 +45,17 @@ RECIPES = {
     "supermask": {**DIGITS, "method": "supermask"},
     "supermask, normal": {**DIGITS, "method": "supermask", "weight_init": "glorot_normal", "rescale": False},
     "learned": {**DIGITS, "method": "learned"},
+    "ternary": {**DIGITS, "method": "learned", "conversion": "ternary", "conversion_scales": "channel"},
+    "bfloat16": {**DIGITS, "method": "learned", "conversion": "bfloat16"},
+    "quantised batch norm": {
+        **SLOT,
+        "network": "vgg19",
+        "dataset": "cifar10",
+        "width": 0.05,
+        "conversion": "quantised",
+        "conversion_bits": 3,
+        "conversion_scales": "layer",
+    },
     "convolutions": {**SLOT, "network": "conv6", "dataset": "cifar10", "width": 0.1},
     "batch norm": {**SLOT, "network": "vgg19", "dataset": "cifar10", "width": 0.05},
     "masked batch norm": {**DIGITS, "network": "vgg19", "dataset": "cifar10", "width": 0.05, "method": "edge_popup"},
@@ -65,6 +78,9 @@ def trained(recipe: Recipe, moved: float = 0.5) -> nn.Module:
         for name, buffer in network.named_buffers():
             if "running" in name:
                 buffer.uniform_()
+    if (conversion := build_conversion(recipe)) is not None:
+        bake(network)
+        convert(network, conversion)
     return network
 
 
@@ -90,14 +106,14 @@ def test_the_very_network_comes_back(name, tmp_path):
     assert state_of(again) == state_of(network)
     assert found == recipe.model_copy(update={"filled": ()})
     assert size == (tmp_path / "ticket.safetensors").stat().st_size
-    assert stored_bits_per_weight(network, recipe) == 8 * size / connections(again)
+    assert len(encode_ticket(network, recipe)) == size
     assert torch.equal(torch.get_rng_state(), state), "loading draws from torch's generator"
     assert not again.training and all(parameter.requires_grad for parameter in again.parameters())
     assert [file.name for file in tmp_path.iterdir()] == ["ticket.safetensors"]
 
 
 def test_more_options_than_the_coder_takes_are_packed(monkeypatch, tmp_path):
-    monkeypatch.setattr(tickets, "MOST_SYMBOLS", 4)
+    monkeypatch.setattr(contexts, "MOST_SYMBOLS", 4)
     recipe = recipe_of("K=5")
     network = trained(recipe)
     save_ticket(network, recipe, tmp_path / "t")
@@ -151,7 +167,8 @@ def test_learned_and_finetuned_weights_are_stored_as_they_are(tmp_path):
             parameter += 0.01
     save_ticket(network, recipe, tmp_path / "t")
     assert state_of(load_ticket(tmp_path / "t")[0]) == state_of(network)
-    assert 32 < stored_bits_per_weight(network, recipe) < 32 + 8 * (TEXT_BLOCK + 1024) / connections(network)
+    bits = 8 * len(encode_ticket(network, recipe)) / connections(network)
+    assert 32 < bits < 32 + 8 * (TEXT_BLOCK + 1024) / connections(network)
 
 
 @pytest.mark.parametrize("name", ["K=5", "probabilistic", "edge-popup, signed", "supermask", "learned", "equal scores"])
@@ -173,7 +190,7 @@ def test_what_comes_after_a_shared_stage_does_not_change_its_bits():
     """Trials that share a stage must find the costs in it that they would have alone."""
     network = trained(recipe_of("K=5"))
     bits = {
-        stored_bits_per_weight(network, recipe_of("K=5", **changes))
+        len(encode_ticket(network, recipe_of("K=5", **changes)))
         for changes in (
             {},
             {"slot_epochs": 3},

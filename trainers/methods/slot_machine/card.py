@@ -100,6 +100,10 @@ class SlotMachine(Method):
             return ["evaluation: greedy selection evaluates by argmax, not 'sampled'"]
         return []
 
+    @classmethod
+    def idle(cls, *, convolutions: bool) -> dict[str, Any]:
+        return {} if convolutions else {"score_range_conv": 1.0}  # what every preset has
+
     @property
     def words(self) -> str:
         return f"K={self.options} {'PS' if self.selection == 'probabilistic' else 'GS'}"
