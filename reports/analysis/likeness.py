@@ -72,10 +72,12 @@ def _filled(row: dict[Hashable, Any], fields: list[str]) -> list[bool]:
         defaults = preset_fields(given)
     except (InvalidInput, KeyError):  # a recipe of another version: nothing is known to be filled
         defaults = {}
-    return [
-        field not in STATED and field in defaults and not _missing(row[field]) and _plain(row[field]) == defaults[field]
-        for field in fields
-    ]
+    return [field not in STATED and field in defaults and _same(row[field], defaults[field]) for field in fields]
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether a field has what is filled in; a schedule that has no such field fills in None."""
+    return default is None if _missing(value) else bool(_plain(value) == default)
 
 
 def _missing(value: Any) -> bool:

@@ -28,6 +28,16 @@ def test_what_the_preset_fills_in_on_both_sides_is_alike_though_the_values_diffe
     assert alike(greedy, probabilistic, {"selection"})
 
 
+def test_a_field_that_the_presets_schedule_lacks_is_filled_in_too():
+    tuned = {**SLOT, "preset": "tuned", "network": "lenet", "dataset": "mnist"}
+    greedy, probabilistic = ({**tuned, "selection": each} for each in ("greedy", "probabilistic"))
+    assert (trial(greedy)["slot_schedule_factor"], trial(probabilistic).get("slot_schedule_factor")) == (2.0, None)
+    assert alike(greedy, probabilistic, {"selection"})
+    whole = {**greedy, "slot_epochs": 25, "finetune_epochs": 0}
+    assert alike({**whole, "slot_epochs": 18, "finetune_epochs": 7}, whole, {"slot_epochs", "finetune_epochs"})
+    assert not alike({**greedy, "slot_schedule": "constant"}, probabilistic, {"selection"})
+
+
 def test_a_stated_value_is_not_like_another_one_that_is_filled_in():
     greedy, probabilistic = {**SLOT, "selection": "greedy"}, {**SLOT, "selection": "probabilistic"}
     assert not alike({**greedy, "slot_epochs": 20}, probabilistic, {"selection"})
