@@ -126,7 +126,7 @@ def test_the_tab_key_completes_commands_flags_specs_files_and_sweeps(shell, fold
 
 @pytest.mark.parametrize("shell", [needs("fish")])
 def test_fish_offers_commands_flags_specs_files_and_sweeps(shell, folder):
-    several = {"sweeper re": {"rename", "resume", "retry", "report"}}
+    several = {"sweeper re": {"recipe", "rename", "resume", "retry", "report"}}
     for line, completed in LINES.items():
         several[line] = {completed.rpartition(" ")[2]} if completed != line else set()
     assert offered_by_fish(SETUP["fish"], several, folder) == several
@@ -155,7 +155,7 @@ def test_a_bash_completion_file_of_an_earlier_version_goes_on_working(shell, fol
 
 @pytest.mark.parametrize("shell", [needs("fish")])
 def test_a_fish_completion_file_of_an_earlier_version_goes_on_working(shell, folder):
-    lines = {"sweeper re": {"rename", "resume", "retry", "report"}, "sweeper runs t": {"tiny"}}
+    lines = {"sweeper re": {"recipe", "rename", "resume", "retry", "report"}, "sweeper runs t": {"tiny"}}
     assert offered_by_fish(f"source {EARLIER}/sweeper.fish", lines, folder) == lines
 
 

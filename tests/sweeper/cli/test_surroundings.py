@@ -109,6 +109,7 @@ def lines_of(folder: Path) -> dict[str, list[str]]:
         "ui": ["ui", "tiny"], "report": ["report", "tiny", "-o", out], "export": ["export", "tiny", "-o", out],
         "import": ["import", folder / "record.json", "--sweep", "other"], "gc": ["gc"],
         "history": ["history", "tiny"], "rename": ["rename", "tiny", "small"], "delete": ["delete", "tiny"],
+        "recipe": ["recipe", "tiny"],
     }  # fmt: skip
 
 
