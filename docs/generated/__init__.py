@@ -27,6 +27,8 @@ PARTS: dict[str, Callable[[], str]] = {
 CHILDREN = {
     "results/README": """
 Lenet on MNIST <lenet_mnist/report>
+By tuned as it is now <lenet_mnist_tuned/report>
+At the published length <lenet_published_budget/report>
 Twelve more seeds <lenet_mnist_twelve_seeds/report>
 CONV-2 on CIFAR-10 <conv2_cifar10/report>""",
     "decisions/README": """
