@@ -31,7 +31,6 @@ import torch
 
 from benchmarks.report import made_up_recipes, trained
 from reports import build_report
-from reports.analysis.statistics import estimate
 from sweeper.cli.display import shown
 from sweeper.cli.progress import Progress
 from sweeper.launch.launch import Launch, Resources
@@ -101,7 +100,7 @@ class Recording:
 
 def drive(launch: Launch, recording: Recording, workers: int) -> int:
     """Runs a launch to its end as Ray's driver does, an answer an epoch; returns how many answers it took."""
-    progress = Progress(launch, estimate)
+    progress = Progress(launch)
     launch.watchers.append(progress)
     running: list[tuple[float, int, str, Iterator[Step]]] = []
     now, answers = 0.0, 0

@@ -33,8 +33,8 @@ NOTE = (
     "are of CPU time where every trial has it; else by the clock, in which is what other work the machine did "
     "meanwhile."
 )
-DECIDED = (Verdict.SUPPORTED, Verdict.CONTRADICTED)
-SURE = {Verdict.SUPPORTED: 0, Verdict.CONTRADICTED: 1, Verdict.NOT_ENOUGH_DATA: 2}
+IN_ORDER = (Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.NOT_ENOUGH_DATA)
+DECIDED = IN_ORDER[:2]
 
 
 def judge_all(arms: pd.DataFrame, trials: pd.DataFrame) -> list[Judgement]:
@@ -48,8 +48,8 @@ def claims_tables(judged: Sequence[Judgement]) -> list[Block]:
 
     The numbers of all claims lie beside the first table.
     """
-    tested = [each for each in judged if each.comparisons]
-    decided = sorted((each for each in tested if each.verdict in DECIDED), key=lambda each: DECIDED.index(each.verdict))
+    tested = sorted((each for each in judged if each.comparisons), key=lambda each: IN_ORDER.index(each.verdict))
+    decided = [each for each in tested if each.verdict in DECIDED]
     left = [each for each in tested if each.verdict not in DECIDED]
     numbers = pd.DataFrame([_summary_numbers(judgement) for judgement in judged])
     tables: list[Block] = []
@@ -101,7 +101,9 @@ def _summary_numbers(judgement: Judgement) -> dict[str, Any]:
 def evidence_section(judged: Sequence[Judgement], links: Links) -> Section:
     """The comparisons behind every verdict; claims that nothing was run for come last, in a list."""
     blocks: list[Block] = [Paragraph(NOTE)]
-    for judgement in sorted((each for each in judged if each.comparisons), key=lambda each: SURE[each.verdict]):
+    for judgement in sorted(
+        (each for each in judged if each.comparisons), key=lambda each: IN_ORDER.index(each.verdict)
+    ):
         claim, table = judgement.claim, evidence_table(judgement, links)
         reason = f"{judgement.reason} {effect(judgement)}".strip()
         blocks.append(Finding(claim.name, claim.statement, judgement.verdict, reason, table))

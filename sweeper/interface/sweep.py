@@ -112,7 +112,7 @@ class Sweep:
         return Spec(**recipe_spec(self._view(), which, best).model_dump(exclude_unset=True))
 
     def report(self, out: str | Path) -> Path:
-        """Writes the report of the sweep into a folder, as `sweeper report` does; returns the path of report.html."""
+        """Writes the report of the sweep into a folder; returns the path of report.html. MLflow is only read."""
         from reports import build_report
         from sweeper.cli.commands.mlflow import tracking_of
         from sweeper.storage.tracking_file import address_for_mlflow

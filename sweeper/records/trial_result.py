@@ -189,7 +189,7 @@ def _arm(label: str, members: Sequence[TrialResult]) -> ArmResult:
     return ArmResult(
         label,
         len(members),
-        tuple(member.validation_accuracy or 0.0 for member in completed),
+        tuple(accuracy for member in completed if (accuracy := member.validation_accuracy) is not None),
         tuple(member.finals["test_accuracy"] for member in completed),
         sum(member.diverged for member in members),
     )
