@@ -16,7 +16,7 @@ PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 ROOMS: dict[str, tuple[str, ...]] = {
     "sweeper": (
         "__init__", "__main__", "cluster_entry", "interface", "cli", "sweeps", "tracking", "launch", "search",
-        "planning", "records", "storage", "stages", "text",
+        "planning", "records", "plugins", "storage", "stages", "text",
     ),
     "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "request"),
     "search_spaces": (
@@ -24,8 +24,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "__init__", "training", "step", "costs", "tickets", "optimization", "recipe", "conversions", "methods",
-        "kernels", "networks", "data", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
+        "__init__", "checks", "training", "step", "costs", "tickets", "optimization", "recipe", "conversions", "methods",
+        "kernels", "networks", "data", "plugins", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
         "cache_folder",
     ),
 }  # fmt: skip

@@ -27,6 +27,7 @@ from sweeper.stages.status import Status
 from sweeper.storage.base import StoreError
 from sweeper.storage.claims import Claims
 from sweeper.text import in_words
+from trainers.plugins.known import keys_in
 from trainers.recipe.recipe import Recipe
 
 LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage
@@ -65,6 +66,7 @@ class Launch(SweepState):
     resources: Resources
     sources: dict[str, str]
     data_dir: Path | None = None
+    plugins: Mapping[str, str] = field(default_factory=dict)  # in the storage: by key, the digest of their files
     rule: RetryRule = field(default_factory=RetryRule)
     save_seconds: float = 30.0
     clock: Callable[[], float] = time.monotonic
@@ -183,6 +185,7 @@ class Launch(SweepState):
             sweep=self.sweep,
             sources=self.sources,
             save_seconds=self.save_seconds,
+            plugins={key: self.plugins[key] for key in keys_in(stage.recipe.plugins)},
         )
 
     def take(self, key: str, step: Step) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from sweeper.launch.orders import Order, Step
+from sweeper.plugins.stored import plugin_versions, use_kept
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import describe, utc_now
 from sweeper.records.stage_record import Snapshot, StageRecord, with_epoch
@@ -123,6 +124,7 @@ class StageWorker:
         _as_in_a_fresh_process(order.device, order.threads)
         self._started_at = utc_now()
         self._saved_at = time.perf_counter()
+        use_kept(storage_at(order.storage), order.plugins)
         data = self.shelf.get(stage.recipe, order.data_dir, order.device)
         if data.digest != order.digest:
             raise StorageFault(
@@ -185,11 +187,17 @@ class StageWorker:
             test_loss=test_loss,
             costs=totals.of_epochs(epochs, self._run.costs()),
             evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
-            environment={**describe(order.device, order.threads), **order.sources, "sweep": order.sweep},
+            environment=self._environment(),
             started_at=self._started_at,
             ended_at=utc_now(),
             selection=list(self._selection),
         )
+
+
+    def _environment(self) -> dict[str, Any]:
+        order = self.order
+        plugins = {"plugins": plugin_versions(order.plugins)} if order.plugins else {}
+        return {**describe(order.device, order.threads), **order.sources, "sweep": order.sweep, **plugins}
 
 
 def _as_in_a_fresh_process(device: str, threads: int) -> None:

@@ -17,18 +17,21 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationError,
     create_model,
     model_validator,
 )
+from pydantic_core import core_schema
 
 from trainers.conversions.registry import CONVERSIONS, conversion_faults
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
 from trainers.errors import InvalidInput, explain
 from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
-from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
+from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS, method_card
 from trainers.networks.registry import NETWORKS
+from trainers.plugins.known import WORD, is_of_plugin
 from trainers.recipe.choices import (
     IN_ORDER,
     LABELS,
@@ -40,6 +43,7 @@ from trainers.recipe.choices import (
     Schedule,
 )
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices, method_fields
+from trainers.recipe.plugin_fields import canonical_options, options_of, plugin_faults, with_plugins
 from trainers.recipe.presets import preset_fields
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -49,12 +53,22 @@ Epochs = Annotated[int, Field(ge=0, le=100_000)]
 
 @dataclass(frozen=True, eq=False)  # so that it can be hashed, which a kind beside None must be
 class _Registered:
-    """The kind of a field whose values are the names of a registry."""
+    """The kind of a field whose values are the names of a registry, or of something that a plug-in brings."""
 
     names: Collection[str]
+    plugged: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return handler.generate_schema(Literal[tuple(self.names)])
+        names = handler.generate_schema(Literal[tuple(self.names)])
+        if not self.plugged:
+            return names
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, registered: value if is_of_plugin(value) else registered(value), names
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> Any:
+        names = handler(schema)
+        return {"anyOf": [names, {"type": "string", "pattern": rf"^{WORD.pattern}\.{WORD.pattern}$"}]} if self.plugged else names
 
 
 class _Problem(BaseModel):
@@ -70,11 +84,11 @@ class _Problem(BaseModel):
     filled: tuple[str, ...] = Field((), strict=False, description="the fields that the preset filled")
 
     # What is trained, on what
-    network: Annotated[str, _Registered(NETWORKS)]
+    network: Annotated[str, _Registered(NETWORKS, plugged=True)]
     padding: Literal[0, 1] = Field(description="CONV nets: 1 everywhere, or 0 (but 1 in conv5-6, the authors' code)")
     width: Positive = Field(1.0, description="multiplies the channels of every hidden layer")
     dropout: BelowOne = Field(description="before the first two linear layers of CONV nets")
-    dataset: Annotated[str, _Registered(DATA_NAMES)]
+    dataset: Annotated[str, _Registered(DATA_NAMES, plugged=True)]
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(None, description="image_folder: pixels a side")
     normalisation: Literal["standard", "unit", "symmetric"] = Field(
         "standard", description="pixels to zero mean and unit variance per channel, or just to 0..1, or to -1..1"
@@ -85,7 +99,7 @@ class _Problem(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="random values, batches, dropout, sampling")
 
     # How its weights are found
-    method: Annotated[str, _Registered(METHODS)]
+    method: Annotated[str, _Registered(METHODS, plugged=True)]
 
 
 if TYPE_CHECKING:
@@ -99,6 +113,11 @@ else:
 
 class Recipe(_WithMethods):
     """One training run, fully stated. Frozen, hashable, strict; build it with `Recipe.complete`."""
+
+    method_options: Annotated[str, AfterValidator(canonical_options)] | None = Field(
+        None, description="the options of a plug-in's method, one by one as method_options.NAME"
+    )
+    plugins: str | None = Field(None, description="the plug-ins that it needs, with their digests or versions")
 
     # How long, and by which rule
     batch_size: Annotated[int, Field(ge=1)]
@@ -144,7 +163,8 @@ class Recipe(_WithMethods):
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
-        faults = [*_method_faults(self), *_phase_faults(self), *_data_faults(self), *conversion_faults(vars(self))]
+        faults = [*plugin_faults(vars(self)), *_method_faults(self), *_phase_faults(self), *_data_faults(self)]
+        faults += conversion_faults(vars(self))
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -158,7 +178,8 @@ class Recipe(_WithMethods):
         missing = [field for field in ("network", "dataset", "method") if field not in given]
         if missing:
             raise InvalidInput("\n".join(f"{field}: missing, and it has no default" for field in missing))
-        defaults = preset_fields(given)
+        given, options = with_plugins(given, given.get("preset", "icml"))
+        defaults = {**preset_fields(given), **options}
         known = {**defaults, **given}
         silent = [name for name, info in cls.model_fields.items() if info.is_required() and name not in known]
         if silent:
@@ -176,6 +197,8 @@ class Recipe(_WithMethods):
 
     def method_fields(self) -> dict[str, Any]:
         """The hyperparameters of the recipe's method, by name; None where the method leaves one out here."""
+        if is_of_plugin(self.method):
+            return options_of(self.method_options)
         return {name: getattr(self, name) for name in HYPERPARAMETERS[self.method]}
 
     def phases(self) -> list[tuple[Phase, int]]:
@@ -205,6 +228,8 @@ class Recipe(_WithMethods):
     def training_fields(self) -> dict[str, Any]:
         """The common fields, with one value for every field that does nothing here: recipes that agree train alike."""
         common = self.common_fields()
+        if self.plugins:  # without their code nobody knows what does nothing
+            return common
         idle = METHODS[self.method].idle(convolutions=NETWORKS[self.network].convolutions)
         return {**common, **{name: value for name, value in idle.items() if name in common}}
 
@@ -233,14 +258,18 @@ def _unknown_to_preset(field: str, known: Mapping[str, Any]) -> str:
 
 
 def _method_faults(recipe: Recipe) -> list[str]:
+    others = [
+        f"{field}: {recipe.method} has no such field, so it must be left out, not {getattr(recipe, field)!r}"
+        for field in sorted(ALL_METHOD_FIELDS - METHOD_FIELDS.get(recipe.method, frozenset()))
+        if getattr(recipe, field) is not None
+    ]
+    return others if is_of_plugin(recipe.method) else [*others, *_own_faults(recipe)]
+
+
+def _own_faults(recipe: Recipe) -> list[str]:
     card, own = METHODS[recipe.method], recipe.method_fields()
     without = card.without(own)
     faults = [
-        f"{field}: {recipe.method} has no such field, so it must be left out, not {getattr(recipe, field)!r}"
-        for field in sorted(ALL_METHOD_FIELDS - METHOD_FIELDS[recipe.method])
-        if getattr(recipe, field) is not None
-    ]
-    faults += [
         f"{field}: missing, and {recipe.method} needs it"
         for field in sorted(own)
         if own[field] is None and field not in without and field not in card.optional
@@ -261,7 +290,7 @@ def _phase_faults(recipe: Recipe) -> list[str]:
     faults = []
     if recipe.budget_epochs == 0:
         faults.append("slot_epochs, finetune_epochs: at least one must be above 0, but both are 0")
-    if recipe.slot_epochs and not METHODS[recipe.method].slot_phase:
+    if recipe.slot_epochs and not method_card(recipe.method, recipe.plugins).slot_phase:
         faults.append(
             f"slot_epochs: {recipe.method} has no slot phase, so it must be 0, not {recipe.slot_epochs} "
             "(use finetune_epochs)"
