@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from search_spaces.spec import Spec
 
 MAX_RECIPES = 1_000_000
-NOT_STATED = frozenset({"seed", "filled", "plugins"})  # a spec says seeds itself; what a preset filled is stated by as_spec
+# A spec says seeds and plug-ins itself; what a preset filled is stated by as_spec.
+NOT_STATED = frozenset({"seed", "filled", "plugins"})
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,7 @@ def as_spec(name: str, recipes: Sequence[Recipe], description: str = "") -> Spec
     stated = recipes[0].model_dump(mode="json", exclude_none=True, exclude=set(NOT_STATED))
     seeds = sorted({recipe.seed for recipe in recipes})
     keys = keys_in(recipes[0].plugins)
-    entries = [entry_of(plugin) for key in keys if (plugin := known_plugin(key))]
+    entries: list[Any] = [entry_of(plugin) for key in keys if (plugin := known_plugin(key))]
     recipe = given_fields(None, {**one_by_one(stated), "plugins": recipes[0].plugins}, {})
     recipe.pop("plugins")
     return Spec(name=name, description=description, plugins=entries, recipe=recipe, seeds=seeds)

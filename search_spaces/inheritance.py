@@ -39,13 +39,12 @@ def given_fields(
 
 def _applies(name: str, value: Any, merged: Mapping[str, Any]) -> bool:
     """Whether an inherited field has a meaning for the method."""
-    method = merged.get("method")
-    plugins = merged.get("plugins")
-    if not _is_known(method):
+    method, plugins = merged.get("method"), merged.get("plugins")
+    if not isinstance(method, str) or not _is_known(method):
         return True  # an unknown method is a fault that Recipe.complete explains
     card = method_card(method, plugins)
     if name.startswith(BELOW_OPTIONS):
-        return not unknown_options(str(method), plugins, [name.removeprefix(BELOW_OPTIONS)])
+        return not unknown_options(method, plugins, [name.removeprefix(BELOW_OPTIONS)])
     if name in ALL_METHOD_FIELDS:
         return not is_of_plugin(method) and (
             name in METHOD_FIELDS[method] and name not in card.without(merged) and not _of_others(method, name, value)

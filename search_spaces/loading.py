@@ -56,7 +56,7 @@ def plugin_folder(path: str, beside: Path | None) -> Path:
     if beside is None:
         raise InvalidInput(f"plugins: {path}: a bundled spec has none")
     if "://" in path:
-        raise InvalidInput(f"plugins: {path} is an address; a plug-in is a folder beside the spec, such as ./my_methods")
+        raise InvalidInput(f"plugins: {path} is an address; a plug-in is a folder, such as ./my_methods")
     return beside / path
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS, is_known
 from search_spaces.yaml_reader import read_yaml
 from trainers.errors import InvalidInput, nearest
-from trainers.recipe.plugin_fields import BELOW_OPTIONS
+from trainers.recipe.plugin_fields import BELOW_OPTIONS, OPTIONS
 
 
 def apply_override(
@@ -27,6 +28,9 @@ def apply_override(
         value = read_yaml(text)
     except InvalidInput as error:
         raise InvalidInput(f"--set {override}: {error}") from None
+    if isinstance(value, dict) and path.rpartition(".")[2] == OPTIONS:
+        one_by_one = (f"{path}.{name}={json.dumps(one)}" for name, one in value.items())
+        return {changed for one in one_by_one for changed in apply_override(data, one, spec_fields, sections)}
     below = {"recipe": RECIPE_FIELDS, "axes": AXIS_FIELDS, **{name: tuple(fields) for name, fields in sections.items()}}
     option = path.startswith(BELOW_OPTIONS)  # which is a recipe field with a dot in its name
     head, dot, field = (path, "", "") if option else path.partition(".")

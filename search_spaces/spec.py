@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS, is_known, with_options_one_by_one
+from search_spaces.fields import AXIS_FIELDS, with_options_one_by_one
 from search_spaces.ranges import Dimension, Search
 from trainers.errors import InvalidInput, explain, nearest
 from trainers.hashing import content_hash
+from trainers.methods.plugged import options_of_plugins
 from trainers.plugins.known import VERSION, WORD, PlugIn, know, listed
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
@@ -210,14 +211,16 @@ def name_faults(spec: Spec) -> list[str]:
     faults = [f"plugins: two are called {name}; a plug-in is called as its folder, so rename one"
               for name in sorted(set(names)) if names.count(name) > 1]  # fmt: skip
     faults += [f"plugins: {entry!r} was not read" for entry in spec.plugins if isinstance(entry, str)]
-    faults += [*_unknown("recipe", spec.recipe, RECIPE_FIELDS), *_unknown("axes", spec.axes, AXIS_FIELDS)]
+    of_axes = (*AXIS_FIELDS, *options_of_plugins(spec.plugins_used()))
+    of_recipes = tuple(name for name in of_axes if name != "budget_epochs")
+    faults += [*_unknown("recipe", spec.recipe, of_recipes), *_unknown("axes", spec.axes, of_axes)]
     for index, arm in enumerate(spec.arms):
-        faults += _unknown(f"arms[{index}]", arm, AXIS_FIELDS)
+        faults += _unknown(f"arms[{index}]", arm, of_axes)
     for index, rule in enumerate(spec.exclude):
-        faults += _unknown(f"exclude[{index}]", rule, AXIS_FIELDS)
+        faults += _unknown(f"exclude[{index}]", rule, of_axes)
         if not rule:
             faults.append(f"exclude[{index}]: an empty rule would leave out the whole grid")
-    faults += _search_faults(spec)
+    faults += _search_faults(spec, of_axes)
     for field, value in spec.recipe.items():
         if isinstance(value, list):
             faults.append(f"recipe.{field}: one value, not the list {value!r} (lists go under axes)")
@@ -226,13 +229,13 @@ def name_faults(spec: Spec) -> list[str]:
     return faults
 
 
-def _search_faults(spec: Spec) -> list[str]:
+def _search_faults(spec: Spec, known: tuple[str, ...]) -> list[str]:
     if spec.search is None:
         return []
     space = spec.search.space
-    faults = _unknown("search.space", space, AXIS_FIELDS)
+    faults = _unknown("search.space", space, known)
     for name, dimension in space.items():
-        faults += _unknown(f"search.space.{name}.when", dimension.when, AXIS_FIELDS)
+        faults += _unknown(f"search.space.{name}.when", dimension.when, known)
     axes = {**spec.axes, **({"slot_epochs": spec.slot_epochs} if spec.slot_epochs is not None else {})}
     faults += [
         f"search.space.{name}: it is an axis of the grid, too; a field is either searched or an axis"
@@ -247,6 +250,6 @@ def _unknown(where: str, names: Iterable[str], known: tuple[str, ...]) -> list[s
     for name in names:
         if name == "seed":
             faults.append(f"{where}.seed: the seeds of a sweep go into seeds")
-        elif not is_known(name, known):
+        elif name not in known:
             faults.append(f"{where}.{name}: unknown field{nearest(name, known)}")
     return faults

@@ -1,4 +1,4 @@
-"""What a method, a network or a data set of one's own must keep to, checked on something small: for plug-ins, in pytest.
+"""What a method of one's own must keep to, checked on something small: for plug-ins, and for users' tests.
 
 A fault names the rule that is broken and where the class or function stands. What the code itself raises is raised.
 """
@@ -64,7 +64,7 @@ def _recipe_of(registry: str, entry: Any, **fields: Any) -> Recipe:
     plugin = PlugIn("checked", "0" * 64, facts=facts_of_registries(registries))
     know_code(plugin, registries)
     slot_phase = plugin.facts.get("METHODS", {}).get("own", {}).get("slot_phase", False)
-    epochs = {"slot_epochs": int(slot_phase), "finetune_epochs": 1}
+    epochs = {"slot_epochs": 2 * slot_phase, "finetune_epochs": 2}
     return Recipe.complete({"dataset": "digits", "batch_size": BATCH, **epochs, **fields, "plugins": plugin.key})
 
 
@@ -103,6 +103,8 @@ def _check_randomness(method: Method, plain: nn.Module, broken: Callable[[str], 
         return state
 
     first = given("one", 0)
+    if method.slot_phase and "selected" not in first:
+        raise broken("it has a slot phase, and attach registers no SelectedWeight on a layer (slot_phase = False?)")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         again = given("one", 0)
@@ -117,20 +119,19 @@ def _check_randomness(method: Method, plain: nn.Module, broken: Callable[[str], 
 def _trained(recipe: Recipe, data: DataSplits, broken: Callable[[str], BrokenRule]) -> list[tuple[str, State]]:
     """The state before, after and between the phases; goes on from a saved state beside it, which must end alike."""
     run = TrainingRun(recipe, data)
-    if recipe.slot_epochs and not list(selected_weights(run.network)):
-        raise broken("it has a slot phase, and attach registers no SelectedWeight on any layer (slot_phase = False?)")
     states = [("before it trains", _copied(run))]
     for phase, _ in recipe.phases():
         if run.phase != phase:
             run.turn_to(phase)
             if list(selected_weights(run.network)):
                 raise broken("its selected weights cannot be baked in: they are still selected in the finetune phase")
+        run.train_epoch()
         other = TrainingRun(recipe, data)
         other.load_state_dict(_copied(run))
         run.train_epoch()
         torch.rand(5)  # what a process draws between epochs must not matter
         other.train_epoch()
-        states.append((f"after an epoch of the {phase} phase", _copied(run)))
+        states.append((f"after the {phase} phase", _copied(run)))
         if not _same(states[-1][1], _copied(other)):
             raise broken(f"gone on from a saved state, the {phase} phase ends otherwise: what an epoch leaves behind "
                          "must be in parameters and buffers, or follow from the seed")  # fmt: skip
@@ -166,7 +167,8 @@ def _global_state() -> dict[str, Any]:
         "whether torch computes gradients": torch.is_grad_enabled(),
         "torch's generator": torch.get_rng_state().tolist(),
         "torch's choice of algorithms": (
-            torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+            torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
         ),
         "Python's generator": random.getstate(),
         "NumPy's generator": str(np.random.get_state()),

@@ -193,7 +193,6 @@ class StageWorker:
             selection=list(self._selection),
         )
 
-
     def _environment(self) -> dict[str, Any]:
         order = self.order
         plugins = {"plugins": plugin_versions(order.plugins)} if order.plugins else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import hashlib
 import os
 import shutil
@@ -38,22 +39,17 @@ class PlugInFolder:
             what = "is no folder" if not path.is_dir() else f"has no {ENTRY}"
             raise InvalidInput(f"plugins: {folder} {what}; sweeper plugin new {folder} writes one that works")
         if not WORD.fullmatch(name) or name in LIKE_PACKAGES:
-            raise InvalidInput(f"plugins: {name!r}: a plug-in is called as its folder, and a name has small letters, "
-                               f"digits and '_', a letter first, and is none of {', '.join(LIKE_PACKAGES)}")  # fmt: skip
-        files, size = {}, 0
+            raise InvalidInput(
+                f"plugins: {name!r}: a plug-in is called as its folder, and a name has small letters, digits and '_', "
+                f"a letter first, and is none of {', '.join(LIKE_PACKAGES)}"
+            )
+        files: dict[str, bytes] = {}
         for file in sorted(path.rglob("*")):
             parts = file.relative_to(path).parts
-            if any(part == LEFT_OUT or part.startswith(".") for part in parts) or file.is_dir():
-                continue
-            if file.is_symlink() or not file.is_file():
-                raise InvalidInput(f"plugins: {file}: a plug-in holds plain files, for its digest stands for all of it")
-            try:
-                files["/".join(parts)] = file.read_bytes()
-            except OSError as error:
-                raise InvalidInput(f"plugins: cannot read {file}: {error.strerror}") from None
-            size += len(files["/".join(parts)])
-            if size > MOST_BYTES:
-                raise InvalidInput(f"plugins: {folder} has more than {MOST_BYTES >> 20} MiB; data lie in --data-dir")
+            if not file.is_dir() and not any(part == LEFT_OUT or part.startswith(".") for part in parts):
+                files["/".join(parts)] = _read(file)
+        if sum(map(len, files.values())) > MOST_BYTES:
+            raise InvalidInput(f"plugins: {folder} has more than {MOST_BYTES >> 20} MiB; data lie in --data-dir")
         return cls(name, files)
 
     @cached_property
@@ -73,12 +69,14 @@ class PlugInFolder:
             line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
             raise InvalidInput(f"plugins: {self.name}/{ENTRY}{line}: {getattr(error, 'msg', error)}") from None
         for node in tree.body:
-            if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "version" for to in node.targets):
+            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["version"]:
                 value = node.value.value if isinstance(node.value, ast.Constant) else None
-                if not isinstance(value, str) or not VERSION.fullmatch(value):
-                    raise InvalidInput(f"plugins: {self.name}/{ENTRY}:{node.lineno}: version: a short word such as \"1\", "
-                                       f"said as it stands, not {ast.unparse(node.value)}")  # fmt: skip
-                return value
+                if isinstance(value, str) and VERSION.fullmatch(value):
+                    return value
+                raise InvalidInput(
+                    f"plugins: {self.name}/{ENTRY}:{node.lineno}: version: a short word such as "
+                    f'"1", said as it stands, not {ast.unparse(node.value)}'
+                )
         return ""
 
     def copy(self) -> Path:
@@ -99,11 +97,26 @@ class PlugInFolder:
         return home / self.name
 
 
-@cache
+def _read(file: Path) -> bytes:
+    if file.is_symlink() or not file.is_file():
+        raise InvalidInput(f"plugins: {file}: a plug-in holds plain files, for its digest stands for all of it")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"plugins: cannot read {file}: {error.strerror}") from None
+
+
 def _copies() -> Path:
     kept = cache_folder()
     if kept is None:
-        return Path(tempfile.mkdtemp(prefix="sweeper-plugins-"))
+        return _for_this_process()
     folder = kept / "plugins"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+@cache
+def _for_this_process() -> Path:
+    folder = tempfile.mkdtemp(prefix="sweeper-plugins-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

@@ -13,6 +13,7 @@ from trainers.plugins.known import SHOWN, PlugIn
 
 LIST = "plugin.json"  # its name, its version, its files; written last
 FILES = "files"
+HOME = "plugins"
 
 
 def keep(storage: Place, plugin: PlugIn) -> None:
@@ -35,14 +36,29 @@ def kept_folder(storage: Place, digest: str) -> PlugInFolder:
         raise InvalidInput(f"plugins: {digest[:SHOWN]}… is not in {storage}; launch the spec beside its folder")
     try:
         listed = json.loads(text)
-        folder = PlugInFolder(
-            str(listed["name"]), {str(name): _below(place / FILES, str(name)).read_bytes() for name in listed["files"]}
-        )
+        files = {str(name): _below(place / FILES, str(name)).read_bytes() for name in listed["files"]}
+        folder = PlugInFolder(str(listed["name"]), files)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         raise InvalidInput(f"plugins: {place} is damaged: {error}") from None
     if folder.digest != digest:
         raise InvalidInput(f"plugins: {place} is damaged: its files have the digest {folder.digest[:SHOWN]}…")
     return folder
+
+
+def parts_of(storage: Place, digest: str) -> dict[str, bytes]:
+    """All that the storage has of a plug-in, by its path in any storage. Raises InvalidInput."""
+    folder, home = kept_folder(storage, digest), f"{HOME}/{digest}"
+    files = {f"{home}/{FILES}/{name}": content for name, content in folder.files.items()}
+    return {**files, f"{home}/{LIST}": (_place(storage, digest) / LIST).read_bytes()}
+
+
+def keep_parts(storage: Place, parts: Mapping[str, bytes]) -> None:
+    """Writes what `parts_of` gave to another storage. Raises StoreError, ValueError for a path of something else."""
+    for name in sorted(parts, key=lambda name: name.endswith(f"/{LIST}")):
+        home, digest, rest = name.split("/", 2)
+        if home != HOME:
+            raise ValueError(f"no part of a plug-in: {name!r}")
+        _below(_place(storage, digest), rest).put(parts[name])
 
 
 def use_kept(storage: Place, digests: Mapping[str, str]) -> None:
@@ -55,7 +71,7 @@ def use_kept(storage: Place, digests: Mapping[str, str]) -> None:
 
 
 def plugin_versions(digests: Mapping[str, str]) -> dict[str, str]:
-    """What a record says of the plug-ins that it was trained with: the digests, and the versions of what they import."""
+    """What a record says of the plug-ins that it was trained with: digests, and the versions of what they import."""
     told = dict(digests)
     for digest in digests.values():
         folder = imported_folder(digest)
@@ -67,8 +83,8 @@ def other_states(storage: Place, plugins: Iterable[PlugIn]) -> list[str]:
     """A line for every plug-in of which the storage has, under the same version, other files. Loud, as it must be."""
     wanted = {(plugin.name, plugin.version): plugin.digest for plugin in plugins if plugin.version}
     lines = []
-    for digest in (storage / "plugins").folders_with(LIST) if wanted else ():
-        listed = json.loads((storage / "plugins" / digest / LIST).read_text())
+    for digest in (storage / HOME).folders_with(LIST) if wanted else ():
+        listed = json.loads((storage / HOME / digest / LIST).read_text())
         mine = wanted.get((listed["name"], listed["version"]), digest)
         if mine != digest:
             lines.append(
@@ -79,7 +95,7 @@ def other_states(storage: Place, plugins: Iterable[PlugIn]) -> list[str]:
 
 
 def _place(storage: Place, digest: str) -> Place:
-    return storage / "plugins" / checked_key(digest)
+    return storage / HOME / checked_key(digest)
 
 
 def _below(place: Place, name: str) -> Place:

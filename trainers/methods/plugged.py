@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from trainers.errors import nearest
 from trainers.methods.card import Family, Method
-from trainers.plugins.known import code_of, facts_of, is_of_plugin, needs_code
+from trainers.plugins.known import PlugIn, code_of, facts_of, is_of_plugin, needs_code
 
 # One look for all of them: what else would be read from their code, which no report imports.
-PLUG_IN = Family("plug_in", "plug-in", "h", light="#5c5470", dark="#b9b0cf")
+PLUG_IN = Family("plug_in", "plug-in", "p", light="#5c5470", dark="#b9b0cf")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,13 @@ def preset_fields_of_plugin(name: str, plugins: object, preset: str) -> dict[str
     """What else the preset fills in for a plug-in's method."""
     facts = facts_of("METHODS", name, plugins)
     return dict(facts["presets"][preset]["fields"]) if facts else {}
+
+
+def options_of_plugins(plugins: Iterable[PlugIn]) -> list[str]:
+    """The options of all of their methods, as specs name them: 'method_options.threshold'."""
+    methods = [facts for plugin in plugins for facts in plugin.facts.get("METHODS", {}).values()]
+    options = (option for facts in methods for filled in facts["presets"].values() for option in filled["options"])
+    return [f"method_options.{option}" for option in dict.fromkeys(options)]
 
 
 def unknown_options(name: str, plugins: object, given: Iterable[str]) -> list[str]:

@@ -19,10 +19,10 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
+    WrapValidator,
     create_model,
     model_validator,
 )
-from pydantic_core import core_schema
 
 from trainers.conversions.registry import CONVERSIONS, conversion_faults
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
@@ -59,16 +59,15 @@ class _Registered:
     plugged: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        names = handler.generate_schema(Literal[tuple(self.names)])
-        if not self.plugged:
-            return names
-        return core_schema.no_info_wrap_validator_function(
-            lambda value, registered: value if is_of_plugin(value) else registered(value), names
-        )
+        names: Any = Literal[tuple(self.names)]
+        if self.plugged:
+            names = Annotated[names, WrapValidator(lambda value, known: value if is_of_plugin(value) else known(value))]
+        return handler.generate_schema(names)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> Any:
         names = handler(schema)
-        return {"anyOf": [names, {"type": "string", "pattern": rf"^{WORD.pattern}\.{WORD.pattern}$"}]} if self.plugged else names
+        of_plugins = {"type": "string", "pattern": rf"^{WORD.pattern}\.{WORD.pattern}$"}
+        return {"anyOf": [names, of_plugins]} if self.plugged else names
 
 
 class _Problem(BaseModel):

@@ -12,7 +12,7 @@ import click
 from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.commands.sweeps.whole import export_whole
-from sweeper.cli.options import out_option, storage_option, sweep_argument
+from sweeper.cli.options import out_option, plugins_option, storage_option, sweep_argument
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_that_answers
@@ -37,13 +37,17 @@ SAMPLED = "sampled", "mean_of_samples"
 )  # fmt: skip
 @out_option("the folder where the tickets go, or the file with --sweep", "PATH")
 @click.option("--phase", type=OneOf(["last", *IN_ORDER]), default="last", help="at whose end (default: last)")
-def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | None, out: str, phase: str) -> int:
+@plugins_option
+def export(
+    sweep: str | None, trials: Sequence[str], storage: str, whole: str | None, out: str, phase: str, allow_plugins: bool
+) -> int:
     """Writes a ticket per trial, or a whole sweep."""
     if (sweep is None) == (whole is None):
         raise InvalidInput("sweep: name the one whose tickets are wanted, or with --sweep the one that is wanted whole")
     if whole is not None:
         return export_whole(SweepFolder.find(storage_that_answers(storage), whole), Path(out))
     assert sweep is not None
+    from sweeper.cli.plugins.agreed import ready_plugins
     from sweeper.launch.view import SweepView
     from sweeper.records.bucket_store import open_store
     from sweeper.records.trained import network_of, record_of, wanted_trials
@@ -51,6 +55,7 @@ def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | 
 
     place = storage_that_answers(storage)
     view = SweepView(SweepFolder.find(place, sweep))
+    ready_plugins(view.spec, place, allow_plugins)
     folder = Folder(out)
     rows, sampled = [], False
     store = open_store(place)

@@ -43,9 +43,9 @@ def ready_plugins(spec: Spec, storage: Place, allowed: bool, yes: bool = False) 
     return plugins
 
 
-def checked_plugins(spec: Spec, storage: Place, allowed: bool) -> list[str]:
+def checked_plugins(spec: Spec, storage: Place, allowed: bool, yes: bool = False) -> list[str]:
     """Tries what a spec uses of its plug-ins; returns what is to be said of them. Writes nothing. InvalidInput."""
-    plugins = ready_plugins(spec, storage, allowed)
+    plugins = ready_plugins(spec, storage, allowed, yes)
     if not plugins:
         return []
     check_use(plugins, reachable(spec))
@@ -60,6 +60,14 @@ def check_and_keep(plugins: Sequence[PlugIn], recipes: Sequence[Recipe], storage
     for plugin in plugins:
         keep(storage, plugin)
     return {plugin.key: plugin.digest for plugin in plugins}
+
+
+def submitted(spec: Spec) -> tuple[Spec, dict[str, bytes]]:
+    """A spec that names its plug-ins by folders beside it, and the files of these, by their paths: for elsewhere."""
+    found = [imported_folder(plugin.digest) for plugin in spec.plugins_used()]
+    folders = [folder for folder in found if folder is not None]
+    files = {f"plugins/{one.name}/{name}": content for one in folders for name, content in one.files.items()}
+    return spec.model_copy(update={"plugins": [f"./plugins/{one.name}" for one in folders]}), files
 
 
 def _use(folder: PlugInFolder, where: str, allowed: bool, yes: bool) -> PlugIn:
