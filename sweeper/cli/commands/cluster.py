@@ -19,7 +19,7 @@ from sweeper.cli.options import LaunchOptions, cluster_option
 from sweeper.launch.ray_jobs import SPEC, Cluster, Job, words, write_submission
 from sweeper.storage.bucket import bucket_at, is_url
 from sweeper.text import text_table
-from trainers.errors import InvalidInput
+from trainers.errors import InvalidInput, name_rule
 
 HERE_ONLY = ("local", "ray_address", "submitted_to")  # what makes no sense together with a cluster
 NOT_HANDED_ON = ("cluster", "spec", "sweep", "overrides", "detach", "owner")
@@ -48,7 +48,7 @@ def again_on_cluster(
     from search_spaces.spec import NAME
 
     if not re.fullmatch(NAME.strip("^$"), sweep):
-        raise InvalidInput(f"sweep: {sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
+        raise InvalidInput(f"sweep: {name_rule(sweep)}")
     check_limits_only(overrides)
     return _submit(sweep, [name, sweep, *(f"--set={override}" for override in overrides)], None, options, said)
 

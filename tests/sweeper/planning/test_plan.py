@@ -105,6 +105,13 @@ def test_the_text_shows_every_arm_and_the_totals():
     assert "60 epochs if every trial ran alone, 56 with shared stages (1.07 times fewer)" in text
 
 
+def test_a_plan_says_how_long_trials_are_where_nobody_did():
+    remark = "No budget_epochs is given, so the preset icml says how long trials are: 200 epochs"
+    assert remark in planned({"name": "long", "recipe": SPLITS["recipe"]}).brief()
+    assert not [line for line in planned(SPLITS).brief() if "budget_epochs" in line]
+    assert not planned({"name": "own", "recipe": {**SPLITS["recipe"], "slot_epochs": 3}}).notes
+
+
 def test_a_sweep_that_shares_nothing_says_so():
     plan = planned({**SPLITS, "slot_epochs": [10], "arms": []})
     assert "20 epochs if every trial ran alone; no stage is shared" in plan.text()
