@@ -1,4 +1,4 @@
-"""Images that cannot be decoded: named before anything starts, never tried again, and forgotten once they are mended."""
+"""Images that cannot be decoded: named before anything starts, not tried again, and forgotten once they are mended."""
 
 import numpy as np
 import pytest
