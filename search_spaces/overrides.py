@@ -11,6 +11,8 @@ from search_spaces.yaml_reader import read_yaml
 from trainers.errors import InvalidInput, nearest
 from trainers.recipe.plugin_fields import BELOW_OPTIONS, OPTIONS
 
+LISTED = (*AXIS_FIELDS, "seeds")  # what may have a list of values, none of which has a comma
+
 
 def apply_override(
     data: dict[str, Any], override: str, spec_fields: Iterable[str], sections: Mapping[str, Sequence[str]]
@@ -31,6 +33,8 @@ def apply_override(
     if isinstance(value, dict) and path.rpartition(".")[2] == OPTIONS:
         one_by_one = (f"{path}.{name}={json.dumps(one)}" for name, one in value.items())
         return {changed for one in one_by_one for changed in apply_override(data, one, spec_fields, sections)}
+    if isinstance(value, str) and "," in value and path.rpartition(".")[2] in LISTED:
+        raise InvalidInput(f"--set {override}: a list stands in brackets: --set '{path}=[{text}]'")
     below = {"recipe": RECIPE_FIELDS, "axes": AXIS_FIELDS, **{name: tuple(fields) for name, fields in sections.items()}}
     option = path.startswith(BELOW_OPTIONS)  # which is a recipe field with a dot in its name
     head, dot, field = (path, "", "") if option else path.partition(".")

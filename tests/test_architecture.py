@@ -35,7 +35,7 @@ READ_REPORTS = ("sweeper/cli/", "sweeper/interface/")
 MOST_FILES = 14  # of code in one folder
 
 THIRD_PARTIES = {
-    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton", "pynvml"},
+    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton", "pynvml", "PIL"},
     "search_spaces": {"pydantic", "yaml"},
     "sweeper": {"click", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"}
     | {"obstore", "pandas"},
@@ -53,13 +53,14 @@ ONLY_IN = {
     }
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
-    "optuna": {"sweeper/search/optuna_study.py", "sweeper/search/optuna_journal.py"},
+    "optuna": {f"sweeper/search/optuna_{name}.py" for name in ("study", "cell", "terms", "journal")},
     "obstore": {"sweeper/storage/service.py"},
     "matplotlib": {"reports/pictures/canvas.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},
     "rich": {"sweeper/cli/live.py"},
     "triton": {f"trainers/kernels/triton_{name}.py" for name in ("kernels", "intervals", "ranks")},
     "pynvml": {"trainers/costs/meters.py"},
+    "PIL": {"trainers/data/image_check.py"},  # which torchvision brings
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
 # Where a program may look at its environment or its arguments; everything else is told.

@@ -2,50 +2,32 @@
 
 An epoch is looked up by its `Work`: what decides how long it takes. Epochs of the same work, measured on the same kind
 of device with as many threads, are the best that can be known; then a calibration on this machine; then epochs of the
-same network under the same method, scaled by steps and FLOPs (see `pace`); at last FLOPs at a rate that is assumed.
+same network under the same method, scaled by steps and effort (see `pace`), or under other methods; then epochs of
+other networks; at last a rate that is assumed.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
-from sweeper.planning.pace import Pace, Timed
-from sweeper.records.stage_record import StageRecord
-from sweeper.records.store import Store
+from sweeper.planning.pace import Pace
+from sweeper.planning.samples import Machine, Sample, Work, effort_of
 from sweeper.stages.forest import Forest, Stage
-from sweeper.storage.place import Place
-from trainers.data.registry import DATA_SETS
 from trainers.errors import InvalidInput
-from trainers.methods.registry import build_method
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
 
-# What of a recipe decides how long an epoch takes, in any phase, and in the slot phase beside that.
-EVERY_PHASE = (
-    "width", "padding", "dropout", "dataset", "image_size", "augmentation", "validation_examples", "batch_size",
-    "precision",
-)  # fmt: skip
-SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
-WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
-# Training FLOPs a second that nothing is known of; a CPU's are of one thread.
-ASSUMED_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 2e12}
+# FLOPs a second, beside what steps take, where nothing is known; a CPU's are of one thread: one had 90 to 160 GFLOP/s.
+ASSUMED_FLOPS_PER_SECOND = {"cpu": 1e11, "cuda": 2e12}
 # A step takes no less, however small its network: to replay a graph of some hundred kernels. Not measured on a GPU.
 LAUNCH_SECONDS = {"cpu": 0.0, "cuda": 3e-4}
 LAUNCH_BOUND = 1.5  # launches: a step that takes no longer does not tell how fast its GPU computes
 GPU_FLOPS_PER_SECOND = 4e13  # that it reaches on large products, other than over a whole step. Not measured
-# What weighing an option once takes, in FLOPs that the network does in the same time: 50 and 115 on two CPUs (Lenet,
-# batches of 128), not measured on a GPU.
-FLOPS_OF_AN_OPTION = 80
-READ_A_WORK = 3  # stored stages of the sweep itself that are read for each work
-READ_NEWEST = 200  # other stored stages
-CALIBRATIONS = "calibrations.json"  # in the storage
 
 
 class Source(StrEnum):
@@ -55,94 +37,6 @@ class Source(StrEnum):
     CALIBRATED = "calibrated"
     SCALED = "scaled by FLOPs"
     ASSUMED = "assumed rate"
-
-
-@dataclass(frozen=True)
-class Work:
-    """The facts of a recipe and phase that decide how long an epoch takes."""
-
-    network: str
-    kind: str  # the method of a slot phase, or WEIGHTS
-    details: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, recipe: Recipe | Mapping[str, Any], phase: Phase) -> Work:
-        """The work of an epoch of this phase. `recipe` may be a record's."""
-        fields = vars(recipe) if isinstance(recipe, Recipe) else recipe
-        own = SLOT_PHASE if phase == "slot" else ()
-        details = tuple(fields.get(name) for name in (*EVERY_PHASE, *own))
-        return cls(fields["network"], fields["method"] if phase == "slot" else WEIGHTS, details)
-
-    @property
-    def steps(self) -> int:
-        """Of an epoch; 0 where only looking at the images would tell."""
-        of = dict(zip(EVERY_PHASE, self.details, strict=False))
-        data = DATA_SETS.get(of["dataset"])
-        return ceil((data.train_examples - of["validation_examples"]) / of["batch_size"]) if data else 0
-
-    def likeness(self, other: Work) -> int:
-        """The number of details that two works of one network and kind have in common."""
-        return sum(mine == theirs for mine, theirs in zip(self.details, other.details, strict=True))
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Timed epochs of one work on one machine."""
-
-    work: Work
-    device: str  # as a record's environment has it: "cpu: Xeon…", "cuda: NVIDIA…"
-    threads: int
-    flops: int  # of an epoch
-    seconds: float  # of an epoch, training and evaluation
-    peak_memory_bytes: int
-    calibrated: bool = False
-    weighed: int = 0  # options that probabilistic selection weighs in an epoch
-
-    @property
-    def effort(self) -> int:
-        """The effort that seconds are proportional to: FLOPs, and what selection takes beside them."""
-        return effort(self.flops, self.weighed)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """The steps and the effort of an epoch."""
-        return self.work.steps, self.effort
-
-    @property
-    def timed(self) -> Timed:
-        """The epoch as a pace is fitted to it."""
-        return Timed(*self.size, self.seconds)
-
-    @classmethod
-    def of(cls, record: StageRecord) -> Sample:
-        """The sample of the epochs in a stage's record."""
-        seconds = [epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in record.epochs]
-        where = record.environment
-        return cls(
-            Work.of(record.recipe, record.phase),
-            str(where.get("device", "")),
-            int(where.get("threads", 1)),
-            int(record.costs["flops"] // len(record.epochs)),
-            fmean(seconds),  # the slow ones take their time, too
-            int(record.costs["peak_memory_bytes"]),
-            weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
-        )
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The machine that trials run on: the kind of device, its name (if this machine has one), threads of a trial."""
-
-    kind: str  # cpu, cuda
-    device: str | None  # "cpu: Xeon…"; None: not on this machine, so any of the kind will do
-    threads: int
-
-    def is_that_of(self, sample: Sample) -> bool:
-        """Whether a sample was timed on such a device, with as many threads (which do not count on a GPU)."""
-        if self.device is not None and sample.device != self.device:
-            return False
-        kind = sample.device.partition(":")[0]
-        return kind == self.kind and (kind != "cpu" or sample.threads == self.threads)
 
 
 @dataclass(frozen=True)
@@ -164,7 +58,7 @@ class MemoryEstimate:
 
 FlopsPerEpoch = Callable[[Recipe], int | None]
 PeakBytes = Callable[[Recipe], int | None]
-OptionsWeighed = Callable[[Recipe, Phase], int]
+Effort = Callable[[Recipe, Phase], float | None]
 
 
 class Estimates:
@@ -176,11 +70,11 @@ class Estimates:
         machine: Machine,
         flops_per_epoch: FlopsPerEpoch | None = None,
         peak_bytes: PeakBytes | None = None,
-        weighed: OptionsWeighed | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self.machine = machine
         self.flops_per_epoch = counted_once(flops_per_epoch or training_flops)
-        self._weighed = weighed or options_weighed
+        self._effort = effort or effort_of
         self._peak_bytes = peak_bytes or training_memory
         self._samples: dict[tuple[str, str], list[Sample]] = defaultdict(list)  # by network and kind
         for sample in samples:
@@ -261,59 +155,43 @@ class Estimates:
         flops = self.flops_per_epoch(recipe)
         if flops is None:
             return None
-        due = effort(flops, self._weighed(recipe, phase))
-        if alike:
-            likeness = max(work.likeness(sample.work) for sample in alike)
-            free = [sample for sample in alike if sample.seconds > LAUNCH_BOUND * self._launches(sample.work)]
-            likest = [sample for sample in free if work.likeness(sample.work) == likeness and sample.flops]
-            pace = Pace.of((sample.timed for sample in free), self.machine.kind)
-            rates = [sample.seconds / seconds for sample in likest if (seconds := pace.seconds(*sample.size))]
-            if rates:
-                why = f"{Source.SCALED} from other epochs of {work.network}"
-                scaled = median(rates) * pace.seconds(work.steps, due)
+        due = self._effort(recipe, phase) or float(flops)
+        for samples, whose in self._by_likeness(work):
+            if scaled := self._scaled(samples, work, due):
+                why = f"{Source.SCALED} from {whose}"
                 return EpochEstimate(max(scaled, self._launches(work)), Source.SCALED, why)
         rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
-        why = f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s"
-        if (launches := self._launches(work)) > due / rate:
+        seconds = Pace.unknown(self.machine.kind).seconds(work.steps, due) / rate
+        if (launches := self._launches(work)) > seconds:
             return EpochEstimate(launches, Source.ASSUMED, f"steps of an assumed {launches / work.steps * 1e3:g} ms")
-        return EpochEstimate(due / rate, Source.ASSUMED, why)
+        return EpochEstimate(seconds, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
+
+    def _by_likeness(self, work: Work) -> Iterator[tuple[list[Sample], str]]:
+        """Samples to scale from and what they are of: of the same network and kind, else of the network, else all."""
+        yield self._samples.get((work.network, work.kind), []), f"other epochs of {work.network}"
+        everything = [one for samples in self._samples.values() for one in samples]
+        own = [one for one in everything if one.work.network == work.network]
+        yield own, f"epochs of {work.network} by other methods"
+        yield everything, "epochs of other networks"
+
+    def _scaled(self, samples: Sequence[Sample], work: Work, due: float) -> float | None:
+        """The seconds of an epoch of so much effort, by the likest of these samples; None where they tell nothing."""
+        free = [one for one in samples if one.flops and one.seconds > LAUNCH_BOUND * self._launches(one.work)]
+        if not free:
+            return None
+        own = [one for one in free if one.work.network == work.network]
+        pace = Pace.of((one.timed for one in own), self.machine.kind) if own else Pace.unknown(self.machine.kind)
+        likeness = max(work.likeness(one.work) for one in samples)
+        likest = [one for one in free if work.likeness(one.work) == likeness] if own else free
+        ratios: dict[Work, list[float]] = defaultdict(list)  # each work tells as much as any other, however often timed
+        for one in likest:
+            if expected := pace.seconds(*one.size):
+                ratios[one.work].append(one.seconds / expected)
+        return median(map(median, ratios.values())) * pace.seconds(work.steps, due) if ratios else None
 
     def _launches(self, work: Work) -> float:
         """The least seconds that an epoch's steps take."""
         return work.steps * LAUNCH_SECONDS[self.machine.kind]
-
-
-def measured(store: Store, forest: Forest) -> Iterator[Sample]:
-    """The samples that the store has: some stages of this sweep for each work, and the stages written last.
-
-    As many as are read at most, whatever the store holds: a plan of a large sweep beside many others stays quick.
-    """
-    wanted: dict[Work, int] = defaultdict(int)
-    seen = set()
-    for key in forest.stages.keys() & forest.stored:
-        stage = forest.stages[key]
-        work = Work.of(stage.recipe, stage.phase)
-        if wanted[work] < READ_A_WORK and (record := store.read(key)) is not None:
-            wanted[work] += 1
-            seen.add(key)
-            if record.epochs:
-                yield Sample.of(record)
-    for record in store.newest(READ_NEWEST):
-        if record.key not in seen and record.epochs:
-            yield Sample.of(record)
-
-
-def read_calibrations(root: Place) -> list[Sample]:
-    """The calibrations of all machines that used this storage. A file that cannot be read is passed over."""
-    try:
-        return [_sample(fields) for fields in json.loads((root / CALIBRATIONS).read_text())]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []
-
-
-def _sample(fields: dict[str, Any]) -> Sample:
-    work = fields["work"]
-    return Sample(**{**fields, "work": Work(work["network"], work["kind"], tuple(work["details"]))})
 
 
 def training_flops(recipe: Recipe) -> int | None:
@@ -324,23 +202,6 @@ def training_flops(recipe: Recipe) -> int | None:
         return training_flops_per_epoch(recipe)
     except InvalidInput:
         return None
-
-
-def options_weighed(recipe: Recipe, phase: Phase) -> int:
-    """The number of times that an option is weighed in an epoch; 0 for a folder of images, not counted yet."""
-    if phase != "slot" or not build_method(recipe).options_weighed:
-        return 0  # without torch, which takes a second to load
-    from trainers.costs.flops import options_weighed_per_epoch
-
-    try:
-        return options_weighed_per_epoch(recipe)
-    except InvalidInput:
-        return 0
-
-
-def effort(flops: int, weighed: int) -> int:
-    """The FLOPs of the network, and what its selection takes in the same measure."""
-    return flops + FLOPS_OF_AN_OPTION * weighed
 
 
 def training_memory(recipe: Recipe) -> int | None:
@@ -365,10 +226,3 @@ def counted_once(flops_per_epoch: FlopsPerEpoch) -> FlopsPerEpoch:
         return known[key]
 
     return counted
-
-
-def machine_here(kind: str, threads: int) -> Machine:
-    """This machine, as far as it has a device of that kind."""
-    from sweeper.records.environment import device_name
-
-    return Machine(kind, device_name(kind), threads)

@@ -16,8 +16,9 @@ from trainers.recipe.method_fields import hyperparameters
 def facts_of_registries(registries: Mapping[str, Mapping[str, Any]]) -> Facts:
     """The facts of all that a plug-in registers. Raises InvalidInput, a line per fault."""
     facts: dict[str, dict[str, Any]] = {}
-    faults = []
-    for registry, entries in registries.items():
+    faults = [f"{registry}: a plug-in brings {' and '.join(_TOLD)} only" for registry, entries in registries.items()
+               if entries and registry not in _TOLD]  # fmt: skip
+    for registry, entries in registries.items() if not faults else ():
         for name, entry in entries.items():
             if not (isinstance(name, str) and WORD.fullmatch(name)):
                 faults.append(f"{registry}: {name!r} is no name: small letters, digits and '_', a letter first")

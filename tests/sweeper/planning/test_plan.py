@@ -15,10 +15,11 @@ from search_spaces.spec import Spec
 from sweeper.cli.commands import launch as launching
 from sweeper.cli.main import main
 from sweeper.planning import foresight
-from sweeper.planning.estimates import Estimates, Machine, Sample, Work
+from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import against, forecast, width
 from sweeper.planning.packing import Hardware
 from sweeper.planning.plan import Plan, make_plan
+from sweeper.planning.samples import Machine, Sample, Work
 from sweeper.stages.forest import plant
 from tests.sweeper.terminal import Terminal
 
@@ -102,6 +103,13 @@ def test_the_text_shows_every_arm_and_the_totals():
     ]
     assert "6 trials of 3 arms, in 10 stages" in text
     assert "60 epochs if every trial ran alone, 56 with shared stages (1.07 times fewer)" in text
+
+
+def test_a_plan_says_how_long_trials_are_where_nobody_did():
+    remark = "No budget_epochs is given, so the preset icml says how long trials are: 200 epochs"
+    assert remark in planned({"name": "long", "recipe": SPLITS["recipe"]}).brief()
+    assert not [line for line in planned(SPLITS).brief() if "budget_epochs" in line]
+    assert not planned({"name": "own", "recipe": {**SPLITS["recipe"], "slot_epochs": 3}}).notes
 
 
 def test_a_sweep_that_shares_nothing_says_so():
@@ -189,9 +197,11 @@ def test_a_forecast_counts_only_what_is_not_stored():
 
 
 def test_a_forecast_that_rests_on_an_assumption_says_so_and_how_to_do_better():
-    text = planned(SPLITS, samples=[epochs("slot", 30.0)], flops=lambda recipe: 2 * 10**11).text()
-    assert "known from: 55 % FLOPs at an assumed 20 GFLOP/s, 45 % measured" in text
+    text = planned(SPLITS, flops=lambda recipe: 2 * 10**11).text()
+    assert "known from: 100 % FLOPs at an assumed 100 GFLOP/s" in text
     assert "to measure it: sweeper plan --calibrate" in text
+    text = planned(SPLITS, samples=[epochs("slot", 30.0)]).text()
+    assert "scaled by FLOPs from epochs of lenet by other methods" in text and "--calibrate" not in text
 
 
 def test_where_no_time_can_be_told_there_is_no_forecast():
