@@ -253,6 +253,11 @@ class Launch(SweepState):
         self.no_nodes = why
         self.stop()
 
+    @property
+    def waits(self) -> bool:
+        """Whether what is left waits for something, and not for a worker of this launch."""
+        return bool(self.waits_for or self.elsewhere or self.schedule.due_at is not None)
+
     def why_still(self) -> str:
         """Why no epoch ends now, in words."""
         if self.waits_for:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import mean
 from typing import Any
 
@@ -99,6 +100,11 @@ class StudySearch:
         left = {cell.study.study_name: cell.left for cell in self.cells}
         return [left.get(self._study_name(cell), self.trials) for cell in searches(self.spec)]
 
+    def trials_left(self) -> tuple[int, int]:
+        """How many trials may still be asked for, and their epochs, each as long as the longest of its cell."""
+        trials = [cell.left * len(cell.seeds) for cell in self.cells]
+        return sum(trials), sum(count * cell.longest for count, cell in zip(trials, self.cells, strict=True) if count)
+
     @property
     def exhausted(self) -> bool:
         """Whether there is nothing more to ask for."""
@@ -170,6 +176,11 @@ class _CellStudy:
         for trial in self.study.get_trials(deepcopy=False):
             asked = self._take_in(trial.number, trial.params, trial.distributions, trial.state)
             asked.diverged = DIVERGED in trial.user_attrs
+
+    @cached_property
+    def longest(self) -> int:
+        """The epochs of the longest trial that may be asked for."""
+        return max(recipe.budget_epochs for recipe in self.cell.corners())
 
     @property
     def left(self) -> int:

@@ -59,8 +59,9 @@ def launch(tiny, tmp_path, clock) -> Launch:
     return a_launch(tiny, tmp_path / "storage", clock=clock, rule=RetryRule(max_retries=1, back_off_seconds=2.0))
 
 
-def epochs(count, start=0):
-    return [{"epoch": start + number + 1} for number in range(count)]
+def epochs(count, start=0, seconds=2.0):
+    timed = {"train_seconds": 0.75 * seconds, "evaluation_seconds": 0.25 * seconds}
+    return [{"epoch": start + number + 1, **timed} for number in range(count)]
 
 
 def test_watchers_hear_of_everything_once(launch):
@@ -185,14 +186,22 @@ def test_progress_in_words(launch, clock, tmp_path):
     assert ", 1 running, " in progress.stand().line() and " failed; " in progress.stand().line()
 
 
-def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, clock):
+def test_epochs_that_are_saved_and_the_start_of_workers_do_not_count_as_speed(launch, clock):
+    """A grid that is resumed: its workers take eight seconds to come up, and an epoch takes two."""
     progress = Progress(launch, clock)
     launch.watchers.append(progress)
+    whole = progress.stand().epochs_left
+    for key in launch.forest.stages:
+        launch.saved[key] = epochs(launch.forest.stages[key].epochs - 1)
+    assert progress.stand().epochs_left == len(launch.forest.stages) < whole
     launch.next_order()
     order = launch.next_order()
     clock.now = 10.0
     launch.take(order.stage["key"], Step(epochs(3), 3))
-    assert progress.rate == pytest.approx(0.1)
+    assert progress.rate == pytest.approx(0.5)
+    clock.now = 12.0
+    launch.take(order.stage["key"], Step(epochs(1), 3))
+    assert progress.rate == pytest.approx(0.5)
 
 
 def test_the_best_arms_are_those_with_the_highest_mean_of_what_is_completed(trained):
@@ -242,7 +251,7 @@ def test_epochs_that_take_minutes_still_have_a_speed(launch, clock):
     order = launch.next_order()
     for number in range(1, 3):
         clock.now = 300.0 * number
-        launch.take(order.stage["key"], Step([], 0) if number > 2 else Step(epochs(1, number), 0))
+        launch.take(order.stage["key"], Step(epochs(1, number, seconds=300.0), 0))
     assert progress.rate == pytest.approx(1 / 300)
     assert progress.stand().speed().startswith("0.2 epochs/min, ")
 
