@@ -17,7 +17,7 @@ from sweeper.planning.estimates import Estimates
 from sweeper.records.compressed import packed
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.sweep_folder import planting
-from sweeper.records.trial_result import Epoch, TrialResult
+from sweeper.records.trial_result import Epoch, TrialResult, seconds_of
 from sweeper.search.limits import Amount
 from sweeper.search.policy import Steering
 from sweeper.search.sweep_state import SweepState
@@ -86,6 +86,7 @@ class Launch(SweepState):
         self.out_of = ""  # the limit that was reached while stages ran
         self._live: dict[str, list[Epoch]] = {}
         self._started: set[str] = set()  # by this launch
+        self._found: dict[str, int] = {}  # epochs that were saved of stages when this launch first started them
         self._saved_before: dict[str, int] = {}  # epochs of stages that were saved when they failed last, or started
         planted = self.forest
         self.begin(self.rule, self.estimates.cost(planted) if self.estimates else None)
@@ -120,7 +121,9 @@ class Launch(SweepState):
             return None
         self._live[stage.key] = []
         self._started.add(stage.key)
-        self._saved_before.setdefault(stage.key, len(self.saved.get(stage.key, ())))
+        found = len(self.saved.get(stage.key, ()))
+        self._found.setdefault(stage.key, found)
+        self._saved_before.setdefault(stage.key, found)
         for watcher in self.watchers:
             watcher.stage_started(stage)
         return self.order(stage)
@@ -308,6 +311,15 @@ class Launch(SweepState):
     def spent(self) -> Amount:
         """The resources spent so far that count against the limits."""
         return self.steering.spent(self._live)
+
+    def trained_here(self) -> tuple[int, float]:
+        """The epochs that this launch itself trained and kept, and their seconds of training and evaluation."""
+        count, seconds = 0, 0.0
+        for key, found in self._found.items():
+            kept = self.records[key].epochs if key in self.records else self.saved.get(key, ())
+            count += max(0, len(kept) - found)
+            seconds += seconds_of(kept[found:])
+        return count, seconds
 
     def not_run(self) -> Counter[str]:
         """The number of trials, by arm, that have not ended: neither completed, failed nor stopped early."""

@@ -10,6 +10,7 @@ from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
 from sweeper.cli.display import NowAndThen, shown
 from sweeper.cli.progress import Progress
+from sweeper.cli.summary import by_this_launch
 from sweeper.launch.launch import Launch
 from sweeper.launch.orders import Step
 from sweeper.records.trial_result import arm_results, spent
@@ -159,11 +160,23 @@ def test_what_another_sweep_trained_is_not_spent_by_this_one(trained, tmp_path):
     assert spent(launch.forest, others, launch.is_own) == (0, 0)
 
 
+def test_a_launch_tells_its_own_epochs_from_those_of_the_launches_before_it(launch):
+    order = launch.next_order()
+    launch._found[order.stage["key"]] = 1  # an epoch that the launch before it had saved
+    launch.take(order.stage["key"], Step(epochs(2), order.stage["start"] + 2))
+    assert launch.trained_here() == (1, 2.0)
+    assert by_this_launch(launch, 1) == ""
+    assert by_this_launch(launch, 3) == " This launch: 1 epochs, 2 s of training."
+
+
 def test_arms_average_their_completed_trials_only(trained):
     results = a_launch(*trained, read_only=True).results()
     whole = arm_results(results)
     assert [arm.completed for arm in whole] == [2] * 5
-    cut = [*results[:1], *[result.as_pending() for result in results[1:]]]
+    begun = [replace(result, status=Status.RUNNING).at_rest() for result in results[1:]]
+    assert {result.status for result in begun} == {Status.INTERRUPTED}
+    assert replace(results[0], status=Status.RUNNING, epochs=()).at_rest().status is Status.PENDING
+    cut = [*results[:1], *begun]
     first = next(arm for arm in arm_results(cut) if arm.label == results[0].label)
     assert (first.completed, first.trials) == (1, 2)
     assert first.test_accuracies == (results[0].test_accuracy,)
