@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.tiny import SLOT_METHODS, VARIANTS, copied, data_for, same_state, timeless, tiny_recipe, tiny_splits
+from trainers.costs.effort import EVALUATION_BATCH
 from trainers.data.splits import DataSplits, Split
 from trainers.methods.base import SelectedWeight, attach, selected_weights
 from trainers.methods.edge_popup.weight import PopupWeight
@@ -20,7 +21,7 @@ from trainers.methods.supermask.weight import MaskedWeight
 from trainers.networks import registry as networks
 from trainers.networks.network import Network
 from trainers.recipe.choices import PHASES
-from trainers.training import EVALUATION_BATCH, TrainingFailed, TrainingRun
+from trainers.training import TrainingFailed, TrainingRun
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
