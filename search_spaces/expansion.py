@@ -193,9 +193,19 @@ def _add(spec: Spec, block: _Block, cell: Mapping[str, Any], point: Point, surve
     except InvalidInput as error:
         for line in str(error).split("\n"):
             name, colon, rest = line.partition(": ")
-            survey.faults[f"{block.origin(name, point)}{colon}{rest}"] = None
+            if block.where and name in spec.axes and rest.startswith("missing"):
+                survey.faults[f"{block.where}.{name}: {_beside_the_grid(name, spec.axes[name])}"] = None
+            else:
+                survey.faults[f"{block.origin(name, point)}{colon}{rest}"] = None
         return
     (survey.corners if point else survey.recipes).setdefault(recipe.content_hash(), recipe)
+
+
+def _beside_the_grid(name: str, values: list[Any]) -> str:
+    return (
+        f"missing: {name} is an axis of the grid, and arms stand beside the grid, so the arm says its own, such as "
+        f"{values[0]}, or [{', '.join(map(str, values))}]"
+    )
 
 
 def _add_corners(spec: Spec, grid: _Block, survey: _Survey) -> None:

@@ -9,6 +9,8 @@ from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
 from search_spaces.yaml_reader import read_yaml
 from trainers.errors import InvalidInput, nearest
 
+LISTED = (*AXIS_FIELDS, "seeds")  # what may have a list of values, none of which has a comma
+
 
 def apply_override(
     data: dict[str, Any], override: str, spec_fields: Iterable[str], sections: Mapping[str, Sequence[str]]
@@ -26,6 +28,8 @@ def apply_override(
         value = read_yaml(text)
     except InvalidInput as error:
         raise InvalidInput(f"--set {override}: {error}") from None
+    if isinstance(value, str) and "," in value and path.rpartition(".")[2] in LISTED:
+        raise InvalidInput(f"--set {override}: a list stands in brackets: --set '{path}=[{text}]'")
     below = {"recipe": RECIPE_FIELDS, "axes": AXIS_FIELDS, **{name: tuple(fields) for name, fields in sections.items()}}
     head, dot, field = path.partition(".")
     if dot:

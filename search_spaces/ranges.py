@@ -60,7 +60,7 @@ class Dimension(BaseModel):
                 raise ValueError(f"{kind}: should be [low, high], not {bounds!r}")
             low, high = bounds
             if low >= high:
-                raise ValueError(f"{kind}: low should be below high, not {low!r} and {high!r}")
+                raise ValueError(f"low {low:g} is {'above' if low > high else 'no less than'} high {high:g} ({kind})")
             if low <= 0 and (kind == "log_uniform" or self.log):
                 raise ValueError(f"{kind}: orders of size begin above 0, not at {low!r}")
         if kind != "integer" and (self.step is not None or self.log):

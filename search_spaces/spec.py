@@ -180,6 +180,8 @@ def name_faults(spec: Spec) -> list[str]:
     for field, value in spec.recipe.items():
         if isinstance(value, list):
             faults.append(f"recipe.{field}: one value, not the list {value!r} (lists go under axes)")
+        if isinstance(value, str) and "," in value:
+            faults.append(f"recipe.{field}: one value, not {value!r} (lists go under axes, in brackets: [{value}])")
     for index, arm in enumerate(spec.arms):
         faults += [f"arms[{index}].{field}: an empty list" for field, value in arm.items() if value == []]
     return faults
@@ -206,6 +208,9 @@ def _unknown(where: str, names: Iterable[str], known: tuple[str, ...]) -> list[s
     for name in names:
         if name == "seed":
             faults.append(f"{where}.seed: the seeds of a sweep go into seeds")
+        elif name in ("epochs", "budget_epochs") and name not in known and "budget_epochs" not in known:
+            meant = " (did you mean budget_epochs?)" if name == "epochs" else ""
+            faults.append(f"{where}.{name}: no field of a recipe{meant}; budget_epochs stands beside {where}")
         elif name not in known:
             faults.append(f"{where}.{name}: unknown field{nearest(name, known)}")
     return faults

@@ -19,6 +19,7 @@ from sweeper.stages.schedule import Schedule
 from sweeper.text import in_words, text_table
 from trainers.costs.units import BYTE, FLOP
 from trainers.numerics import kept_apart
+from trainers.recipe.recipe import Recipe
 
 ARMS_SHOWN = 60
 
@@ -143,8 +144,18 @@ def make_plan(
         flops_left=_total((flops[stage.key], 1) for stage in left),
         failed=len(forest.stages) - len(forest.stored) - len(left),
         estimate=estimate,
-        notes=(*kept_apart(forest.sources), *notes),
+        notes=(*kept_apart(forest.sources), *_lengths_by_presets(recipes), *notes),
     )
+
+
+def _lengths_by_presets(recipes: Sequence[Recipe]) -> list[str]:
+    """Which lengths the trials got, where nothing states any."""
+    silent = [recipe for recipe in recipes if {"slot_epochs", "finetune_epochs"} <= {*recipe.filled}]
+    if not silent:
+        return []
+    lengths = ", ".join(f"{epochs:,}" for epochs in sorted({recipe.budget_epochs for recipe in silent}))
+    presets = " and ".join(sorted({recipe.preset for recipe in silent}))
+    return [f"No budget_epochs is given, so the preset {presets} says how long trials are: {lengths} epochs"]
 
 
 def totals(forest: Forest) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sweeper.storage.tracking_file import file_of, is_file
 from sweeper.sweeps.kept import KeptSweep
 from sweeper.tracking.experiment import knows, rename_experiment
 from sweeper.tracking.mlflow_client import TrackingDown
-from trainers.errors import InvalidInput
+from trainers.errors import InvalidInput, name_rule
 
 NOTE = "renamed_from"
 
@@ -62,9 +62,7 @@ def _finish(new: SweepFolder, old: str, folder: SweepFolder | None = None) -> No
 def check_name(name: str) -> None:
     """Raises InvalidInput for what no sweep can be called."""
     if not re.fullmatch(NAME, name):
-        raise InvalidInput(
-            f"name: letters, digits, '_', '-', '.', at most 100 of them, beginning with a letter or digit, not {name!r}"
-        )
+        raise InvalidInput(f"name: {name_rule(name)}")
 
 
 def check_free(storage: Place, name: str) -> None:

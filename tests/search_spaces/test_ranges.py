@@ -97,7 +97,7 @@ def test_a_large_space_is_checked_where_any_two_of_its_fields_are_at_an_end():
     [
         ({"optons": {"integer": [2, 8]}}, "search.space.optons: unknown field (did you mean options?)"),
         ({"seed": {"integer": [2, 8]}}, "search.space.seed: the seeds of a sweep go into seeds"),
-        ({"options": {"integer": [8, 2]}}, "integer: low should be below high, not 8 and 2"),
+        ({"options": {"integer": [8, 2]}}, "search.space.options: low 8 is above high 2 (integer)"),
         ({"options": {"integer": [2]}}, "integer: should be [low, high], not [2]"),
         ({"options": {"intger": [2, 8]}}, "search.space.options.intger: unknown field (did you mean integer?)"),
         ({"options": {}}, "exactly one of uniform, log_uniform, integer, choice, and this has none"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.data.files import DataError
+from trainers.data.registry import SAID_BY
 from trainers.errors import one_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -28,7 +29,9 @@ class ImageList:
 def list_images(data_dir: Path | None) -> tuple[ImageList, ImageList]:
     """The training and the test images. Raises DataError for what is not in ImageNet's layout."""
     if data_dir is None:
-        raise DataError("data_dir: image_folder needs a folder with train/<class>/*.jpg and val/<class>/*.jpg")
+        raise DataError(
+            f"data_dir: image_folder needs a folder with train/<class>/*.jpg and val/<class>/*.jpg ({SAID_BY})"
+        )
     classes = _classes(data_dir / "train")
     unknown = [name for name in _classes(data_dir / "val") if name not in classes]
     if unknown:

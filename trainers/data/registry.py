@@ -22,6 +22,7 @@ IMAGE_FOLDER = (
     "image_folder"  # too large for memory, and only looking at it tells its sizes (trainers.data.image_folder)
 )
 FOLDER_FACTS = DataFacts(title="image folder", validation_examples={"icml": 1, "authors_code": 1}, photographs=True)
+SAID_BY = "--data-dir DIR, or the variable SWEEPER_DATA_DIR, names it"
 DATA_NAMES = (*DATA_SETS, IMAGE_FOLDER)
 
 
@@ -35,11 +36,20 @@ def image_shape(name: str, image_size: int | None) -> tuple[int, int, int]:
     return DATA_SETS[name].input_shape if image_size is None else (3, image_size, image_size)
 
 
+def held_out_fault(held_out: int, size: int) -> str:
+    """The sentence for a validation split that leaves none of the training images to train on."""
+    return (
+        f"validation_examples: must be below {size}, the number of training images, so that some train, not {held_out}"
+    )
+
+
 def data_folder(name: str, data_dir: Path | None) -> Path:
     """The folder with the data set's files. Raises DataError where it must be given and is not."""
     installed = DATA_SETS[name].installed
     if installed is not None:
         return installed()
     if data_dir is None:
-        raise DataError(f"data_dir: {name} needs a folder to be read from or downloaded to, and none is given")
+        raise DataError(
+            f"data_dir: {name} needs a folder to be read from or downloaded to, and none is given ({SAID_BY})"
+        )
     return data_dir

@@ -16,7 +16,7 @@ from trainers.data.digests import complete_folder, known_data_set, published_dig
 from trainers.data.files import DataError
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.image_list import ImageList, folder_digest, list_images
-from trainers.data.registry import DATA_SETS, IMAGE_FOLDER, image_shape
+from trainers.data.registry import DATA_SETS, IMAGE_FOLDER, held_out_fault, image_shape
 from trainers.streams import torch_generator
 
 if TYPE_CHECKING:
@@ -108,10 +108,7 @@ def load_splits(
 def split_rows(examples: int, validation_examples: int, split_seed: int) -> tuple[Indices, Indices]:
     """Which training images train and which are held out for validation; both ascending. Raises DataError."""
     if validation_examples >= examples:
-        raise DataError(
-            f"validation_examples: must be below {examples}, the number of training images, so that some train, "
-            f"not {validation_examples}"
-        )
+        raise DataError(held_out_fault(validation_examples, examples))
     order = torch.randperm(examples, generator=torch_generator("cpu", split_seed, "validation split")).numpy()
     return np.sort(order[validation_examples:]), np.sort(order[:validation_examples])
 

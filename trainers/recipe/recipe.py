@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from trainers.conversions.registry import CONVERSIONS, conversion_faults
-from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, image_shape
+from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, held_out_fault, image_shape
 from trainers.errors import InvalidInput, explain
 from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
@@ -46,6 +46,11 @@ from trainers.recipe.presets import preset_fields
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 Epochs = Annotated[int, Field(ge=0, le=100_000)]
+# What a recipe has by other names, or its spec has.
+NO_FIELDS = {
+    name: "a recipe has slot_epochs and finetune_epochs; budget_epochs is a spec's"
+    for name in ("epochs", "budget_epochs")
+}
 
 
 @dataclass(frozen=True, eq=False)  # so that it can be hashed, which a kind beside None must be
@@ -78,7 +83,7 @@ class _Problem(BaseModel):
     # What is trained, on what
     network: Annotated[str, _Registered(NETWORKS)]
     padding: Literal[0, 1] = Field(description="CONV nets: 1 everywhere, or 0 (but 1 in conv5-6, the authors' code)")
-    width: Positive = Field(1.0, description="multiplies the channels of every hidden layer")
+    width: Annotated[Positive, Field(le=1000)] = Field(1.0, description="multiplies the channels of every hidden layer")
     dropout: BelowOne = Field(description="before the first two linear layers of CONV nets")
     activation: Annotated[Literal["relu", "elu"] | None, _unless("relu")] = Field(
         None, description="Lenet, CONV nets and shallow ones: of the hidden layers; left out: ReLU"
@@ -180,7 +185,7 @@ class Recipe(_WithMethods):
         try:
             return cls.model_validate({**defaults, "filled": filled, **given})
         except ValidationError as error:
-            raise InvalidInput(explain(error, cls.model_fields)) from None
+            raise InvalidInput(explain(error, cls.model_fields, misplaced=NO_FIELDS)) from None
 
     @property
     def budget_epochs(self) -> int:
@@ -297,6 +302,15 @@ def _phase_faults(recipe: Recipe) -> list[str]:
 
 
 def _data_faults(recipe: Recipe) -> list[str]:
+    faults = _shape_faults(recipe)
+    if recipe.dataset != IMAGE_FOLDER:  # whose size is known where the folder is
+        size = DATA_SETS[recipe.dataset].train_examples
+        if recipe.validation_examples >= size:
+            faults.append(held_out_fault(recipe.validation_examples, size))
+    return faults
+
+
+def _shape_faults(recipe: Recipe) -> list[str]:
     if (recipe.dataset == IMAGE_FOLDER) != (recipe.image_size is not None):
         return [
             f"image_size: image_folder needs it, no other data set has it; {recipe.dataset} got {recipe.image_size!r}"

@@ -19,7 +19,7 @@ from sweeper.cli.options import LaunchOptions, cluster_option
 from sweeper.launch.ray_jobs import SPEC, Cluster, Job, words, write_submission
 from sweeper.storage.bucket import bucket_at, is_url
 from sweeper.text import text_table
-from trainers.errors import InvalidInput
+from trainers.errors import InvalidInput, name_rule
 
 HERE_ONLY = ("local", "ray_address", "submitted_to")  # what makes no sense together with a cluster
 NOT_HANDED_ON = ("cluster", "spec", "sweep", "overrides", "detach", "owner")
@@ -48,7 +48,7 @@ def again_on_cluster(
     from search_spaces.spec import NAME
 
     if not re.fullmatch(NAME.strip("^$"), sweep):
-        raise InvalidInput(f"sweep: {sweep!r} is no name of a sweep: letters, digits, '_', '-', '.'")
+        raise InvalidInput(f"sweep: {name_rule(sweep)}")
     check_limits_only(overrides)
     return _submit(sweep, [name, sweep, *(f"--set={override}" for override in overrides)], None, options, said)
 
@@ -56,7 +56,7 @@ def again_on_cluster(
 def _submit(
     sweep: str, words_there: Sequence[str], spec_text: str | None, options: LaunchOptions, said: Mapping[str, Any]
 ) -> int:
-    handed_on, submission = _handed_on(said), options.submission
+    handed_on, submission = flags_handed_on(said), options.submission
     assert submission.cluster is not None
     cluster = Cluster.connect(submission.cluster)
     here, there = version("ray"), cluster.ray_version()
@@ -77,7 +77,7 @@ def _submit(
     return ExitCode.GOOD if submission.detach else _follow(cluster, job)
 
 
-def _handed_on(given: Mapping[str, Any]) -> list[str]:
+def flags_handed_on(given: Mapping[str, Any]) -> list[str]:
     """The flags that were given here, for the command there. Defaults of this machine are not those of the cluster."""
     for name in HERE_ONLY:
         if name in given:

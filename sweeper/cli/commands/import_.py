@@ -18,7 +18,7 @@ from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.storage.tracking_address import check_open, default_address, understood, without_password
 from sweeper.storage.tracking_file import artifacts_of
-from trainers.errors import InvalidInput
+from trainers.errors import InvalidInput, name_rule
 from trainers.hashing import content_hash
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -60,7 +60,7 @@ def _import_records(files: Sequence[str], place: Place, sweep: str, description:
     from sweeper.tracking.run_state import SweepFacts
 
     if not NAME.fullmatch(sweep):
-        raise InvalidInput(f"sweep: letters, digits, '_', '-', '.', at most 100 of them, not {sweep!r}")
+        raise InvalidInput(f"sweep: {name_rule(sweep)}")
     open_store(place).prepare()
     address = understood(tracking or default_address(place, make=True))
     check_open(address, place)

@@ -15,10 +15,11 @@ from search_spaces.spec import Spec
 from sweeper.cli.commands import launch as launching
 from sweeper.cli.main import main
 from sweeper.planning import foresight
-from sweeper.planning.estimates import Estimates, Machine, Sample, Work
+from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import against, forecast, width
 from sweeper.planning.packing import Hardware
 from sweeper.planning.plan import Plan, make_plan
+from sweeper.planning.samples import Machine, Sample, Work
 from sweeper.stages.forest import plant
 from tests.sweeper.terminal import Terminal
 
@@ -102,6 +103,13 @@ def test_the_text_shows_every_arm_and_the_totals():
     ]
     assert "6 trials of 3 arms, in 10 stages" in text
     assert "60 epochs if every trial ran alone, 56 with shared stages (1.07 times fewer)" in text
+
+
+def test_a_plan_says_how_long_trials_are_where_nobody_did():
+    remark = "No budget_epochs is given, so the preset icml says how long trials are: 200 epochs"
+    assert remark in planned({"name": "long", "recipe": SPLITS["recipe"]}).brief()
+    assert not [line for line in planned(SPLITS).brief() if "budget_epochs" in line]
+    assert not planned({"name": "own", "recipe": {**SPLITS["recipe"], "slot_epochs": 3}}).notes
 
 
 def test_a_sweep_that_shares_nothing_says_so():

@@ -161,8 +161,10 @@ def test_batches_give_every_image_once_in_order():
 
 def test_a_validation_split_that_leaves_nothing_to_train_on_is_refused():
     message = r"validation_examples: must be below 1438, the number of training images, .* not 1438"
+    with pytest.raises(InvalidInput, match=message):
+        recipe(validation_examples=1438)
     with pytest.raises(DataError, match=message):
-        load_splits(recipe(validation_examples=1438), None)
+        split_rows(1438, 1438, 0)
     assert len(load_splits(recipe(validation_examples=1437), None).train) == 1
 
 
