@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from trainers.conversions.apply import convert
 from trainers.conversions.registry import build_conversion
+from trainers.costs.effort import EVALUATION_BATCH
 from trainers.costs.measures import MEASURES, Trained
 from trainers.costs.memory import transient_memory
 from trainers.costs.meters import Metered, metered
@@ -35,7 +36,6 @@ from trainers.recipe.recipe import Recipe
 from trainers.step import REPLAYED, GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
 
-EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
 NETWORK = ("network",)  # what it is initialised from
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search_spaces.spec import Spec
+from search_spaces.spec import Limits, Spec
+from sweeper.planning.caps import Spent, cap_of
 from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import START_SECONDS, dearest, forecast, width
 from sweeper.planning.packing import Hardware, Packing, check_memory, check_shares, pack
@@ -68,7 +69,9 @@ def foresee(spec: Spec, forest: Forest, store: Store, shares: RequestedShares, n
     """The plan of a planted sweep on this machine, packed as is requested."""
     packing, estimates = _look_ahead(forest, store, shares)
     failed = lasting_failures(store, forest)
-    estimate = forecast(forest, estimates, packing.at_once, packing.why, shares.start_seconds, failed)
+    devices = packing.gpus_per_trial or 1.0
+    cap = cap_of(spec, forest, estimates.seconds, estimates.flops, _spent(spec, forest, store), devices)
+    estimate = forecast(forest, estimates, packing.at_once, packing.why, shares.start_seconds, failed, cap)
     return Foresight(make_plan(spec, forest, estimates, estimate, failed, notes), estimates, packing)
 
 
@@ -88,6 +91,20 @@ def _look_ahead(forest: Forest, store: Store, shares: RequestedShares) -> tuple[
     return packing, Estimates(samples, machine)
 
 
+def _spent(spec: Spec, forest: Forest, store: Store) -> Spent:
+    """What this sweep has trained itself; looked for only where it has limits."""
+    if spec.limits == Limits():
+        return Spent()
+    records = {key: record for key in forest.stored & forest.stages.keys() if (record := store.read(key))}
+    own = {key: record for key, record in records.items() if record.environment.get("sweep") == spec.name}
+    return Spent(
+        sum(len(record.epochs) for record in own.values()),
+        sum(record.costs["flops"] for record in own.values()),
+        sum(record.seconds for record in own.values()),
+        sum(trial.stages[-1] in own for trial in forest.trials),
+    )
+
+
 def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
     """The failed stages of this sweep that launching again does not retry."""
     failures = {
@@ -100,7 +117,7 @@ def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
 
 def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tuple[dict[str, str], list[str]]:
     """The digest of every data set: of the data themselves, or of the published files where they are not here."""
-    from trainers.data.digests import data_digest, published_digest
+    from trainers.data.digests import check_held_out, data_digest, published_digest
     from trainers.data.registry import DATA_SETS
 
     digests: dict[str, str] = {}
@@ -116,6 +133,10 @@ def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tu
             else:
                 digests[name] = ""
                 notes.append(f"What is already stored cannot be told without the data: {why}")
+        else:
+            check_held_out(
+                name, max(recipe.validation_examples for recipe in recipes if recipe.dataset == name), data_dir
+            )
     return digests, notes
 
 

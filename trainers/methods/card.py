@@ -86,6 +86,16 @@ class Method:
         """How many options every connection weighs in a training pass; 0 where the pass takes no longer for them."""
         return 0
 
+    @property
+    def selection_effort(self) -> float:
+        """What a pass takes to select a connection's weight, in FLOPs that the network does in the same time."""
+        return 0.0
+
+    @property
+    def evaluation_passes(self) -> int:
+        """How often an evaluation goes through its images."""
+        return 1
+
     def attach(self, layer: nn.Module, name: str, seed: int) -> None:
         """Give the layer its initial state. `name` is the layer's path; it and the seed key its randomness.
 

@@ -21,6 +21,7 @@ from tests.trainers.tiny import (
     tiny_recipe,
     tiny_splits,
 )
+from trainers.costs.effort import EVALUATION_BATCH
 from trainers.data.splits import DataSplits, Split
 from trainers.methods.base import SelectedWeight, attach, selected_weights
 from trainers.methods.edge_popup.weight import PopupWeight
@@ -32,7 +33,7 @@ from trainers.methods.supermask.weight import MaskedWeight
 from trainers.networks import registry as networks
 from trainers.networks.network import Network
 from trainers.recipe.choices import PHASES
-from trainers.training import EVALUATION_BATCH, TrainingFailed, TrainingRun
+from trainers.training import TrainingFailed, TrainingRun
 
 SOLVED = {*SLOT_METHODS} - {*STEPPED_METHODS}  # whose last layer is solved for
 variants = pytest.mark.parametrize("variant", VARIANTS)

@@ -48,6 +48,10 @@ class SignedSupermask(Method):
     def words(self) -> str:
         return "signed supermask"
 
+    @property
+    def selection_effort(self) -> float:
+        return 1000.0  # not measured by itself: about what edge-popup takes
+
     def attach(self, layer: nn.Module, name: str, seed: int) -> None:
         from trainers.methods.signed_supermask.weight import attach_signed_mask
 
