@@ -322,8 +322,8 @@ VALUES = {
     "slot_schedule_epochs": 7, "finetune_schedule_epochs": 7, "finetune_nesterov": True, "finetune_momentum": 0.5,
     "budget_epochs": 44, "slot_epochs": 4, "finetune_epochs": 4, "evaluation_samples": 3,
     "conversion": "bfloat16", "conversion_bits": 3, "conversion_scales": "kernel",
-    "activation": "elu", "readout": "all_hidden", "gain": "mean_size", "frozen_fraction": 0.5, "threshold_fraction": 0.5,
-    "mask_decay": 0.01,
+    "activation": "elu", "readout": "all_hidden", "gain": "mean_size", "frozen_fraction": 0.5,
+    "threshold_fraction": 0.5, "mask_decay": 0.01,
 }  # fmt: skip
 NEEDS = {
     "start": {"method": "learned"},
