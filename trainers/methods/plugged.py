@@ -14,7 +14,7 @@ from trainers.methods.card import Family, Method
 from trainers.plugins.known import PlugIn, code_of, facts_of, is_of_plugin, needs_code
 
 # One look for all of them: what else would be read from their code, which no report imports.
-PLUG_IN = Family("plug_in", "plug-in", "p", light="#5c5470", dark="#b9b0cf")
+PLUG_IN = Family("plug_in", "plug-in", "8", light="#5c5470", dark="#b9b0cf")
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
             else method.preset_fields(given, preset)
         ),
     }
+    if "activation" not in NETWORKS[given["network"]].fields:
+        fields.pop("activation", None)
     fields |= _cooldowns({**fields, **given}, preset)
     return _without_unused_schedule_fields(fields, given)
 
