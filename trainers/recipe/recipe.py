@@ -221,7 +221,7 @@ class Recipe(_WithMethods):
     @property
     def evaluated_by(self) -> str | None:
         """How its selection is evaluated; None where the method knows one way only."""
-        found: str | None = self.method_fields().get("evaluation")
+        found: str | None = None if is_of_plugin(self.method) else self.method_fields().get("evaluation")
         return found
 
     def phases(self) -> list[tuple[Phase, int]]:
@@ -250,12 +250,14 @@ class Recipe(_WithMethods):
 
     def training_fields(self) -> dict[str, Any]:
         """The common fields, with one value for all that change no training: recipes that agree here train alike."""
+        if self.plugins:  # without their code nobody knows what does nothing
+            return self.common_fields()
         return {**self.fields_apart_by_evaluation(), **METHODS[self.method].recorded_for_all(self.method_fields())}
 
     def fields_apart_by_evaluation(self) -> dict[str, Any]:
         """The same as versions told them whose records did not hold the figures of every evaluation."""
         common = self.common_fields()
-        if self.plugins:  # without their code nobody knows what does nothing
+        if self.plugins:
             return common
         idle = METHODS[self.method].idle(convolutions=NETWORKS[self.network].convolutions)
         return {**common, **{name: value for name, value in idle.items() if name in common}}
