@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import pytest
 import torch
 from pydantic import Field
+from torch.nn.utils import parametrize
 
 import trainers
 from trainers.checks import BrokenRule
 from trainers.errors import InvalidInput
 from trainers.methods.card import Method
-from trainers.methods.edge_popup.weight import attach_popup
+from trainers.methods.edge_popup.weight import PopupWeight, initial_scores
+from trainers.methods.masks import fixed_weights
 from trainers.streams import RandomStream, stream_key
 
 
@@ -30,7 +32,10 @@ class Own(Method):
         return {"slot_learning_rate": 0.1, "slot_weight_decay": 0.0, "slot_schedule": "constant"}
 
     def attach(self, layer: Any, name: str, seed: int) -> None:
-        attach_popup(layer, name, seed, self.keep, "kaiming_normal", scaled=False)
+        fixed = fixed_weights(layer.weight, name, seed, kind="signed_constant", deviation=0.3)
+        with torch.no_grad():
+            layer.weight.copy_(initial_scores(layer.weight, name, seed))
+        parametrize.register_parametrization(layer, "weight", PopupWeight(fixed, self.keep), unsafe=True)
 
 
 class OwnGenerator(Own):
