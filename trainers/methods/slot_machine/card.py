@@ -117,6 +117,11 @@ class SlotMachine(Method):
     def idle(cls, *, convolutions: bool) -> dict[str, Any]:
         return {} if convolutions else {"score_range_conv": 1.0}  # what every preset has
 
+    @classmethod
+    def recorded_for_all(cls, own: Given) -> dict[str, Any]:
+        one_pass = own.get("selection") == "probabilistic" and own.get("evaluation_samples") is None
+        return {"evaluation": "both"} if one_pass else {}
+
     @property
     def words(self) -> str:
         return f"K={self.options} {'PS' if self.selection == 'probabilistic' else 'GS'}"
