@@ -64,6 +64,7 @@ class Launch(SteeredSweep):
     data_dir: Path | None = None
     rule: RetryRule = field(default_factory=RetryRule)
     save_seconds: float = 30.0
+    needs_bytes: int = 0  # of memory, that a node of a cluster must have; 0: whatever it has
     clock: Callable[[], float] = time.monotonic
     watchers: list[Watcher] = field(default_factory=list)
     stop_requested: bool = False
