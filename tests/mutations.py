@@ -345,7 +345,7 @@ MUTATIONS = {
     ),
     "epochs_in_flight": Mutation(
         "epochs take many times as long as estimated, under a limit of hours",
-        "sweeper/search/policy.py",
+        "sweeper/search/admission.py",
         "self.account.exceeded(live + sum(in_flight), max(in_flight, default=0.0))",
         "self.account.exceeded(live)",
         "tests/sweeper/search/test_random_sweeps.py::"

@@ -21,7 +21,7 @@ import torch
 from sweeper.launch.orders import Order, Step
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import describe, utc_now
-from sweeper.records.stage_record import Snapshot, StageRecord, with_epoch
+from sweeper.records.stage_record import Snapshot, StageRecord, epochs_evaluated_as, with_epoch
 from sweeper.stages.faults import Failure, StorageFault, failure_of
 from sweeper.storage.base import StoreError
 from sweeper.storage.place import storage_at
@@ -133,7 +133,9 @@ class StageWorker:
         if partial:
             record, state = partial
             run.load_state_dict(state)
-            self._epochs, self._saved, self._started_at = list(record.epochs), record.end, record.started_at
+            # Another recipe that shares the stage may have begun it.
+            self._epochs = epochs_evaluated_as(record.epochs, stage.recipe.evaluated_by)
+            self._saved, self._started_at = record.end, record.started_at
             self._selection = list(record.selection)
         elif stage.parent is not None:
             run.load_state_dict(self._store.read_state(stage.parent))
@@ -152,6 +154,8 @@ class StageWorker:
             self._record(test.accuracy, test.loss),
             argmax_test_accuracy=test.argmax_accuracy,
             sampled_test_accuracy=test.sampled_accuracy,
+            argmax_test_loss=test.argmax_loss,
+            sampled_test_loss=test.sampled_loss,
         )
         if not self._epochs:  # whose last would say
             started = time.perf_counter()

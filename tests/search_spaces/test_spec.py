@@ -323,7 +323,7 @@ VALUES = {
     "budget_epochs": 44, "slot_epochs": 4, "finetune_epochs": 4, "evaluation_samples": 3,
     "conversion": "bfloat16", "conversion_bits": 3, "conversion_scales": "kernel",
     "activation": "elu", "readout": "all_hidden", "gain": "mean_size", "frozen_fraction": 0.5,
-    "threshold_fraction": 0.5, "mask_decay": 0.01,
+    "threshold_fraction": 0.5, "mask_decay": 0.01, "value_layout": "stratified",
 }  # fmt: skip
 NEEDS = {
     "start": {"method": "learned"},

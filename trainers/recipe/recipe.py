@@ -196,6 +196,12 @@ class Recipe(_WithMethods):
         """The hyperparameters of the recipe's method, by name; None where the method leaves one out here."""
         return {name: getattr(self, name) for name in HYPERPARAMETERS[self.method]}
 
+    @property
+    def evaluated_by(self) -> str | None:
+        """How its selection is evaluated; None where the method knows one way only."""
+        found: str | None = self.method_fields().get("evaluation")
+        return found
+
     def phases(self) -> list[tuple[Phase, int]]:
         """The phases that this recipe trains in, with their epochs."""
         return [
@@ -221,7 +227,11 @@ class Recipe(_WithMethods):
         return {name: value for name, value in values.items() if _phase_of(name) is None}
 
     def training_fields(self) -> dict[str, Any]:
-        """The common fields, with one value for every field that does nothing here: recipes that agree train alike."""
+        """The common fields, with one value for all that change no training: recipes that agree here train alike."""
+        return {**self.fields_apart_by_evaluation(), **METHODS[self.method].recorded_for_all(self.method_fields())}
+
+    def fields_apart_by_evaluation(self) -> dict[str, Any]:
+        """The same as versions told them whose records did not hold the figures of every evaluation."""
         common = self.common_fields()
         idle = METHODS[self.method].idle(convolutions=NETWORKS[self.network].convolutions)
         return {**common, **{name: value for name, value in idle.items() if name in common}}

@@ -13,6 +13,7 @@ from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.commands.sweeps.whole import export_whole
 from sweeper.cli.options import out_option, storage_option, sweep_argument
+from sweeper.records.stage_record import evaluated_as
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_that_answers
@@ -64,8 +65,9 @@ def export(sweep: str | None, trials: Sequence[str], storage: str, whole: str | 
         network = network_of(store, result.trial.recipe, record)
         folder.make()
         size = save_ticket(network, result.trial.recipe, path)
+        accuracy = evaluated_as(record, result.trial.recipe.evaluated_by).test_accuracy
         bits = 8 * size / connections(network)
-        rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy, unit=" %"), str(path)])
+        rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(accuracy, unit=" %"), str(path)])
         sampled |= record.phase == "slot" and result.trial.recipe.method_fields().get("evaluation") in SAMPLED
     if not rows:
         raise InvalidInput(f"sweep: no completed trial of {sweep!r} has a {phase} phase")

@@ -61,6 +61,7 @@ OWN: dict[str, dict[str, tuple[dict[str, Any], Any, Any]]] = {
         "value_bound": ({}, "glorot_uniform", "glorot_normal"),
         "score_range_conv": (CONV, 1.0, 0.1),
         "score_range_linear": ({}, 1.0, 0.1),
+        "value_layout": ({}, None, "stratified"),
         "evaluation": (PROBABILISTIC, "argmax", "sampled"),
         "evaluation_samples": ({**PROBABILISTIC, "evaluation": "sampled"}, 2, 5),
     },
