@@ -291,6 +291,13 @@ MUTATIONS = {
         "if False:",
         MEMORY,
     ),
+    "memory_of_nodes": Mutation(
+        "one trial alone needs more memory than any node of a cluster has",
+        "sweeper/launch/cluster/nodes.py",
+        "if large and all(map(self._is_too_small, large))",
+        "if False",
+        f"{NODES}a_trial_that_fits_no_nodes_memory_is_refused_and_a_small_node_left_out",
+    ),
     "token_refused": Mutation(
         "the token of a cluster is another, or there is none here",
         "sweeper/launch/ray_session.py",

@@ -273,7 +273,7 @@ def launch_options(again: bool = False) -> Declaration[Any]:
         ),
         click.option(
             "--despite-memory", is_flag=True,
-            help="start although one trial is estimated at more memory than this machine, or its GPU, has",
+            help="start although one trial is estimated at more memory than this machine, its GPU, or a node, has",
         ),
         plugins_option,
         click.option(

@@ -66,6 +66,7 @@ class Launch(SteeredSweep):
     plugins: Mapping[str, str] = field(default_factory=dict)  # in the storage: by key, the digest of their files
     rule: RetryRule = field(default_factory=RetryRule)
     save_seconds: float = 30.0
+    needs_bytes: int = 0  # of memory, that a node of a cluster must have; 0: whatever it has
     clock: Callable[[], float] = time.monotonic
     watchers: list[Watcher] = field(default_factory=list)
     stop_requested: bool = False

@@ -155,6 +155,8 @@ def launch_spec(
             foresight = foresee(spec, planted.at_most(), planted.store, wanted)
             if not (elsewhere or options.despite_memory):
                 foresight.check_memory(planted.at_most())
+            # Of a cluster each node is looked at.
+            needs_bytes = 0 if options.despite_memory or not elsewhere else foresight.memory_bytes(planted.at_most())
             packing = foresight.packing
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
             print(*foresight.plan.brief(), sep="\n", flush=True)
@@ -179,7 +181,7 @@ def launch_spec(
         run = planted.launch(
             resources, data_dir=data_dir, plugins=in_storage, save_seconds=settings["save_seconds"],
             rule=RetryRule(max_retries=settings["max_retries"]), estimates=foresight.estimates,
-            wall_seconds=wall_seconds_of(file, versions.present),
+            wall_seconds=wall_seconds_of(file, versions.present), needs_bytes=needs_bytes,
         )  # fmt: skip
         projection = projection_of(spec, file, versions)
         forecast = foresight.plan.estimate
