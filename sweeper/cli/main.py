@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 from sweeper.cli.command import ExitCode, Group, fault
 from trainers.errors import InvalidInput
 
-# A command: the file in `sweeper/cli/commands/`, and what it does. In the order of --help.
+# A command: the file in `sweeper/cli/commands/`, or after a dot in `sweeper/cli/`, and what it does. In --help's order.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("plan", "show what a launch would train, what is stored already, and what it will take"),
     "launch": ("launch", "train what is not stored yet; launching again goes on"),
@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "gc", "list what is stored and no sweep refers to (a sweep whose folder is gone, say); remove it if told"
     ),
     "data": ("data", "download data sets, and see that every file is the published one"),
+    "plugin": (".plugins.new", "write a method of your own to begin with, with its test and a spec that trains it"),
     "schema": ("editors", "write the JSON Schema of a spec, by which editors complete and check it"),
     "completion": ("editors", "print what makes a shell complete sweeper's commands, specs and sweeps"),
 }  # fmt: skip
@@ -64,7 +65,7 @@ class Commands(Group):
         if cmd_name not in COMMANDS:
             return None
         file, what = COMMANDS[cmd_name]
-        module = import_module(f"sweeper.cli.commands.{file}")
+        module = import_module(f".{file}", "sweeper.cli.commands")
         (command,) = (one for one in vars(module).values() if isinstance(one, click.Command) and one.name == cmd_name)
         command.help, command.short_help = f"{what[0].upper()}{what[1:]}.", what
         return command

@@ -34,15 +34,10 @@ class PlugInFolder:
     def read(cls, folder: Path) -> PlugInFolder:
         """Those of a folder, named as it is. Raises InvalidInput where it cannot be a plug-in."""
         path = folder.absolute()
-        name = Path(os.path.normpath(path)).name
         if not path.is_dir() or not (path / ENTRY).is_file():
             what = "is no folder" if not path.is_dir() else f"has no {ENTRY}"
-            raise InvalidInput(f"plugins: {folder} {what}; docs/plugins.md has one that works")
-        if not WORD.fullmatch(name) or name in LIKE_PACKAGES:
-            raise InvalidInput(
-                f"plugins: {name!r}: a plug-in is called as its folder, and a name has small letters, digits and '_', "
-                f"a letter first, and is none of {', '.join(LIKE_PACKAGES)}"
-            )
+            raise InvalidInput(f"plugins: {folder} {what}; `sweeper plugin new` writes one that works")
+        name = cls.name_of(folder)
         files: dict[str, bytes] = {}
         for file in sorted(path.rglob("*")):
             parts = file.relative_to(path).parts
@@ -51,6 +46,17 @@ class PlugInFolder:
         if sum(map(len, files.values())) > MOST_BYTES:
             raise InvalidInput(f"plugins: {folder} has more than {MOST_BYTES >> 20} MiB; data lie in --data-dir")
         return cls(name, files)
+
+    @staticmethod
+    def name_of(folder: Path) -> str:
+        """What a plug-in in a folder is called, whether the folder is there or not. Raises InvalidInput."""
+        name = Path(os.path.normpath(folder.absolute())).name
+        if not WORD.fullmatch(name) or name in LIKE_PACKAGES:
+            raise InvalidInput(
+                f"plugins: {name!r}: a plug-in is called as its folder, and a name has small letters, digits and '_', "
+                f"a letter first, and is none of {', '.join(LIKE_PACKAGES)}"
+            )
+        return name
 
     @cached_property
     def digest(self) -> str:

@@ -113,7 +113,7 @@ def lines_of(folder: Path) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-WITHOUT_STORAGE = {"logs", "data", "schema", "completion"}
+WITHOUT_STORAGE = {"logs", "data", "plugin", "schema", "completion"}
 
 
 @pytest.fixture

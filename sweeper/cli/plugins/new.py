@@ -1,0 +1,29 @@
+"""`sweeper plugin new`: a method of one's own to begin with, with its test and a spec."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from sweeper.cli.command import ExitCode, OneOf, command
+from sweeper.cli.completion import folders
+
+
+@command("sweeper plugin new my_methods")
+@click.argument("action", metavar="new", type=OneOf(["new"]), help="what to do")
+@click.argument("folder", metavar="DIR", shell_complete=folders, help="the folder to write, named as the plug-in")
+def plugin(action: str, folder: str) -> int:
+    """Writes a plug-in, its test and a spec of it."""
+    from sweeper.plugins.example import write_example
+
+    test, spec = write_example(Path(folder))
+    print(f"A method of your own: {test.parent}, with a test of it; {spec} trains it. Next:")
+    for words in (
+        ["python", "-m", "pytest", str(test)],
+        ["sweeper", "plan", str(spec), "--allow-plugins"],
+        ["sweeper", "launch", str(spec), "--local"],
+    ):
+        print(f"  {shlex.join(words)}")
+    return ExitCode.GOOD
