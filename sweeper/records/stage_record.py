@@ -122,6 +122,14 @@ class StateFile:
     sha256: str
     size: int
 
+    @property
+    def left_out(self) -> bool:
+        """Whether it holds no tensor, as in a sweep exported without its states: the result counts, nothing goes on."""
+        return self.sha256 == _NO_TENSORS
+
+
+_NO_TENSORS = hashlib.sha256(b"\x08" + bytes(7) + b"{}      ").hexdigest()  # safetensors of an empty mapping
+
 
 def encode(record: StageRecord, state: StateFile) -> bytes:
     """The text of record.json: canonical JSON that holds the hash of itself and of the state file."""

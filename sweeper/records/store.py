@@ -101,6 +101,7 @@ class Store(Unfinished):
         found = folder and self._read_folder(folder, key)
         if not folder or not found:
             raise StorageFault(f"no stage ends at {key[:16]} in {self.root}")
+        check_left(found[1], key)
         with storage_errors("read", folder / STATE):
             content = (folder / STATE).read_bytes()
         if sha256(content) != found[1].sha256:
@@ -109,12 +110,18 @@ class Store(Unfinished):
             raise StorageFault(f"the state at {key[:16]} was damaged; it is set aside in {self.root / 'damaged'}")
         return load(content)
 
+    def is_left_out(self, key: str) -> bool:
+        """Whether this stage came as a result alone: its state was left out when its sweep was exported."""
+        folder = self._folder_of(key)
+        found = folder and self._read_folder(folder, key)
+        return bool(found and found[1].left_out)
+
     def has_state(self, key: str) -> bool:
         """Whether training can go on from this point: reads all of its state and checks it."""
         folder = self._folder_of(key)
         seen = identity(folder) if folder else None
         found = folder and self._read_folder(folder, key)
-        if not folder or not found:
+        if not folder or not found or found[1].left_out:
             return False
         with storage_errors("read", folder / STATE), (folder / STATE).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -169,12 +176,9 @@ class Store(Unfinished):
 
     def remove(self, stage: StoredStage) -> None:
         """Removes a stage for good: whole or not at all, whenever this process dies. Raises StoreError."""
-        draft = self._incoming / uuid.uuid4().hex  # what is left there is cleared away by a later launch
         with storage_errors("remove", stage.place):
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            Path(str(stage.place)).rename(draft)
+            self._put_away(Path(str(stage.place)))
             self._pointer(stage.key).unlink(missing_ok=True)
-            shutil.rmtree(draft)
 
     def remove_leftovers(self) -> int:
         """Removes states that crashed writers left long ago; returns how many. In a folder a launch does."""
@@ -183,6 +187,7 @@ class Store(Unfinished):
     def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
         """Stores a finished stage. False if another writer was first: then theirs stays, and this one is dropped.
 
+        One without its state gives way to one that has it.
         Raises StoreError: full disk, no permission.
         """
         from safetensors.torch import save
@@ -200,7 +205,8 @@ class Store(Unfinished):
         try:
             draft.mkdir(parents=True)
             write_synced(draft / STATE, state)
-            write_synced(draft / RECORD, encode(record, StateFile(sha256(state), len(state))))
+            file = StateFile(sha256(state), len(state))
+            write_synced(draft / RECORD, encode(record, file))
             sync_folder(draft)
             # Before the stage itself: a key without a stage is nothing, a stage without its key would be lost.
             pointer = f"{record.lineage} {record.end}\n".encode()
@@ -210,11 +216,20 @@ class Store(Unfinished):
                 if self._rename(draft, folder):
                     sync_folder(folder.parent)
                     return True
-                if self._read_folder(folder, record.key):
+                first = self._read_folder(folder, record.key)
+                if first and (not first[1].left_out or file.left_out):
                     return False
+                if first:
+                    self._put_away(folder)
             raise StoreError(f"storage: cannot write {folder}: what lies there is damaged and cannot be moved away")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def _put_away(self, folder: Path) -> None:
+        draft = self._incoming / uuid.uuid4().hex  # what is left there is cleared away by a later launch
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(draft)
+        shutil.rmtree(draft)
 
     @staticmethod
     def _rename(draft: Path, folder: Path) -> bool:
@@ -268,6 +283,16 @@ def contradiction(record: StageRecord, state: StateFile, key: str, size: int) ->
     if record.key != key or key != point_key(record.lineage, record.end):
         return f"{RECORD} is that of another stage, {record.key[:16]}"
     return f"{STATE} has {size} bytes, and {state.size} were written" if size != state.size else ""
+
+
+class StateLeftOut(StorageFault):
+    """The state of a stage that came without it."""
+
+
+def check_left(state: StateFile, key: str) -> None:
+    """Raises StateLeftOut for one that was."""
+    if state.left_out:
+        raise StateLeftOut(f"the state at {key[:16]} was left out when its sweep was exported: its results are all there is")
 
 
 def check_agreement(record: StageRecord) -> None:
