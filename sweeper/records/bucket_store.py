@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 from sweeper.records.compressed import packed
 from sweeper.records.layout import StoredStage
 from sweeper.records.stage_record import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
-from sweeper.records.store import DRAFTS_ARE_OLD_AFTER_SECONDS, RECORD, Store, check_agreement, check_left, contradiction
+from sweeper.records.store import (
+    DRAFTS_ARE_OLD_AFTER_SECONDS,
+    RECORD,
+    Store,
+    check_agreement,
+    check_left,
+    contradiction,
+)
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import point_key
 from sweeper.storage.base import Place, StoreError, checked_key, is_key, missing

@@ -292,7 +292,9 @@ class StateLeftOut(StorageFault):
 def check_left(state: StateFile, key: str) -> None:
     """Raises StateLeftOut for one that was."""
     if state.left_out:
-        raise StateLeftOut(f"the state at {key[:16]} was left out when its sweep was exported: its results are all there is")
+        raise StateLeftOut(
+            f"the state at {key[:16]} was left out when its sweep was exported: its results are all there is"
+        )
 
 
 def check_agreement(record: StageRecord) -> None:

@@ -42,7 +42,13 @@ SAMPLED = "sampled", "mean_of_samples"
 @out_option("the folder where the tickets go, or the file with --sweep", "PATH")
 @click.option("--phase", type=OneOf(["last", *IN_ORDER]), default="last", help="at whose end (default: last)")
 def export(
-    sweep: str | None, trials: Sequence[str], storage: str, whole: str | None, without_states: bool, out: str, phase: str
+    sweep: str | None,
+    trials: Sequence[str],
+    storage: str,
+    whole: str | None,
+    without_states: bool,
+    out: str,
+    phase: str,
 ) -> int:
     """Writes a ticket per trial, or a whole sweep."""
     if (sweep is None) == (whole is None):

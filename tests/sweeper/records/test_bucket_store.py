@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sweeper.records.bucket_store import ObjectStore, check_promises, open_store
-from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.records.store import StateLeftOut
+from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.stages.faults import Fault, StorageFault, failure_of
 from sweeper.stages.forest import plant, point_key
 from sweeper.storage.base import StoreError

@@ -28,8 +28,8 @@ def tables_after_deaths(
 ) -> list[object]:
     """The tables of a launch whose workers and nodes die until it is enough of deaths, and of an undisturbed one.
 
-    Up to `pause` seconds lie between two deaths. Where that is less than a worker takes to start, a stage has three deaths
-    without a saved epoch, and is rightly given up.
+    Up to `pause` seconds lie between two deaths. Where that is less than a worker takes to start, a stage has three
+    deaths without a saved epoch, and is rightly given up.
     """
     chance = random.Random()
     (folder / "deaths.yaml").write_text(SPEC)
