@@ -10,7 +10,8 @@ import argparse
 from collections import defaultdict
 from statistics import fmean
 
-from sweeper.planning.estimates import Estimates, Machine, Sample
+from sweeper.planning.estimates import Estimates
+from sweeper.planning.samples import Machine, Sample
 from sweeper.records.bucket_store import open_store
 from sweeper.storage.place import storage_at
 from trainers.recipe.choices import Phase

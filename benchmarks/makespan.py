@@ -16,8 +16,9 @@ from statistics import mean
 
 from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
-from sweeper.planning.estimates import Estimates, Sample, machine_here, measured, read_calibrations
+from sweeper.planning.estimates import Estimates
 from sweeper.planning.makespan import lower_bound, makespan
+from sweeper.planning.samples import Sample, machine_here, measured, read_calibrations
 from sweeper.records.store import Store
 from sweeper.stages.forest import Forest, Stage, plant
 from sweeper.stages.schedule import Schedule

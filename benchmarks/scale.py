@@ -35,8 +35,9 @@ from sweeper.cli.display import shown
 from sweeper.cli.progress import Progress
 from sweeper.launch.launch import Launch, Resources
 from sweeper.launch.orders import Order, Step
-from sweeper.planning.estimates import Estimates, machine_here, measured
+from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import forecast
+from sweeper.planning.samples import machine_here, measured
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.records.trial_result import TrialResult

@@ -299,7 +299,7 @@ MUTATIONS = {
     ),
     "point_that_diverges": Mutation(
         "a point of a search diverges with one of its seeds",
-        "sweeper/search/optuna_study.py",
+        "sweeper/search/optuna_terms.py",
         "    if any(result.diverged for result in results):\n        return None\n",
         "",
         "tests/sweeper/search/test_optuna_study.py::"
@@ -583,7 +583,7 @@ MUTATIONS = {
     "proxy": Mutation(
         "a proxy is set, and the server is on this machine",
         "sweeper/cli/main.py",
-        "        _reach_this_machine_directly(os.environ)",
+        "        reach_this_machine_directly(os.environ)",
         "        pass",
         "tests/sweeper/cli/test_variables.py::"
         "test_a_proxy_does_not_stand_between_us_and_this_machine",

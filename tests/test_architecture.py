@@ -53,7 +53,7 @@ ONLY_IN = {
     }
     | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
-    "optuna": {"sweeper/search/optuna_study.py", "sweeper/search/optuna_journal.py"},
+    "optuna": {f"sweeper/search/optuna_{name}.py" for name in ("study", "cell", "terms", "journal")},
     "obstore": {"sweeper/storage/service.py"},
     "matplotlib": {"reports/pictures/canvas.py"},
     "yaml": {"search_spaces/spec.py", "search_spaces/yaml_reader.py"},

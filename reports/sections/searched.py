@@ -127,7 +127,7 @@ def search_table(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame, name: s
     return Table(
         name,
         f"What the search found. {what}: {len(points):,} of {tried}, asked for by {_SAMPLERS[search.sampler]}",
-        [Column("Point", numeric=False), Column("Trial of the search"), *(_column(goal) for goal in goals),
+        [Column("Point", numeric=False), Column("Trial of the search"), *(goal_column(goal) for goal in goals),
          Column("Test accuracy", "%"), Column("n")],
         [[Cell(str(point.arm), family=point.family), Cell(str(point.search_trial), point.search_trial),
           *(_cell(point, goal) for goal in goals), accuracy(point._asdict(), "test_accuracy"),
@@ -162,7 +162,7 @@ def _phrase(goal: str) -> str:
     return lowered(cost_named(goal).phrase)
 
 
-def _column(goal: str) -> Column:
+def goal_column(goal: str) -> Column:
     if goal == ACCURACY:
         return Column("Validation accuracy", "%")
     return Column("Epochs") if goal == EPOCHS else cost_column(goal)

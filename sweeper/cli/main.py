@@ -119,7 +119,7 @@ def _run(words: list[str]) -> int:
             from sweeper.cli.completion import answer
 
             return answer(cli, os.environ)
-        _reach_this_machine_directly(os.environ)
+        reach_this_machine_directly(os.environ)
         _check_folder()
         with cli.make_context("sweeper", words) as context:
             code = int(cli.invoke(context))
@@ -220,7 +220,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
-def _reach_this_machine_directly(environment: MutableMapping[str, str]) -> None:
+def reach_this_machine_directly(environment: MutableMapping[str, str]) -> None:
     """Tells this process, and those that it starts, that no proxy leads to this machine's own servers."""
     named = {name: environment[name] for name in ("no_proxy", "NO_PROXY") if environment.get(name)}
     if "*" in named.values() or not any(environment.get(one) or environment.get(one.upper()) for one in PROXIES):

@@ -6,9 +6,8 @@ A driver (Ray's or the local one) asks `next_order` for work and gives back each
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,17 +16,15 @@ from sweeper.planning.estimates import Estimates
 from sweeper.records.compressed import packed
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.sweep_folder import planting
-from sweeper.records.trial_result import Epoch, TrialResult
+from sweeper.records.trial_result import Epoch
 from sweeper.search.limits import Amount
-from sweeper.search.policy import Steering
-from sweeper.search.sweep_state import SweepState
+from sweeper.search.steered_sweep import SteeredSweep
 from sweeper.stages.faults import Failure, Fault, RetryRule
-from sweeper.stages.forest import Forest, Stage, Trial
+from sweeper.stages.forest import Stage
 from sweeper.stages.status import Status
 from sweeper.storage.base import StoreError
 from sweeper.storage.claims import Claims
 from sweeper.text import in_words
-from trainers.recipe.recipe import Recipe
 
 LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage
 
@@ -59,7 +56,7 @@ class Watcher(Protocol):
 
 
 @dataclass
-class Launch(SweepState):
+class Launch(SteeredSweep):
     """A sweep that is being trained: its stages, records and watchers. `stop` may be called from a signal handler."""
 
     resources: Resources
@@ -73,7 +70,6 @@ class Launch(SweepState):
     tell: Callable[[str], None] = lambda line: None  # of what concerns no stage
     read_only: bool = False  # only to be looked at: nothing is started, nothing forgotten
     estimates: Estimates | None = None  # of how long stages take; without them epochs count
-    steering: Steering = field(default_factory=Steering)
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.store.root, self.clock)
@@ -89,25 +85,11 @@ class Launch(SweepState):
         self._saved_before: dict[str, int] = {}  # epochs of stages that were saved when they failed last, or started
         planted = self.forest
         self.begin(self.rule, self.estimates.cost(planted) if self.estimates else None)
-        self._take_in(planted, self.store.failures())
-
-    def add(self, recipes: Sequence[Recipe]) -> list[int]:
-        """Takes in trials while it runs; returns the numbers of their trials. Recipes it has are not added twice."""
-        self._take_in(*self.grown(recipes, self.begun()))
-        return self.numbers_of(recipes)
-
-    def _take_in(self, forest: Forest, failures: Mapping[str, dict[str, Any]]) -> None:
-        self.steering.begin(self, self.take_in(forest, failures, self.steering.holds))
+        self.steer(planted, self.store.failures())
 
     def begun(self) -> set[str]:
         """Stages that must stay as they are: what ran, or was given out."""
         return super().begun() | self._started | self.elsewhere
-
-    def status(self, trial: Trial) -> Status:
-        """Of an arm of which a rung stopped a seed, all seeds are stopped: one may be stored beyond the rung."""
-        status = super().status(trial)
-        is_stopped = status is Status.COMPLETED and self.steering.stops(trial.stages[-1])
-        return Status.STOPPED_EARLY if is_stopped else status
 
     # For drivers
 
@@ -279,12 +261,6 @@ class Launch(SweepState):
 
     # For those who look on
 
-    def result(self, number: int) -> TrialResult:
-        """The result of a trial, as far as it is stored, with its number in the search."""
-        result = super().result(number)
-        search_trial = self.steering.search_trial(number)
-        return result if search_trial is None else replace(result, search_trial=search_trial)
-
     def sweep_status(self) -> Status:
         """The sweep's status. COMPLETED: all trials, as far as rungs let them; STOPPED_EARLY: as limits allow."""
         counts = {self.status(trial) for trial in self.forest.trials}
@@ -294,21 +270,9 @@ class Launch(SweepState):
             return Status.STOPPED_EARLY if self.limits_reached and Status.FAILED not in counts else Status.FAILED
         return Status.RUNNING
 
-    @property
-    def limits_reached(self) -> list[str]:
-        """The limits that kept trials from being run, with their values."""
-        account = self.steering.account
-        return account.reached if account and (self.steering.wants_more or self.not_run()) else []
-
     def spent(self) -> Amount:
         """The resources spent so far that count against the limits."""
         return self.steering.spent(self._live)
-
-    def not_run(self) -> Counter[str]:
-        """The number of trials, by arm, that have not ended: neither completed, failed nor stopped early."""
-        left = (Status.PENDING, Status.RUNNING)
-        trials = zip(self.forest.trials, self.labels, strict=False)
-        return Counter(label for trial, label in trials if self.status(trial) in left)
 
     # How
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from sweeper.planning.estimates import CALIBRATIONS, Estimates, Sample, Source, Work, options_weighed, read_calibrations
+from sweeper.planning.estimates import Estimates, Source
+from sweeper.planning.samples import CALIBRATIONS, Sample, Work, options_weighed, read_calibrations
 from sweeper.stages.forest import Forest
 from sweeper.storage.base import Place
 from trainers.costs.memory_estimate import data_bytes

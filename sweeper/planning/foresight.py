@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces.spec import Spec
-from sweeper.planning.estimates import Estimates, Sample, machine_here, measured, read_calibrations
+from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import START_SECONDS, dearest, forecast, width
 from sweeper.planning.packing import Hardware, Packing, check_memory, check_shares, pack
 from sweeper.planning.plan import Plan, make_plan
+from sweeper.planning.samples import Sample, machine_here, measured, read_calibrations
 from sweeper.records.store import Store
 from sweeper.stages.faults import Failure, first_line
 from sweeper.stages.forest import Forest

@@ -19,7 +19,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Protocol
 
 from search_spaces.spec import Limits
-from sweeper.planning.estimates import Work
+from sweeper.planning.samples import Work
 from sweeper.records.stage_record import StageRecord
 from sweeper.stages.forest import Stage
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.loading import load_spec
-from sweeper.cli.commands.cluster import _handed_on
+from sweeper.cli.commands.cluster import flags_handed_on
 from sweeper.cli.main import main
 from sweeper.launch.ray_jobs import words
 from trainers.errors import InvalidInput
@@ -49,7 +49,7 @@ def test_what_a_flag_says_is_never_run_by_the_shell_of_a_cluster(tmp_path):
     """The Jobs API hands the command to a shell."""
     proof = tmp_path / "proof"
     given = {"data_dir": f"/data; touch {proof}", "storage": f"/x$(touch {proof})`touch {proof}`", "max_parallel": 2}
-    flags = _handed_on({**given, "tracking": "http://a'b\"|&>c", "download": False, "tracking_optional": True})
+    flags = flags_handed_on({**given, "tracking": "http://a'b\"|&>c", "download": False, "tracking_optional": True})
     said = subprocess.run(words(["printf", "%s\\n", *flags]), shell=True, capture_output=True, text=True, check=True)
     assert said.stdout.splitlines() == flags
     assert "--no-download" in flags and "--tracking-optional" in flags and f"--data-dir={given['data_dir']}" in flags

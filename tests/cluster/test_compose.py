@@ -147,8 +147,8 @@ WHERE_CACHES_LIE = """
 import matplotlib
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 from torch.utils._triton import has_triton_package
-from trainers.kernels.native import _folder
-print(matplotlib.get_cachedir(), cache_dir(), _folder(), sep="\\n")
+from trainers.kernels.native import compiled_folder
+print(matplotlib.get_cachedir(), cache_dir(), compiled_folder(), sep="\\n")
 if has_triton_package():
     from triton import knobs
     print(knobs.cache.dir, knobs.cache.dump_dir, knobs.cache.override_dir, sep="\\n")

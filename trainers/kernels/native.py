@@ -83,7 +83,7 @@ def library_for(*tensors: Tensor) -> ctypes.CDLL | None:
     return library()
 
 
-def _folder() -> Path:
+def compiled_folder() -> Path:
     """Where compiled code is kept; a new folder where the user has none to keep it in."""
     return cache_folder() or Path(tempfile.mkdtemp(prefix="slot-sweeper-"))
 
@@ -91,7 +91,7 @@ def _folder() -> Path:
 def _compiled(compiler: str) -> Path:
     source = b"".join(path.read_bytes() for path in SOURCES)
     name = hashlib.sha256(source + repr((FLAGS, ALWAYS, _machine())).encode()).hexdigest()[:16]
-    folder = _folder()
+    folder = compiled_folder()
     path = folder / f"selection-{name}.so"
     if path.exists():
         return path

@@ -14,7 +14,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from trainers.kernels.options import LayerOptions, check_order
-from trainers.kernels.triton_kernels import GOLDEN_, OPTION_BITS_, _line, shared_pointer
+from trainers.kernels.triton_kernels import GOLDEN_, OPTION_BITS_, line_of, shared_pointer
 from trainers.kernels.winners import NOWHERE
 from trainers.streams import signed
 
@@ -58,7 +58,7 @@ def _find(b_ptr, scale_ptr, lower_ptr, upper_ptr, found_ptr, counter_ptr, count,
 def _piece(words, first, b, scale, value_step, score_step, shared, option_count, SHARED: tl.constexpr, K: tl.constexpr):
     """Of K options from `first` on: their numbers, values and scores, (rows, K). The last fills up."""
     option = tl.minimum(first + tl.arange(0, K), option_count - 1)[None, :]
-    value, score = _line(words[:, None], option, value_step, score_step, shared, SHARED)
+    value, score = line_of(words[:, None], option, value_step, score_step, shared, SHARED)
     slope = value.to(tl.float64)
     total = slope * b[:, None] + score.to(tl.float64) * scale
     return option, slope, tl.where(total == total, total, -float("inf"))
@@ -67,7 +67,7 @@ def _piece(words, first, b, scale, value_step, score_step, shared, option_count,
 @triton.jit
 def _winner(words, b, scale, value_step, score_step, shared, option_count, SHARED: tl.constexpr, K: tl.constexpr):
     """Value and score of the first option with the highest score, and whether the first's is a number."""
-    value, score = _line(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+    value, score = line_of(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
     slope = value.to(tl.float64)
     best = slope * b + score.to(tl.float64) * scale
     is_number = best == best

@@ -41,15 +41,15 @@ def _mixed(word):
 
 
 @triton.jit
-def _bits(words, option):
+def bits_of(words, option):
     """The random word of one option of each connection; words: those of their first options."""
     return _mixed(words + option.to(tl.int64) * GOLDEN_)
 
 
 @triton.jit
-def _line(words, option, value_step, score_step, shared, SHARED: tl.constexpr):
+def line_of(words, option, value_step, score_step, shared, SHARED: tl.constexpr):
     """Value and initial score of one option of each connection. By way of int32: GPUs turn int64 into floats slowly."""
-    bits = _bits(words, option)
+    bits = bits_of(words, option)
     score = ((bits >> 8) & 0xFFFFFF).to(tl.int32).to(tl.float32) * score_step
     if SHARED:  # a branch at compile time
         value = tl.load(shared + option) + tl.zeros_like(score)
@@ -62,11 +62,11 @@ def _line(words, option, value_step, score_step, shared, SHARED: tl.constexpr):
 def _compared_in_float64(words, b, scale, value_step, score_step, shared, option_count, SHARED: tl.constexpr):
     """The value with the highest score, as selection.c compares them; not a number where the scores are none."""
     b, scale = b.to(tl.float64), scale.to(tl.float64)
-    value, score = _line(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+    value, score = line_of(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
     best = value.to(tl.float64) * b + score.to(tl.float64) * scale
     winner = tl.where(best == best, value, float("nan"))
     for option in range(1, option_count):
-        value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+        value, score = line_of(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
         total = value.to(tl.float64) * b + score.to(tl.float64) * scale
         higher = total > best
         best = tl.where(higher, total, best)
@@ -92,11 +92,11 @@ def _select(
     b = tl.load(b_ptr + rows, mask=inside, other=0.0)
     scale = tl.load(scale_ptr)
     words = (rows << OPTION_BITS_) * GOLDEN_ + key
-    winner, score = _line(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+    winner, score = line_of(words, tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
     best = winner * b + score * scale
     second = tl.full((BLOCK,), -float("inf"), tl.float32)
     for option in range(1, option_count):
-        value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+        value, score = line_of(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
         total = value * b + score * scale
         winner = tl.where(total > best, value, winner)
         second = tl.maximum(second, tl.minimum(best, total))
@@ -120,18 +120,18 @@ def _sample(
     words = (rows << OPTION_BITS_) * GOLDEN_ + key
     highest = tl.full((BLOCK,), -float("inf"), tl.float32)
     for option in range(option_count):
-        value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+        value, score = line_of(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
         highest = tl.maximum(highest, scale * score + value * b)
     total = tl.zeros((BLOCK,), tl.float32)
     for option in range(option_count):
-        value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+        value, score = line_of(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
         total += tl.exp(scale * score + value * b - highest)
     odd = (_mixed(rows * GOLDEN_ + tl.load(noise_ptr)) >> 39) | 1
     target = total * (odd.to(tl.int32).to(tl.float32) * 2.9802322387695312e-08 + 0.5)
     running = tl.zeros((BLOCK,), tl.float32)
     found = tl.zeros((BLOCK,), tl.float32)
     for option in range(option_count):
-        value, score = _line(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
+        value, score = line_of(words, option + tl.zeros((), tl.int32), value_step, score_step, shared, SHARED)
         found = tl.where((running <= target) | (option == 0), value, found)
         running += tl.exp(scale * score + value * b - highest)
     tl.store(out_ptr + rows, tl.where(total == total, found, float("nan")), mask=inside)

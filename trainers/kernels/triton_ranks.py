@@ -10,7 +10,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from trainers.kernels.options import LayerOptions
-from trainers.kernels.triton_kernels import GOLDEN_, OPTION_BITS_, _bits, _line, launch
+from trainers.kernels.triton_kernels import GOLDEN_, OPTION_BITS_, bits_of, launch, line_of
 
 
 @triton.jit
@@ -29,8 +29,8 @@ def _value_ranks(
     best_value = tl.zeros((BLOCK,), tl.float32)
     for option in range(option_count):
         number = option + tl.zeros((), tl.int32)
-        steps += tl.abs(((_bits(words, number) >> 39) | 1).to(tl.int32)).to(tl.int64)
-        value, score = _line(words, number, value_step, score_step, shared, SHARED)
+        steps += tl.abs(((bits_of(words, number) >> 39) | 1).to(tl.int32)).to(tl.int64)
+        value, score = line_of(words, number, value_step, score_step, shared, SHARED)
         below += (value < weight).to(tl.int32)
         best_value = tl.where(score > best, value, best_value)
         best = tl.maximum(best, score)

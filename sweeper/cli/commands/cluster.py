@@ -56,7 +56,7 @@ def again_on_cluster(
 def _submit(
     sweep: str, words_there: Sequence[str], spec_text: str | None, options: LaunchOptions, said: Mapping[str, Any]
 ) -> int:
-    handed_on, submission = _handed_on(said), options.submission
+    handed_on, submission = flags_handed_on(said), options.submission
     assert submission.cluster is not None
     cluster = Cluster.connect(submission.cluster)
     here, there = version("ray"), cluster.ray_version()
@@ -77,7 +77,7 @@ def _submit(
     return ExitCode.GOOD if submission.detach else _follow(cluster, job)
 
 
-def _handed_on(given: Mapping[str, Any]) -> list[str]:
+def flags_handed_on(given: Mapping[str, Any]) -> list[str]:
     """The flags that were given here, for the command there. Defaults of this machine are not those of the cluster."""
     for name in HERE_ONLY:
         if name in given:

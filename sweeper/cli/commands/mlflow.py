@@ -66,7 +66,7 @@ def ui(sweep: str | None, storage: str, port: int, tracking: str | None) -> int:
     if address.startswith(SERVERS):
         print(_link(without_password(address).rstrip("/"), address, sweep, place))
         return ExitCode.GOOD
-    port = _free_port(port)
+    port = free_port(port)
     with tempfile.TemporaryFile() as log:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)  # ends it as Ctrl-C does
@@ -104,7 +104,7 @@ def _link(base: str, address: str, sweep: str | None, storage: Place) -> str:
     return f"Open {base}/{page}"
 
 
-def _free_port(first: int) -> int:
+def free_port(first: int) -> int:
     for port in range(first, min(first + PORTS_TRIED, 65_536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

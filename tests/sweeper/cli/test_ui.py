@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from sweeper.cli.commands.mlflow import _free_port, tracking_of
+from sweeper.cli.commands.mlflow import free_port, tracking_of
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.folder import Folder
 from tests.sweeper.processes import command, environment
@@ -79,10 +79,10 @@ def test_a_port_that_is_taken_is_passed_over(monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert _free_port(port) > port
+        assert free_port(port) > port
         monkeypatch.setattr("sweeper.cli.commands.mlflow.PORTS_TRIED", 1)
         with pytest.raises(InvalidInput, match=f"port: none of the 1 from {port} on is free"):
-            _free_port(port)
+            free_port(port)
 
 
 def test_sweeps_are_looked_for_where_they_were_tracked(trained, tmp_path):

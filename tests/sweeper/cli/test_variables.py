@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from sweeper.cli.main import _reach_this_machine_directly, main
+from sweeper.cli.main import main, reach_this_machine_directly
 from sweeper.cli.values import ray_address
 from tests.sweeper.processes import command, environment
 
@@ -95,9 +95,9 @@ def test_a_proxy_does_not_stand_between_us_and_this_machine(healthy, tmp_path, v
 
 def test_what_is_reached_without_a_proxy_stays_so():
     given = {"https_proxy": "http://proxy:3128", "NO_PROXY": "intranet, localhost"}
-    _reach_this_machine_directly(given)
+    reach_this_machine_directly(given)
     assert given["no_proxy"] == given["NO_PROXY"] == "intranet,localhost,127.0.0.1,::1"
     for untouched in ({}, {"http_proxy": "http://proxy:3128", "no_proxy": "*"}, {"http_proxy": ""}):
         before = dict(untouched)
-        _reach_this_machine_directly(untouched)
+        reach_this_machine_directly(untouched)
         assert untouched == before

@@ -7,7 +7,8 @@ import torch
 
 from sweeper.planning import calibration
 from sweeper.planning.calibration import calibrate
-from sweeper.planning.estimates import Estimates, Machine
+from sweeper.planning.estimates import Estimates
+from sweeper.planning.samples import Machine
 from sweeper.stages.forest import plant
 from trainers.recipe.recipe import Recipe
 

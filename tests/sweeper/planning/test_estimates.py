@@ -7,19 +7,8 @@ import pytest
 
 from search_spaces.expansion import expand
 from search_spaces.spec import Spec
-from sweeper.planning.estimates import (
-    ASSUMED_FLOPS_PER_SECOND,
-    FLOPS_OF_AN_OPTION,
-    GPU_FLOPS_PER_SECOND,
-    LAUNCH_SECONDS,
-    Estimates,
-    Machine,
-    Sample,
-    Source,
-    Work,
-    measured,
-    options_weighed,
-)
+from sweeper.planning.estimates import ASSUMED_FLOPS_PER_SECOND, GPU_FLOPS_PER_SECOND, LAUNCH_SECONDS, Estimates, Source
+from sweeper.planning.samples import FLOPS_OF_AN_OPTION, Machine, Sample, Work, measured, options_weighed
 from sweeper.records.store import Store
 from sweeper.stages.forest import plant
 from tests.sweeper.small_sweeps import a_launch

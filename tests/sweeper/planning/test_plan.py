@@ -15,10 +15,11 @@ from search_spaces.spec import Spec
 from sweeper.cli.commands import launch as launching
 from sweeper.cli.main import main
 from sweeper.planning import foresight
-from sweeper.planning.estimates import Estimates, Machine, Sample, Work
+from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import against, forecast, width
 from sweeper.planning.packing import Hardware
 from sweeper.planning.plan import Plan, make_plan
+from sweeper.planning.samples import Machine, Sample, Work
 from sweeper.stages.forest import plant
 from tests.sweeper.terminal import Terminal
 

@@ -10,7 +10,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from search_spaces.spec import Limits, Rungs, Spec
 from sweeper.cli.main import main
-from sweeper.search.optuna_study import JOURNAL, StudySearch, _CellStudy
+from sweeper.search.optuna_cell import CellStudy
+from sweeper.search.optuna_study import JOURNAL, StudySearch
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
 from sweeper.storage.folder import Folder
@@ -122,12 +123,12 @@ def test_points_are_proposed_as_in_a_copy_of_the_study_made_anew_for_each(tmp_pa
         launch.run(workers=3)
         return [(trial.params, trial.system_attrs, trial.state) for trial in trials_of(tmp_path / name)]
 
-    copied = _CellStudy._copied
-    monkeypatch.setattr(_CellStudy, "_copied", lambda cell: made.append(cell) or copied(cell))
+    copied = CellStudy._copied
+    monkeypatch.setattr(CellStudy, "_copied", lambda cell: made.append(cell) or copied(cell))
     kept = proposed("kept")
     copies = len(made)
     # None is kept: what was before the copy was.
-    monkeypatch.setattr(_CellStudy, "_copy", property(lambda cell: None, lambda cell, copy: None))
+    monkeypatch.setattr(CellStudy, "_copy", property(lambda cell: None, lambda cell, copy: None))
     assert kept == proposed("anew")
     assert len(kept) == 30 and len(made) - copies == 30
     assert copies < 10 or eventful
@@ -216,8 +217,8 @@ def test_what_pauses_is_seen_as_pruned_by_the_sampler_and_told_once_in_the_end(t
     asked = spec({"options": {"integer": [2, 64]}}, sampler="tpe", trials=12)
     rungs = Rungs(rule="asha", epochs=[2], reduction=3, min_trials=3)
     seen = []
-    copied = _CellStudy._copied
-    monkeypatch.setattr(_CellStudy, "_copied", lambda cell: seen.append(copied(cell)) or seen[-1])
+    copied = CellStudy._copied
+    monkeypatch.setattr(CellStudy, "_copied", lambda cell: seen.append(copied(cell)) or seen[-1])
     launch = searching(asked, tmp_path, rungs=rungs)
     launch.run()
     assert "PRUNED" in {trial.state.name for trial in seen[3].trials}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from sweeper.cli.commands.cluster import _handed_on
+from sweeper.cli.commands.cluster import flags_handed_on
 from sweeper.cli.commands.mlflow import ui
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.storage import tracking_file
@@ -124,8 +124,8 @@ def test_a_cluster_is_told_of_files_by_paths_from_the_root_only():
         with pytest.raises(
             InvalidInput, match=r"--tracking: with --cluster it is a file of the cluster, so a path from"
         ):
-            _handed_on({"tracking": given})
-    assert _handed_on({"tracking": "sqlite:////shared/runs.db"}) == ["--tracking=sqlite:////shared/runs.db"]
+            flags_handed_on({"tracking": given})
+    assert flags_handed_on({"tracking": "sqlite:////shared/runs.db"}) == ["--tracking=sqlite:////shared/runs.db"]
 
 
 def test_a_file_address_of_a_storage_is_read_as_an_address():

@@ -9,7 +9,7 @@ import pytest
 from reports.analysis.arms import mark_fronts
 from reports.pictures.canvas import Words
 from reports.pictures.fronts import accuracy_against_cost
-from reports.sections.searched import _column
+from reports.sections.searched import goal_column
 from search_spaces.ranges import is_better_higher
 from sweeper.records.stage_record import StageRecord
 from tests.sweeper.records.made_records import a_record
@@ -44,7 +44,7 @@ def test_a_cost_is_measured_in_one_way(named):
 
 
 def test_an_unknown_cost_is_an_error_wherever_it_is_named():
-    for look in (cost_named, is_better_higher, _column):
+    for look in (cost_named, is_better_higher, goal_column):
         with pytest.raises(InvalidInput, match=r"cost: 'flop' is not one of flops, .* \(did you mean flops\?\)"):
             look("flop")
 

@@ -1,0 +1,181 @@
+"""Timed epochs that estimates are made from: what was timed, on which machine, and those that a storage holds."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from statistics import fmean
+from typing import Any
+
+from sweeper.planning.pace import Timed
+from sweeper.records.stage_record import StageRecord
+from sweeper.records.store import Store
+from sweeper.stages.forest import Forest
+from sweeper.storage.place import Place
+from trainers.data.registry import DATA_SETS
+from trainers.errors import InvalidInput
+from trainers.methods.registry import build_method
+from trainers.recipe.choices import Phase
+from trainers.recipe.recipe import Recipe
+
+# What of a recipe decides how long an epoch takes, in any phase, and in the slot phase beside that.
+EVERY_PHASE = (
+    "width", "padding", "dropout", "dataset", "image_size", "augmentation", "validation_examples", "batch_size",
+    "precision",
+)  # fmt: skip
+SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
+WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
+# What weighing an option once takes, in FLOPs that the network does in the same time: 50 and 115 on two CPUs (Lenet,
+# batches of 128), not measured on a GPU.
+FLOPS_OF_AN_OPTION = 80
+READ_A_WORK = 3  # stored stages of the sweep itself that are read for each work
+READ_NEWEST = 200  # other stored stages
+CALIBRATIONS = "calibrations.json"  # in the storage
+
+
+@dataclass(frozen=True)
+class Work:
+    """The facts of a recipe and phase that decide how long an epoch takes."""
+
+    network: str
+    kind: str  # the method of a slot phase, or WEIGHTS
+    details: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe | Mapping[str, Any], phase: Phase) -> Work:
+        """The work of an epoch of this phase. `recipe` may be a record's."""
+        fields = vars(recipe) if isinstance(recipe, Recipe) else recipe
+        own = SLOT_PHASE if phase == "slot" else ()
+        details = tuple(fields.get(name) for name in (*EVERY_PHASE, *own))
+        return cls(fields["network"], fields["method"] if phase == "slot" else WEIGHTS, details)
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch; 0 where only looking at the images would tell."""
+        of = dict(zip(EVERY_PHASE, self.details, strict=False))
+        data = DATA_SETS.get(of["dataset"])
+        return ceil((data.train_examples - of["validation_examples"]) / of["batch_size"]) if data else 0
+
+    def likeness(self, other: Work) -> int:
+        """The number of details that two works of one network and kind have in common."""
+        return sum(mine == theirs for mine, theirs in zip(self.details, other.details, strict=True))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Timed epochs of one work on one machine."""
+
+    work: Work
+    device: str  # as a record's environment has it: "cpu: Xeon…", "cuda: NVIDIA…"
+    threads: int
+    flops: int  # of an epoch
+    seconds: float  # of an epoch, training and evaluation
+    peak_memory_bytes: int
+    calibrated: bool = False
+    weighed: int = 0  # options that probabilistic selection weighs in an epoch
+
+    @property
+    def effort(self) -> int:
+        """The effort that seconds are proportional to: FLOPs, and what selection takes beside them."""
+        return effort(self.flops, self.weighed)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The steps and the effort of an epoch."""
+        return self.work.steps, self.effort
+
+    @property
+    def timed(self) -> Timed:
+        """The epoch as a pace is fitted to it."""
+        return Timed(*self.size, self.seconds)
+
+    @classmethod
+    def of(cls, record: StageRecord) -> Sample:
+        """The sample of the epochs in a stage's record."""
+        seconds = [epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in record.epochs]
+        where = record.environment
+        return cls(
+            Work.of(record.recipe, record.phase),
+            str(where.get("device", "")),
+            int(where.get("threads", 1)),
+            int(record.costs["flops"] // len(record.epochs)),
+            fmean(seconds),  # the slow ones take their time, too
+            int(record.costs["peak_memory_bytes"]),
+            weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
+        )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine that trials run on: the kind of device, its name (if this machine has one), threads of a trial."""
+
+    kind: str  # cpu, cuda
+    device: str | None  # "cpu: Xeon…"; None: not on this machine, so any of the kind will do
+    threads: int
+
+    def is_that_of(self, sample: Sample) -> bool:
+        """Whether a sample was timed on such a device, with as many threads (which do not count on a GPU)."""
+        if self.device is not None and sample.device != self.device:
+            return False
+        kind = sample.device.partition(":")[0]
+        return kind == self.kind and (kind != "cpu" or sample.threads == self.threads)
+
+
+def measured(store: Store, forest: Forest) -> Iterator[Sample]:
+    """The samples that the store has: some stages of this sweep for each work, and the stages written last.
+
+    As many as are read at most, whatever the store holds: a plan of a large sweep beside many others stays quick.
+    """
+    wanted: dict[Work, int] = defaultdict(int)
+    seen = set()
+    for key in forest.stages.keys() & forest.stored:
+        stage = forest.stages[key]
+        work = Work.of(stage.recipe, stage.phase)
+        if wanted[work] < READ_A_WORK and (record := store.read(key)) is not None:
+            wanted[work] += 1
+            seen.add(key)
+            if record.epochs:
+                yield Sample.of(record)
+    for record in store.newest(READ_NEWEST):
+        if record.key not in seen and record.epochs:
+            yield Sample.of(record)
+
+
+def read_calibrations(root: Place) -> list[Sample]:
+    """The calibrations of all machines that used this storage. A file that cannot be read is passed over."""
+    try:
+        return [_sample(fields) for fields in json.loads((root / CALIBRATIONS).read_text())]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _sample(fields: dict[str, Any]) -> Sample:
+    work = fields["work"]
+    return Sample(**{**fields, "work": Work(work["network"], work["kind"], tuple(work["details"]))})
+
+
+def options_weighed(recipe: Recipe, phase: Phase) -> int:
+    """The number of times that an option is weighed in an epoch; 0 for a folder of images, not counted yet."""
+    if phase != "slot" or not build_method(recipe).options_weighed:
+        return 0  # without torch, which takes a second to load
+    from trainers.costs.flops import options_weighed_per_epoch
+
+    try:
+        return options_weighed_per_epoch(recipe)
+    except InvalidInput:
+        return 0
+
+
+def effort(flops: int, weighed: int) -> int:
+    """The FLOPs of the network, and what its selection takes in the same measure."""
+    return flops + FLOPS_OF_AN_OPTION * weighed
+
+
+def machine_here(kind: str, threads: int) -> Machine:
+    """This machine, as far as it has a device of that kind."""
+    from sweeper.records.environment import device_name
+
+    return Machine(kind, device_name(kind), threads)
