@@ -14,6 +14,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.records.compressed import packed
 from sweeper.records.layout import Damage, StoredStage
 from sweeper.records.stage_record import (
     Damaged,
@@ -38,8 +39,12 @@ if TYPE_CHECKING:
 __all__ = ["Damage", "StageRecord", "StorageFault", "Store", "StoreError", "StoredStage"]
 
 RECORD, STATE = "record.json", "state.safetensors"
+READ_AHEAD = 30_000  # records, each of some kB
 DRAFTS_ARE_OLD_AFTER_SECONDS = 24 * 3600.0
 _FOLDER = re.compile(r"([0-9]{6,})-([0-9a-f]{16})")
+
+
+_Found = tuple[StageRecord, StateFile]
 
 
 @dataclass
@@ -47,6 +52,8 @@ class Store(Unfinished):
     """Finished stages, besides the unfinished ones. Any number of processes may read and write it at once."""
 
     _starts: dict[Path, int] = field(default_factory=dict)  # of records that were read once: they never change
+    # What was read to plan, for who reads it next to launch: a file that has not been touched since is not read again.
+    _ahead: dict[Path, tuple[_Found, tuple[int, ...]]] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Checks that the folder can be written, and removes what crashed writers left long ago."""
@@ -142,10 +149,12 @@ class Store(Unfinished):
                 if not name or not key.startswith(name[2]):
                     self._set_aside(folder, "its name is not that of a stage of this lineage", identity(folder))
                     continue
-                found = self._read_folder(folder, key)
+                found = self._read_folder(folder, key, fold=len(self._ahead) < READ_AHEAD)
                 if not found:
                     continue
                 self._starts[folder] = found[0].start
+                if len(self._ahead) < READ_AHEAD and (untouched := _touched(folder)):
+                    self._ahead[folder] = found, untouched
             spans[int(folder.name.partition("-")[0])] = self._starts[folder]
         return spans
 
@@ -249,11 +258,14 @@ class Store(Unfinished):
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None  # the write that ends with a whole pointer makes it whole
 
-    def _read_folder(self, folder: Folder, key: str) -> tuple[StageRecord, StateFile] | None:
+    def _read_folder(self, folder: Folder, key: str, fold: bool = False) -> _Found | None:
         """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
+        if (ahead := self._ahead.pop(folder, None)) and ahead[1] == _touched(folder):
+            return ahead[0]
         seen = identity(folder)
         try:
-            record, state = decode((folder / RECORD).read_bytes())
+            text = (folder / RECORD).read_bytes()
+            record, state = decode(text)
             size = (folder / STATE).stat().st_size
         except (FileNotFoundError, NotADirectoryError) as error:
             if seen is None:
@@ -268,14 +280,23 @@ class Store(Unfinished):
         else:
             damage = contradiction(record, state, key, size)
             if not damage:
-                return record, state
-        return self._read_folder(folder, key) if self._set_aside(folder, damage, seen) else None
+                return (packed(record, text) if fold else record), state
+        return self._read_folder(folder, key, fold) if self._set_aside(folder, damage, seen) else None
 
     def _forget(self, key: str) -> None:
         """A finished stage needs neither its partial nor its failure any more."""
         with contextlib.suppress(OSError):
             self.remove_partial(key)
             self.clear_failure(key)
+
+
+def _touched(folder: Folder) -> tuple[int, ...]:
+    """A value that changes whenever a stage's files do; empty if they are not there."""
+    try:
+        both = [(folder / name).stat() for name in (RECORD, STATE)]
+    except OSError:
+        return ()
+    return tuple(value for status in both for value in (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
 def contradiction(record: StageRecord, state: StateFile, key: str, size: int) -> str:
