@@ -54,6 +54,7 @@ WORKERS = "tests/sweeper/launch/cluster/test_workforce.py::test_"
 JOINS = f"{GROWING}a_node_that_joins_is_used_and_one_that_is_told_to_go_loses_nothing"
 ASKED = f"{GROWING}nodes_that_die_or_lack_something_when_asked_are_left_out_and_told"
 HANGS = f"{RAY}a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else"
+IMAGES = "tests/sweeper/cli/test_damaged_images.py::test_"
 MEMORY = f"{MISHAPS}memory_that_runs_out_not_a_number_and_bugs_end_their_own_trials_only"
 DISK = f"{MISHAPS}a_disk_that_is_full_or_read_only_loses_nothing_and_is_named"
 TOGETHER = f"{CLAIMS}two_sweeps_that_share_stages_train_each_once_at_the_same_time_and_one_sweep_is_launched_once"
@@ -289,6 +290,20 @@ MUTATIONS = {
         "if not math.isfinite(train.loss):",
         "if False:",
         MEMORY,
+    ),
+    "image_damaged": Mutation(
+        "an image of a folder cannot be decoded",
+        "sweeper/cli/commands/launch.py",
+        "            _check_images(data_dir)\n",
+        "            pass\n",
+        f"{IMAGES}a_damaged_image_is_named_at_once_and_is_no_fault_to_be_tried_again",
+    ),
+    "data_damaged_meanwhile": Mutation(
+        "an image, or another file of data, is damaged while a sweep runs",
+        "sweeper/stages/faults.py",
+        'if name == "DamagedData":',
+        'if name == "":',
+        f"{IMAGES}a_damaged_image_is_named_at_once_and_is_no_fault_to_be_tried_again",
     ),
     "exception": Mutation(
         "an exception in a method",

@@ -35,7 +35,7 @@ READ_REPORTS = ("sweeper/cli/", "sweeper/interface/")
 MOST_FILES = 14  # of code in one folder
 
 THIRD_PARTIES = {
-    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton", "pynvml"},
+    "trainers": {"torch", "torchvision", "numpy", "pydantic", "safetensors", "sklearn", "triton", "pynvml", "PIL"},
     "search_spaces": {"pydantic", "yaml"},
     "sweeper": {"click", "ray", "optuna", "mlflow", "rich", "torch", "pydantic", "safetensors", "yaml"}
     | {"obstore", "pandas"},
@@ -60,6 +60,7 @@ ONLY_IN = {
     "rich": {"sweeper/cli/live.py"},
     "triton": {f"trainers/kernels/triton_{name}.py" for name in ("kernels", "intervals", "ranks")},
     "pynvml": {"trainers/costs/meters.py"},
+    "PIL": {"trainers/data/image_check.py"},  # which torchvision brings
     "sklearn": set(),  # its digits are read without importing it: that takes a second
 }
 # Where a program may look at its environment or its arguments; everything else is told.

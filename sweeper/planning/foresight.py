@@ -100,7 +100,7 @@ def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
 
 def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tuple[dict[str, str], list[str]]:
     """The digest of every data set: of the data themselves, or of the published files where they are not here."""
-    from trainers.data.digests import data_digest, published_digest
+    from trainers.data.digests import check_held_out, data_digest, published_digest
     from trainers.data.registry import DATA_SETS
 
     digests: dict[str, str] = {}
@@ -116,6 +116,10 @@ def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tu
             else:
                 digests[name] = ""
                 notes.append(f"What is already stored cannot be told without the data: {why}")
+        else:
+            check_held_out(
+                name, max(recipe.validation_examples for recipe in recipes if recipe.dataset == name), data_dir
+            )
     return digests, notes
 
 

@@ -27,6 +27,7 @@ class Fault(StrEnum):
     INFRASTRUCTURE = "infrastructure"
     OUT_OF_MEMORY = "out of memory"
     NOT_A_NUMBER = "not a number"
+    DAMAGED_DATA = "damaged data"
     BUG = "bug"
 
     @property
@@ -35,7 +36,8 @@ class Fault(StrEnum):
 
     @property
     def retried_next_launch(self) -> bool:
-        return self.retried_at_once is not Retry.NEVER
+        # A launch looks at all data before it starts: damage that it does not find any more is mended.
+        return self.retried_at_once is not Retry.NEVER or self is Fault.DAMAGED_DATA
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def _fault_of(error: BaseException) -> Fault:
         return Fault.OUT_OF_MEMORY
     if isinstance(error, OSError | EOFError | StorageFault):
         return Fault.INFRASTRUCTURE
+    if name == "DamagedData":
+        return Fault.DAMAGED_DATA
     if name == "DataError":  # checked before the launch, so this machine lost it or never had it
         return Fault.INFRASTRUCTURE
     return _fault_said(text) if isinstance(error, RuntimeError) else Fault.BUG

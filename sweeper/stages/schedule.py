@@ -311,9 +311,11 @@ class Schedule:
             stack.extend(self._children[key])
 
     def _count_bug(self, failure: Failure) -> None:
-        if failure.fault is not Fault.BUG:
+        if failure.fault not in (Fault.BUG, Fault.DAMAGED_DATA):
             return
-        self._bugs[failure.place] += 1
-        count = self._bugs[failure.place]
+        cause = failure.place if failure.fault is Fault.BUG else failure.reason  # which names the file
+        self._bugs[cause] += 1
+        count = self._bugs[cause]
         if count >= self.rule.same_bug_limit and count > self._finished:
-            self.given_up = f"{count} stages died of the same bug, {failure.reason}"
+            what = "bug" if failure.fault is Fault.BUG else "damage"
+            self.given_up = f"{count} stages died of the same {what}, {failure.reason}"

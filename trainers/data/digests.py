@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainers.data.files import DataError, fetch, missing, missing_files, verify
 from trainers.data.image_list import folder_digest, list_images
-from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder
+from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder, held_out_fault
 from trainers.errors import one_of
 from trainers.hashing import content_hash
 
@@ -22,6 +22,12 @@ def check_data(dataset: str, data_dir: Path | None, download: bool = True) -> No
         return
     name = known_data_set(dataset)
     verify(complete_folder(name, data_dir, download), DATA_SETS[name].files)
+
+
+def check_held_out(dataset: str, held_out: int, data_dir: Path | None) -> None:
+    """Raises DataError where so many validation examples leave no training image of a folder; recipes know the rest."""
+    if dataset == IMAGE_FOLDER and held_out >= (size := len(list_images(data_dir)[0].paths)):
+        raise DataError(held_out_fault(held_out, size))
 
 
 def fetch_data(dataset: str, data_dir: Path, mirror: str | None = None) -> bool:

@@ -17,6 +17,10 @@ class DataError(InvalidInput):
     """Data that cannot be had or cannot be trusted; its text names the file and says what to do."""
 
 
+class DamagedData(DataError):
+    """Data that are there and are not what they should be: whoever reads them again finds the same."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A published file, by its path below the data folder and its MD5. Any of `forms` holds the same content."""
@@ -102,7 +106,7 @@ def _found(data_dir: Path, file: DataFile) -> tuple[Path, str]:
 
 def _require(file: DataFile, path: Path, actual: str, expected: str) -> None:
     if actual != expected:
-        raise DataError(
+        raise DamagedData(
             f"data_dir: {path} is not the published file ({path.stat().st_size} bytes with MD5 {actual}, "
             f"where {expected} is published); {file.remedy}"
         )

@@ -1,6 +1,6 @@
 """A folder of images in ImageNet's layout, for data that does not fit into memory: workers decode while others train.
 
-train/<class>/*.jpg     val/<class>/*.jpg     (the test split: ImageNet publishes no labels for its own)
+Which images those are: `trainers.data.image_list`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainers.data.files import DataError
+from trainers.data.image_check import open_image
 
 # Of ImageNet's training images, as everybody uses them: to compute them for a folder would take an epoch.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -39,7 +40,8 @@ class StreamedSplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, the last batch short; in a random order and augmented if a (CPU) generator is given.
 
-        The same for any number of workers. Raises DataError, naming the file, for an image that cannot be decoded.
+        The same for any number of workers. Raises DamagedData, naming the file, for an image that cannot be decoded,
+        and DataError for one that cannot be read.
         """
         count = len(self)
         if generator is None:
@@ -59,8 +61,8 @@ class StreamedSplit:
         scale, shift = (part.to(self.device) for part in _normalisation(self.normalisation))
         done = 0
         for pixels in loader:
-            if isinstance(pixels, str):
-                raise DataError(pixels)
+            if isinstance(pixels, DataError):
+                raise pixels
             labels = self.labels[order[done : done + len(pixels)]]
             done += len(pixels)
             # Bytes cross over to the device, a quarter of the size of floats.
@@ -68,23 +70,19 @@ class StreamedSplit:
             yield images, labels.to(self.device, non_blocking=True)
 
 
-class _Images(Dataset[Tensor | str]):
-    """Decoded and cropped images as bytes (3, size, size); for one that cannot be decoded a text that says so."""
+class _Images(Dataset[Tensor | DataError]):
+    """Decoded and cropped images as bytes (3, size, size); for one that cannot be decoded the error that says so."""
 
     def __init__(self, paths: tuple[str, ...], transform: Any) -> None:
         self.paths = paths
         self.transform = transform
 
-    def __getitem__(self, example: tuple[int, int]) -> Tensor | str:
-        from torchvision.datasets.folder import pil_loader
-
+    def __getitem__(self, example: tuple[int, int]) -> Tensor | DataError:
         row, seed = example
         try:
-            image = pil_loader(self.paths[row])
-        except (OSError, SyntaxError, ValueError) as error:  # all that Pillow raises for files it cannot make out
-            # Returned, not raised: across processes an exception arrives with its traceback for a text.
-            reason = " ".join(str(error).split())
-            return f"data_dir: {self.paths[row]} cannot be decoded ({reason}); replace it, or remove it from the folder"
+            image = open_image(self.paths[row])
+        except DataError as error:
+            return error  # not raised: across processes an exception arrives with its traceback for a text
         # torchvision's transforms know the global generator only. Seeded per image, so that workers change nothing.
         state = torch.get_rng_state()
         torch.default_generator.manual_seed(seed)
@@ -95,10 +93,10 @@ class _Images(Dataset[Tensor | str]):
         return cropped
 
 
-def _collate(images: list[Tensor | str]) -> Tensor | str:
+def _collate(images: list[Tensor | DataError]) -> Tensor | DataError:
     decoded = []
     for image in images:
-        if isinstance(image, str):
+        if isinstance(image, DataError):
             return image
         decoded.append(image)
     return torch.stack(decoded)

@@ -223,13 +223,25 @@ def _check_tracking(tracking: str, storage: Place, optional: bool) -> None:
 
 def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool) -> dict[str, str]:
     """The digest of every data set of the sweep, present and verified."""
-    from trainers.data.digests import check_data, data_digest
+    from trainers.data.digests import check_data, check_held_out, data_digest
+    from trainers.data.registry import IMAGE_FOLDER
 
     digests: dict[str, str] = {}
     for dataset in dict.fromkeys(recipe.dataset for recipe in recipes):
         check_data(dataset, data_dir, download)
+        check_held_out(dataset, max(one.validation_examples for one in recipes if one.dataset == dataset), data_dir)
+        if dataset == IMAGE_FOLDER:
+            _check_images(data_dir)
         digests[dataset] = data_digest(dataset, data_dir)
     return digests
+
+
+def _check_images(data_dir: Path | None) -> None:
+    from trainers.data.image_check import check_images
+
+    found = check_images(data_dir, tell=lambda line: print(f"sweeper: {line}", flush=True))
+    if found.left_out:
+        print(f"sweeper: warning: {data_dir}: {found.left_out}", flush=True)
 
 
 def _driver(settings: Mapping[str, Any]) -> Driver:

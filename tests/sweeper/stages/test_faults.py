@@ -7,7 +7,7 @@ import torch
 
 from sweeper.stages.faults import Failure, Fault, StorageFault, failure_of
 from sweeper.storage.base import StoreError
-from trainers.data.files import DataError
+from trainers.data.files import DamagedData, DataError
 from trainers.training import TrainingFailed
 
 # What torch, cuBLAS, cuDNN and Triton say, word for word.
@@ -48,6 +48,7 @@ BUG = [
         (EOFError(), Fault.INFRASTRUCTURE),
         (StorageFault("no stage ends there"), Fault.INFRASTRUCTURE),
         (DataError("mnist: missing"), Fault.INFRASTRUCTURE),
+        (DamagedData("a.jpg cannot be decoded"), Fault.DAMAGED_DATA),
         (RuntimeError("CUDA error: uncorrectable ECC error encountered"), Fault.INFRASTRUCTURE),
         (MemoryError(), Fault.OUT_OF_MEMORY),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), Fault.OUT_OF_MEMORY),

@@ -181,6 +181,10 @@ def test_the_sweep_stops_when_most_stages_die_of_the_same_bug():
     assert schedule.next_stage(0.0) is None
     assert schedule.is_over
     assert "3 stages died of the same bug" in schedule.given_up
+    damaged = Schedule(planted, rule=RetryRule(same_bug_limit=3))
+    for image in ("a.jpg", "b.jpg", "a.jpg", "a.jpg"):
+        assert not damaged.fail(damaged.next_stage(0.0).key, Failure(Fault.DAMAGED_DATA, image), 0.0)
+    assert damaged.given_up == "3 stages died of the same damage, a.jpg"
 
 
 def test_one_broken_arm_does_not_stop_a_sweep_that_works():

@@ -11,8 +11,10 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from trainers.data.digests import check_data, data_digest
-from trainers.data.files import DataError
+from trainers.data.files import DamagedData, DataError
+from trainers.data.image_check import check_images
 from trainers.data.image_folder import StreamedSplit
+from trainers.data.image_list import list_images
 from trainers.data.splits import load_splits
 from trainers.recipe.recipe import Recipe
 
@@ -158,8 +160,12 @@ def test_an_image_that_cannot_be_decoded_is_named(folder, workers, damage):
     with pytest.raises(DataError) as error:
         everything(splits.test, 4)
     message = str(error.value)
-    assert message.startswith(f"data_dir: {path} cannot be decoded (")
-    assert message.endswith("replace it, or remove it from the folder")
+    assert isinstance(error.value, DamagedData) == (damage != "gone")  # a disk may come back
+    if damage == "gone":
+        assert message == f"data_dir: {path} cannot be read (No such file or directory)"
+    else:
+        assert message.startswith(f"data_dir: {path} cannot be decoded (")
+        assert message.endswith("replace it, or remove it from the folder")
     assert "\n" not in message
 
 
@@ -169,7 +175,7 @@ def test_an_image_that_cannot_be_decoded_is_named(folder, workers, damage):
         ("train", r"there is no folder .*train; image_folder needs train/<class>/\*\.jpg"),
         ("val", r"there is no folder .*val; image_folder needs val/<class>/\*\.jpg"),
         ("train/*", r"train has no folder per class"),
-        ("train/bee/*", r"train/bee has no image \(\.jpg, \.jpeg, \.png, \.webp\)"),
+        ("train/bee/*", r"train/bee has no image \(\.jpg, \.jpeg, \.png, \.webp, "),
         ("val/*/*", r"val has no image"),
     ],
 )
@@ -214,3 +220,91 @@ def test_the_digest_changes_with_the_names_and_sizes_of_the_images(folder, tmp_p
     (moved / "train" / "bee" / "0.jpg").rename(moved / "train" / "bee" / "z.jpg")
     digests.append(data_digest("image_folder", moved))
     assert len(set(digests)) == 3
+
+
+def test_hidden_files_are_no_images_other_formats_are_and_the_rest_is_said(folder):
+    digest = data_digest("image_folder", folder)
+    bee = folder / "train" / "bee"
+    for place in (folder / "train" / ".ipynb_checkpoints", bee / ".ipynb_checkpoints", folder / "train" / "__MACOSX"):
+        save(place / "0.jpg", 20, 20, 1)
+    for name in ("._0.jpg", "Thumbs.db", ".DS_Store"):
+        (bee / name).write_bytes(b"no image")
+    assert data_digest("image_folder", folder) == digest
+    for suffix in ("tif", "bmp", "webp", "ppm"):
+        save(bee / f"other.{suffix}", 20, 20, 1)
+    (bee / "notes.txt").write_text("")
+    (bee / "raw.cr2").write_text("")
+    (folder / "val" / "bee" / "more.txt").write_text("")
+    found = check_images(folder, remembered=folder)
+    assert str(found) == "31 training and 6 test images of 3 classes, all of which can be decoded"
+    assert found.left_out.startswith("3 files left out, read are .jpg, ")
+    assert found.left_out.endswith(": .txt (2), .cr2 (1)")
+
+
+def test_an_entry_that_is_named_as_an_image_and_is_no_file_is_named(folder):
+    ant = folder / "train" / "ant"
+    (ant / "link.jpg").symlink_to(ant / "nothing")
+    with pytest.raises(DamagedData, match=r"train/ant/link\.jpg is a broken link, and named as an image"):
+        list_images(folder)
+    (ant / "link.jpg").unlink()
+    (ant / "many.png").mkdir()
+    with pytest.raises(DamagedData, match=r"train/ant/many\.png is a folder, and named as an image; remove or rename"):
+        data_digest("image_folder", folder)
+
+
+@pytest.fixture
+def tiny_imagenet(tmp_path) -> Path:
+    """A folder in the layout of Tiny ImageNet: a training and a test image for each of two classes."""
+    root = tmp_path / "tiny"
+    for label, name in enumerate(("n01", "n02")):
+        save(root / "train" / name / "images" / f"{name}_0.JPEG", 20, 20, label)
+        (root / "train" / name / f"{name}_boxes.txt").write_text("")
+        save(root / "val" / "images" / f"val_{label}.JPEG", 20, 20, 10 + label)
+    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn02\t0\t0\t9\t9\nval_1.JPEG\tn01\t0\t0\t9\t9\n")
+    return root
+
+
+def test_the_layout_of_tiny_imagenet_is_read_with_the_classes_that_its_list_says(tiny_imagenet):
+    train, test = list_images(tiny_imagenet)
+    assert (train.classes, train.labels, test.labels) == (("n01", "n02"), (0, 1), (1, 0))
+    assert [Path(path).name for path in (*train.paths, *test.paths)] == [
+        "n01_0.JPEG", "n02_0.JPEG", "val_0.JPEG", "val_1.JPEG",
+    ]  # fmt: skip
+    digest = data_digest("image_folder", tiny_imagenet)
+    table = tiny_imagenet / "val" / "val_annotations.txt"
+    table.write_text(table.read_text().replace("n02", "n01"))
+    assert data_digest("image_folder", tiny_imagenet) != digest
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("val_0.JPEG\tn02\nval_7.JPEG\tn01\n", r"line 2: 'val_7\.JPEG' is no image in .*val/images"),
+        ("val_0.JPEG\tn02\nval_1.JPEG\tn03\n", r"line 2: class: 'n03' is not one of n01, n02"),
+        ("val_0.JPEG\tn02\n", r"says nothing of 1 images, such as .*val_1\.JPEG"),
+    ],
+)
+def test_a_list_of_test_images_that_fits_them_badly_is_told(tiny_imagenet, listed, message):
+    (tiny_imagenet / "val" / "val_annotations.txt").write_text(listed)
+    with pytest.raises(DataError, match=message):
+        list_images(tiny_imagenet)
+
+
+def test_images_are_decoded_once_and_again_when_they_have_changed(folder, tmp_path_factory, monkeypatch):
+    kept = tmp_path_factory.mktemp("kept")
+    assert [check_images(folder, remembered=kept).decoded for _ in range(2)] == [33, 0]
+    for name in ("0.jpg", "1.jpg"):
+        (folder / "train" / "ant" / name).write_bytes(b"not an image any more")
+    for _ in range(2):  # what is damaged is looked at again each time
+        with pytest.raises(DamagedData) as caught:
+            check_images(folder, remembered=kept)
+        assert [line.split(" (")[0] for line in str(caught.value).splitlines()] == [
+            f"data_dir: {folder}/train/ant/{number}.jpg cannot be decoded" for number in (0, 1)
+        ]
+    save(folder / "train" / "ant" / "0.jpg", 20, 20, 1)
+    (folder / "train" / "ant" / "1.jpg").unlink()
+    assert check_images(folder, remembered=kept).decoded == 1
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 399)
+    save(folder / "train" / "ant" / "large.jpg", 20, 20, 1)
+    with pytest.raises(DamagedData, match=r"large\.jpg cannot be decoded \(.*400 pixels.* 399 "):
+        check_images(folder, remembered=kept)
