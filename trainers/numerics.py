@@ -12,11 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-<<<<<<< HEAD
-PINNED_SOURCES = "277d758257b319c70ae4eb99696f1d59e741e42dcc759377a38972e52c636c7b"
-=======
-PINNED_SOURCES = "77dd3be74a071f91b50f580d9f3fc03f27b99ddbf163df30f8eb9d8978482692"
->>>>>>> main
+PINNED_SOURCES = "77e669020e0eb7c24329e18c3a0578ed68ee351f7f4817e7d4a241290698964d"
 
 
 @cache
