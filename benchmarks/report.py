@@ -124,8 +124,9 @@ def insert(
         metrics = {
             "test_accuracy": accuracy, "test_loss": 0.1, "validation_accuracy": accuracy, "train_loss": 0.1,
             "train_accuracy": accuracy, "validation_loss": 0.1, "learning_rate": 0.1, "changed_fraction": 0.01,
-            "epochs": EPOCHS, "flops": 1e12, "train_seconds": 40 + spread * float(random.normal()), "state_bytes": 2.1e6,
-            "peak_memory_bytes": 2e8, "stored_bits_per_weight": 1.0 if alike else float(np.log2(recipe.options or 1)),
+            "epochs": EPOCHS, "flops": 1e12, "train_seconds": 40 + spread * float(random.normal()),
+            "state_bytes": 2.1e6, "peak_memory_bytes": 2e8,
+            "stored_bits_per_weight": 1.0 if alike else float(np.log2(recipe.options or 1)),
         }  # fmt: skip
         fields = recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
         run = uuid4().hex

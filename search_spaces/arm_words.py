@@ -22,6 +22,8 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "finetune_nesterov": lambda value: "finetune Nesterov" if value else "",
     "width": lambda value: f"width {value:g}",
     "padding": lambda value: f"padding {value}",
+    "activation": lambda value: "" if value == "relu" else value.upper(),
+    "readout": lambda value: "" if value == "last" else "read from all hidden layers",
     "augmentation": lambda value: _AUGMENTATION[value],
 }
 
@@ -31,7 +33,7 @@ def facts_of(recipe: Recipe) -> dict[str, Any]:
     facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
     for phase in dict.fromkeys(part.phase for part in stretches(recipe)):
         facts |= recipe.phase_fields(phase)
-    facts.setdefault("conversion", "none")
+    facts = {"conversion": "none", "activation": "relu", "readout": "last"} | facts
     lengths = {"slot_epochs": recipe.slot_epochs, "finetune_epochs": recipe.finetune_epochs}
     return {"preset": recipe.preset, **facts, **lengths}
 

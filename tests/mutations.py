@@ -291,6 +291,22 @@ MUTATIONS = {
         "if False:",
         MEMORY,
     ),
+    "token_refused": Mutation(
+        "the token of a cluster is another, or there is none here",
+        "sweeper/launch/ray_session.py",
+        "if port.isdigit() and takes_connections(host, int(port)):",
+        "if False:",
+        "tests/sweeper/launch/cluster/test_refused.py::"
+        "test_a_token_that_is_refused_or_missing_is_not_told_as_no_ray",
+    ),
+    "kernel_kills_a_worker": Mutation(
+        "the kernel kills a worker of this machine because memory ran out",
+        "sweeper/launch/cluster/kernel_kills.py",
+        "self._count() <= self._seen",
+        "self._count() >= self._seen",
+        "tests/sweeper/launch/cluster/test_kernel_kills.py::"
+        "test_a_worker_that_the_kernel_killed_ran_out_of_memory_and_others_did_not",
+    ),
     "image_damaged": Mutation(
         "an image of a folder cannot be decoded",
         "sweeper/cli/commands/launch.py",

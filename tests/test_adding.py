@@ -137,12 +137,12 @@ assert "torch" not in sys.modules, "a recipe is read without torch"
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tree, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "density: should be less than or equal to 1, not 2.0",
+        "density: should be less than or equal to 1, not 2.0 (did you mean 0.02, for 2 %?)",
         "options: sparse_start has no such field, so it must be left out, not 2",
         "slot_epochs: sparse_start has no slot phase, so it must be 0, not 1 (use finetune_epochs)",
-        "network: vgg19 needs images of at least 16 x 16 pixels, and stripes are 8 x 8 (use lenet, conv2, conv4, "
-        "conv6, resnet18, resnet34, resnet50, resnet101, wide_resnet50, perceptron)",
-        "method: 'sparse' is not one of slot_machine, learned, edge_popup, supermask, sparse_start (did you mean "
-        "sparse_start?)",
+        "network: vgg19 needs images of at least 16 x 16 pixels, and stripes are 8 x 8 (use lenet, shallow, conv2, "
+        "conv4, conv6, resnet18, resnet34, resnet50, resnet101, wide_resnet50, perceptron)",
+        "method: 'sparse' is not one of slot_machine, learned, edge_popup, supermask, signed_supermask, "
+        "random_features, sparse_start (did you mean sparse_start?)",
         "density: learned has no such field, so it must be left out, not 0.5",
     ]

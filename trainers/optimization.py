@@ -36,6 +36,9 @@ def learning_rate(recipe: Recipe, phase: Phase, epoch: int) -> float:
         case "steps":
             assert cycle is not None and factor is not None, "a rule of recipes"
             return rate * factor if epoch >= cycle else rate
+        case "staircase":
+            assert cycle is not None and factor is not None, "a rule of recipes"
+            return rate * factor ** (epoch // cycle)
         case "warm_restarts":  # SGDR (Loshchilov & Hutter, 2017)
             assert cycle is not None and factor is not None, "a rule of recipes"
             while epoch >= cycle:

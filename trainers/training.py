@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from trainers.conversions.apply import convert
 from trainers.conversions.registry import build_conversion
+from trainers.costs.effort import EVALUATION_BATCH
 from trainers.costs.measures import MEASURES, Trained
 from trainers.costs.memory import transient_memory
 from trainers.costs.meters import Metered, metered
@@ -25,6 +26,7 @@ from trainers.data.batches import Batches, training_batches
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.splits import DataSplits, Split
 from trainers.methods.base import attach, bake, selected_weights
+from trainers.methods.card import Method
 from trainers.methods.registry import build_method
 from trainers.methods.snapshots import LayerSelection, total_fractions
 from trainers.networks.registry import build_network
@@ -34,7 +36,6 @@ from trainers.recipe.recipe import Recipe
 from trainers.step import REPLAYED, GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
 
-EVALUATION_BATCH = 500  # images; small enough that activations stay in the cache of a CPU
 NETWORK = ("network",)  # what it is initialised from
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
 
@@ -282,10 +283,24 @@ class TrainingRun:
 
     def _train_all_batches(self) -> Evaluation:
         self._seed("training", self.phase, self.epoch)
+        order = torch_generator("cpu", self.recipe.seed, "batches", self.phase, self.epoch)
+        if self.phase == "slot" and (method := build_method(self.recipe)).solved:
+            return self._solved(method, order)
         self._step.totals.zero_()
-        list(self.steps(torch_generator("cpu", self.recipe.seed, "batches", self.phase, self.epoch)))
+        list(self.steps(order))
         loss, right = (self._step.totals.double() / len(self.data.train)).tolist()
         return Evaluation(loss, right)
+
+    def _solved(self, method: Method, order: torch.Generator) -> Evaluation:
+        """The training split's measures once the method has solved for the last layer, on the epoch's batches."""
+        self.network.train()
+        batches, precision = self._batches_now(), self.recipe.precision
+        training = (batches.take(size) for size in batches.epoch(order))
+        validation = self.data.validation.batches(EVALUATION_BATCH)
+        with transient_memory(self.device) as measured:
+            method.solve(self.network, lambda images: logits(self.network, images, precision), training, validation)
+        self._transient_bytes[self.phase] = measured.peak_bytes
+        return self._evaluated(self.data.train, "train")
 
     def steps(self, order: torch.Generator) -> Iterator[None]:
         """Takes the steps of an epoch, one at a time, on batches that a CPU generator draws. Counts as none."""
@@ -311,13 +326,7 @@ class TrainingRun:
     def _measured_step(self, images: Tensor, labels: Tensor) -> None:
         """An ordinary step, and the peak of memory in it."""
         self._optimizer.zero_grad(set_to_none=True)  # so that the gradients are allocated where that is measured
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            before = torch.cuda.memory_allocated(self.device)
-            self._step(images, labels)
-            self._transient_bytes[self.phase] = torch.cuda.max_memory_allocated(self.device) - before
-            return
-        with transient_memory() as measured:
+        with transient_memory(self.device) as measured:
             self._step(images, labels)
         self._transient_bytes[self.phase] = measured.peak_bytes
 

@@ -33,7 +33,7 @@ RELATIVE = "mlflow-artifacts:/"  # of a run's artifacts: of an SQLite file witho
 INFINITE = 1e308  # MLflow stores infinity as the largest double
 
 COMPLETED, STOPPED_EARLY = "COMPLETED", "STOPPED_EARLY"
-STATUSES = (COMPLETED, "FAILED", STOPPED_EARLY, "RUNNING", "PENDING")
+STATUSES = (COMPLETED, "FAILED", STOPPED_EARLY, "RUNNING", "INTERRUPTED", "PENDING")
 STATUS_OF_RUN = {"FINISHED": COMPLETED, "FAILED": "FAILED", "KILLED": STOPPED_EARLY, "SCHEDULED": "PENDING"}
 TAGS = (
     "arm", "arm_hash", "recipe_hash", "failure", "device", "host", "git_commit", "version", "torch", "python",

@@ -15,7 +15,7 @@ from math import isnan
 from statistics import fmean
 
 from sweeper.launch.launch import Launch
-from sweeper.records.trial_result import Epoch
+from sweeper.records.trial_result import Epoch, seconds_of
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Stage
 from sweeper.stages.status import StageStatus, Status
@@ -57,13 +57,14 @@ class Standing:
 
     at: float  # the clock
     stages: Counter[StageStatus]
-    epochs_left: int  # of the stages that are neither done nor failed, less those that running stages have done
-    epochs: int  # of the stages that have not failed
+    epochs_left: int  # of stages that are neither done nor failed, less those that are saved or run, and of `unasked`
+    epochs: int  # of the stages that have not failed, and of `unasked`
     rate: float | None  # epochs per second
     best: tuple[BestArm, ...] = ()
     causes: tuple[tuple[str, int], ...] = ()  # why stages failed for good, and how many for each
     elsewhere: int = 0  # stages that another launch trains now
     still: str = ""  # since when nothing moves, and why
+    unasked: int = 0  # epochs of what a search may still ask for
 
     @property
     def seconds_left(self) -> float | None:
@@ -78,6 +79,7 @@ class Standing:
         parts += [f"{self.elsewhere:,} elsewhere"] if self.elsewhere else []
         for status in (StageStatus.STOPPED, StageStatus.FAILED):  # what rungs stopped, and what went wrong
             parts += [f"{self.stages[status]:,} {status}"] if self.stages[status] else []
+        parts += [f"{self.unasked:,} epochs not asked for yet"] if self.unasked else []
         return ", ".join(parts)
 
     def speed(self, seconds_later: float = 0.0) -> str:
@@ -130,6 +132,8 @@ class Progress:
         new = 1 if not self._done_epochs.get(stage.key) and len(epochs) > 1 else len(epochs)
         self._done_epochs[stage.key] = self._done_epochs.get(stage.key, 0) + len(epochs)
         now = self.clock()
+        if not self._ends and new:  # what its worker took to come up is no part of the speed
+            self._since = max(self._since, now - seconds_of(epochs[-new:]))
         self._longest_pause, self._moved = max(self._longest_pause, now - self._moved), now
         self._ends.append((now, new))
 
@@ -152,22 +156,30 @@ class Progress:
     def stand(self) -> Standing:
         """Counts everything, which takes the longer the larger the sweep. In the driver's thread only."""
         schedule = self.launch.schedule
-        left = max(0, schedule.epochs_left() - sum(self._done_epochs.values()))
+        unasked = self.launch.steering.epochs_unasked
+        left = sum(stage.epochs - self._epochs_of(stage.key) for stage in schedule.left()) + unasked
         stages = self.launch.forest.stages
         lost = sum(stages[key].epochs for key in schedule.failures)
-        total = sum(stage.epochs for stage in stages.values()) - lost
+        total = sum(stage.epochs for stage in stages.values()) - lost + unasked
         causes = tuple(self._causes.most_common(CAUSES))
         elsewhere = len(self.launch.elsewhere)
         self.standing = Standing(
-            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere, self._still()
-        )
+            self.clock(), schedule.counts(), left, total, self.rate, self._best(), causes, elsewhere, self._still(),
+            unasked,
+        )  # fmt: skip
         return self.standing
+
+    def _epochs_of(self, key: str) -> int:
+        """The epochs that an unfinished stage has, in its worker or in the store."""
+        return max(self._done_epochs.get(key, 0), len(self.launch.saved.get(key, ())))
 
     def _still(self) -> str:
         """'nothing has moved since 14:03:12 (5 min): waits for a node with 1 GPU for a trial'; "" while all is well."""
         quiet = self.clock() - self._moved
         trains = bool(self.launch.schedule.running)
         training = max(STILL_WHILE_TRAINING_SECONDS, TIMES_AS_LONG * self._longest_pause)
+        if not trains and self.launch.waits and quiet < STILL_SECONDS:
+            return self.launch.why_still()
         if quiet < (training if trains else STILL_SECONDS):
             return ""
         since = time.strftime("%H:%M:%S", time.localtime(time.time() - quiet))

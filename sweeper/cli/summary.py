@@ -33,7 +33,7 @@ def print_summary(
     print(arms_table(results))
     print()
     version = version_of_last_launch(file)
-    print(totals(run, results, file, version))
+    print(totals(run, results, file, version) + by_this_launch(run, len(launches_of(file, version))))
     for line in [
         *taken(run, file, forecast),
         *left_out(run, file, version),
@@ -107,6 +107,14 @@ def _launches(file: SweepFile, version: int) -> str:
         return f" in {in_words(wall)}{several}" if wall else ""
     whole = f", whichever launch trained it; {len(own)} of {len(file.launches)} launches were of this version"
     return f", all for trials of version {version}{whole}" + (f" and took {in_words(wall)}" if wall else "")
+
+
+def by_this_launch(run: Launch, launches: int) -> str:
+    """A sentence on what this launch trained, of what several did; empty where it is the only one."""
+    if launches < 2:
+        return ""
+    epochs, seconds = run.trained_here()
+    return f" This launch: {epochs:,} epochs, {in_words(seconds)} of training."
 
 
 def taken(run: Launch, file: SweepFile, forecast: Forecast | None) -> list[str]:

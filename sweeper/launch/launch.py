@@ -16,7 +16,7 @@ from sweeper.planning.estimates import Estimates
 from sweeper.records.compressed import packed
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.sweep_folder import planting
-from sweeper.records.trial_result import Epoch
+from sweeper.records.trial_result import Epoch, seconds_of
 from sweeper.search.limits import Amount
 from sweeper.search.steered_sweep import SteeredSweep
 from sweeper.stages.faults import Failure, Fault, RetryRule
@@ -82,6 +82,7 @@ class Launch(SteeredSweep):
         self.out_of = ""  # the limit that was reached while stages ran
         self._live: dict[str, list[Epoch]] = {}
         self._started: set[str] = set()  # by this launch
+        self._found: dict[str, int] = {}  # epochs that were saved of stages when this launch first started them
         self._saved_before: dict[str, int] = {}  # epochs of stages that were saved when they failed last, or started
         planted = self.forest
         self.begin(self.rule, self.estimates.cost(planted) if self.estimates else None)
@@ -102,7 +103,9 @@ class Launch(SteeredSweep):
             return None
         self._live[stage.key] = []
         self._started.add(stage.key)
-        self._saved_before.setdefault(stage.key, len(self.saved.get(stage.key, ())))
+        found = len(self.saved.get(stage.key, ()))
+        self._found.setdefault(stage.key, found)
+        self._saved_before.setdefault(stage.key, found)
         for watcher in self.watchers:
             watcher.stage_started(stage)
         return self.order(stage)
@@ -235,6 +238,11 @@ class Launch(SteeredSweep):
         self.no_nodes = why
         self.stop()
 
+    @property
+    def waits(self) -> bool:
+        """Whether what is left waits for something, and not for a worker of this launch."""
+        return bool(self.waits_for or self.elsewhere or self.schedule.due_at is not None)
+
     def why_still(self) -> str:
         """Why no epoch ends now, in words."""
         if self.waits_for:
@@ -273,6 +281,15 @@ class Launch(SteeredSweep):
     def spent(self) -> Amount:
         """The resources spent so far that count against the limits."""
         return self.steering.spent(self._live)
+
+    def trained_here(self) -> tuple[int, float]:
+        """The epochs that this launch itself trained and kept, and their seconds of training and evaluation."""
+        count, seconds = 0, 0.0
+        for key, found in self._found.items():
+            kept = self.records[key].epochs if key in self.records else self.saved.get(key, ())
+            count += max(0, len(kept) - found)
+            seconds += seconds_of(kept[found:])
+        return count, seconds
 
     # How
 

@@ -25,6 +25,7 @@ OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray ta
 PREFIX = "sweeper-ray-"
 SHUTDOWN_SECONDS = 20.0  # a few on a busy machine
 START_SECONDS = 300.0  # of a node, which takes two; a minute on a busy machine
+TOKEN = "with RAY_AUTH_MODE=token the variable RAY_AUTH_TOKEN_PATH names the file of a cluster's token"
 
 
 class NoRay(RuntimeError):
@@ -90,7 +91,9 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
         with patient_with_the_node():
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
     except ConnectionError as error:
-        raise InvalidInput(f"--ray-address: no Ray answers at {address} ({error})") from None
+        raise InvalidInput(f"--ray-address: {_why_not_joined(str(address), error)}") from None
+    except ray.exceptions.AuthenticationError:
+        raise InvalidInput(f"--ray-address: {address} asks for a token, and there is none here; {TOKEN}") from None
     except Exception as error:
         if address is None and type(error) is Exception:  # what Ray raises where its servers do not come up in time
             ray.shutdown()
@@ -99,6 +102,16 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray has put its own there, which dump a stack and abort
+
+
+def _why_not_joined(address: str, error: ConnectionError) -> str:
+    """What keeps us out: Ray says the same of a token that was refused and of a machine that is not there."""
+    from sweeper.launch.cluster.sight import takes_connections
+
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and takes_connections(host, int(port)):
+        return f"what answers at {address} does not let us in: our token is not its own, or it is no Ray; {TOKEN}"
+    return f"no Ray answers at {address} ({error})"
 
 
 @contextlib.contextmanager

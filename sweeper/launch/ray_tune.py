@@ -18,11 +18,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import tune, util
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from sweeper.launch.cluster.kernel_kills import DIED, KernelKills
 from sweeper.launch.cluster.nodes import Nodes, Scaling
 from sweeper.launch.cluster.sight import Sight
 from sweeper.launch.cluster.workforce import Workforce
@@ -165,6 +166,7 @@ class _TuneCallback(_NotKept, tune.Callback):
         self.workforce = workforce
         self.refresh = refresh
         self.busy_at = 0.0  # when it last saw a stage run
+        self.kernel, self.here = KernelKills(), util.get_node_ip_address()  # type: ignore[no-untyped-call]
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self.workforce.trains:
@@ -189,7 +191,10 @@ class _TuneCallback(_NotKept, tune.Callback):
             self.workforce.failed(trial.trial_id, step.failure)
         else:
             error, text = _error_of(trial)
-            self.workforce.lost(trial.trial_id, failure_of_worker(error, text), address_in(text))
+            failure, address = failure_of_worker(error, text), address_in(text)
+            if address in ("", self.here):
+                failure = self.kernel.named(failure)
+            self.workforce.lost(trial.trial_id, failure, address)
 
 
 class _StopWhenAsked(_NotKept, tune.Stopper):
@@ -237,6 +242,6 @@ def failure_of_worker(error: BaseException | None, text: str = "") -> Failure:
         return Failure(Fault.OUT_OF_MEMORY, reason, traceback=str(error or text))
     if error is None or isinstance(error, RayError):
         said = str(error or text)
-        reason = "its worker could not start" if IN_ITS_CREATION in said else "its worker process died"
+        reason = "its worker could not start" if IN_ITS_CREATION in said else DIED
         return Failure(Fault.INFRASTRUCTURE, reason, traceback=said, last_words=last_words(said))
     return failure_of(error)

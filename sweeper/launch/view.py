@@ -9,7 +9,6 @@ from search_spaces.spec import Spec
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
-from sweeper.records.trial_result import TrialResult
 from sweeper.search.spec_versions import Versions, rest_of
 from sweeper.stages.status import Status
 from sweeper.storage.locks import GLIMPSE_SECONDS
@@ -48,7 +47,7 @@ class SweepView:
         self.launch = planted.launch(Resources())
         self.running = self.is_present and folder.is_running(patience_seconds)
         results = self.launch.results()
-        self.results = results if self.running else [_at_rest(result) for result in results]
+        self.results = results if self.running else [result.at_rest() for result in results]
 
     @property
     def state(self) -> str:
@@ -88,7 +87,3 @@ class SweepView:
     def rest(self) -> list[str]:
         """Lines that count the trials of other versions; empty where there are none."""
         return rest_of(self.versions, self.version, {result.trial.recipe.content_hash() for result in self.results})
-
-
-def _at_rest(result: TrialResult) -> TrialResult:
-    return result.as_pending() if result.status is Status.RUNNING else result

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from sweeper.planning.estimates import Estimates, Source
-from sweeper.planning.samples import CALIBRATIONS, Sample, Work, options_weighed, read_calibrations
+from sweeper.planning.samples import CALIBRATIONS, Sample, Work, effort_of, read_calibrations
 from sweeper.stages.forest import Forest
 from sweeper.storage.base import Place
 from trainers.costs.memory_estimate import data_bytes
@@ -111,7 +111,7 @@ def _timed(run: TrainingRun, phase: Phase, work: Work, estimates: Estimates, lef
         seconds=training + evaluation,
         peak_memory_bytes=int(costs["peak_memory_bytes"]) - excerpt_bytes + data_bytes(recipe),
         calibrated=True,
-        weighed=options_weighed(recipe, phase),
+        effort=effort_of(recipe, phase) or 0.0,
     )
 
 

@@ -2,27 +2,28 @@
 
 An epoch is looked up by its `Work`: what decides how long it takes. Epochs of the same work, measured on the same kind
 of device with as many threads, are the best that can be known; then a calibration on this machine; then epochs of the
-same network under the same method, scaled by steps and FLOPs (see `pace`); at last FLOPs at a rate that is assumed.
+same network under the same method, scaled by steps and effort (see `pace`), or under other methods; then epochs of
+other networks; at last a rate that is assumed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 from typing import Any
 
 from sweeper.planning.pace import Pace
-from sweeper.planning.samples import Machine, Sample, Work, effort, options_weighed
+from sweeper.planning.samples import Machine, Sample, Work, effort_of
 from sweeper.stages.forest import Forest, Stage
 from trainers.errors import InvalidInput
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
 
-# Training FLOPs a second that nothing is known of; a CPU's are of one thread.
-ASSUMED_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 2e12}
+# FLOPs a second, beside what steps take, where nothing is known; a CPU's are of one thread: one had 90 to 160 GFLOP/s.
+ASSUMED_FLOPS_PER_SECOND = {"cpu": 1e11, "cuda": 2e12}
 # A step takes no less, however small its network: to replay a graph of some hundred kernels. Not measured on a GPU.
 LAUNCH_SECONDS = {"cpu": 0.0, "cuda": 3e-4}
 LAUNCH_BOUND = 1.5  # launches: a step that takes no longer does not tell how fast its GPU computes
@@ -57,7 +58,7 @@ class MemoryEstimate:
 
 FlopsPerEpoch = Callable[[Recipe], int | None]
 PeakBytes = Callable[[Recipe], int | None]
-OptionsWeighed = Callable[[Recipe, Phase], int]
+Effort = Callable[[Recipe, Phase], float | None]
 
 
 class Estimates:
@@ -69,11 +70,11 @@ class Estimates:
         machine: Machine,
         flops_per_epoch: FlopsPerEpoch | None = None,
         peak_bytes: PeakBytes | None = None,
-        weighed: OptionsWeighed | None = None,
+        effort: Effort | None = None,
     ) -> None:
         self.machine = machine
         self.flops_per_epoch = counted_once(flops_per_epoch or training_flops)
-        self._weighed = weighed or options_weighed
+        self._effort = effort or effort_of
         self._peak_bytes = peak_bytes or training_memory
         self._samples: dict[tuple[str, str], list[Sample]] = defaultdict(list)  # by network and kind
         for sample in samples:
@@ -154,22 +155,39 @@ class Estimates:
         flops = self.flops_per_epoch(recipe)
         if flops is None:
             return None
-        due = effort(flops, self._weighed(recipe, phase))
-        if alike:
-            likeness = max(work.likeness(sample.work) for sample in alike)
-            free = [sample for sample in alike if sample.seconds > LAUNCH_BOUND * self._launches(sample.work)]
-            likest = [sample for sample in free if work.likeness(sample.work) == likeness and sample.flops]
-            pace = Pace.of((sample.timed for sample in free), self.machine.kind)
-            rates = [sample.seconds / seconds for sample in likest if (seconds := pace.seconds(*sample.size))]
-            if rates:
-                why = f"{Source.SCALED} from other epochs of {work.network}"
-                scaled = median(rates) * pace.seconds(work.steps, due)
+        due = self._effort(recipe, phase) or float(flops)
+        for samples, whose in self._by_likeness(work):
+            if scaled := self._scaled(samples, work, due):
+                why = f"{Source.SCALED} from {whose}"
                 return EpochEstimate(max(scaled, self._launches(work)), Source.SCALED, why)
         rate = ASSUMED_FLOPS_PER_SECOND[self.machine.kind] * (self.machine.threads if self.machine.kind == "cpu" else 1)
-        why = f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s"
-        if (launches := self._launches(work)) > due / rate:
+        seconds = Pace.unknown(self.machine.kind).seconds(work.steps, due) / rate
+        if (launches := self._launches(work)) > seconds:
             return EpochEstimate(launches, Source.ASSUMED, f"steps of an assumed {launches / work.steps * 1e3:g} ms")
-        return EpochEstimate(due / rate, Source.ASSUMED, why)
+        return EpochEstimate(seconds, Source.ASSUMED, f"FLOPs at an assumed {rate / 1e9:g} GFLOP/s")
+
+    def _by_likeness(self, work: Work) -> Iterator[tuple[list[Sample], str]]:
+        """Samples to scale from and what they are of: of the same network and kind, else of the network, else all."""
+        yield self._samples.get((work.network, work.kind), []), f"other epochs of {work.network}"
+        everything = [one for samples in self._samples.values() for one in samples]
+        own = [one for one in everything if one.work.network == work.network]
+        yield own, f"epochs of {work.network} by other methods"
+        yield everything, "epochs of other networks"
+
+    def _scaled(self, samples: Sequence[Sample], work: Work, due: float) -> float | None:
+        """The seconds of an epoch of so much effort, by the likest of these samples; None where they tell nothing."""
+        free = [one for one in samples if one.flops and one.seconds > LAUNCH_BOUND * self._launches(one.work)]
+        if not free:
+            return None
+        own = [one for one in free if one.work.network == work.network]
+        pace = Pace.of((one.timed for one in own), self.machine.kind) if own else Pace.unknown(self.machine.kind)
+        likeness = max(work.likeness(one.work) for one in samples)
+        likest = [one for one in free if work.likeness(one.work) == likeness] if own else free
+        ratios: dict[Work, list[float]] = defaultdict(list)  # each work tells as much as any other, however often timed
+        for one in likest:
+            if expected := pace.seconds(*one.size):
+                ratios[one.work].append(one.seconds / expected)
+        return median(map(median, ratios.values())) * pace.seconds(work.steps, due) if ratios else None
 
     def _launches(self, work: Work) -> float:
         """The least seconds that an epoch's steps take."""

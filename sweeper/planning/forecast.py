@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from sweeper.planning.caps import NO_CAP, Cap
 from sweeper.planning.estimates import Estimates, MemoryEstimate
 from sweeper.planning.makespan import lower_bound, makespan
 from sweeper.stages.faults import Failure
@@ -33,6 +34,7 @@ class Forecast:
     memory_bytes: int | None
     memory_source: str
     packing: str = ""  # why so many at once
+    cap: str = ""  # what rungs and limits leave out of it
 
     @property
     def lines(self) -> list[str]:
@@ -44,6 +46,7 @@ class Forecast:
         lines = [
             f"estimate: {in_words(self.device_seconds)} of training, {in_words(self.wall_seconds)} with {self.at_once} "
             f"at once{order if self.wall_seconds > 1.01 * self.bound_seconds else ''}",
+            *([self.cap] if self.cap else []),
             f"known from: {known}",
         ]
         if self.memory_bytes is not None:
@@ -65,21 +68,25 @@ def forecast(
     packing: str = "",
     start_seconds: float = 0.0,
     failed: Mapping[str, Failure] = MappingProxyType({}),
+    cap: Cap = NO_CAP,
 ) -> Forecast | None:
-    """The forecast of a forest's unfinished stages, less those that `failed`; None where some time is not known."""
+    """The forecast of a forest's unfinished stages, less those that `failed` and those that the cap leaves out.
+
+    None where some time is not known.
+    """
     if any(estimates.seconds(stage) is None for stage in forest.stages.values()):
         return None
     shares: dict[str, float] = defaultdict(float)
     for stage in Schedule(forest, forest.stored, failed).left():
         epoch = estimates.epoch(stage.recipe, stage.phase) if stage.epochs else None
         if epoch is not None:
-            shares[epoch.why] += epoch.seconds * stage.epochs
+            shares[epoch.why] += epoch.seconds * stage.epochs * cap.of(stage)
     alone = [estimates.trial_seconds(trial.recipe) for trial in forest.trials]
     total = sum(shares.values())
     memory = dearest(forest, estimates)
 
     def takes(stage: Stage) -> float:
-        return (estimates.seconds(stage) or 0.0) + STAGE_SECONDS
+        return ((estimates.seconds(stage) or 0.0) + STAGE_SECONDS) * cap.of(stage)
 
     def schedule() -> Schedule:
         return Schedule(forest, forest.stored, failed, cost=takes)
@@ -95,6 +102,7 @@ def forecast(
         memory_bytes=memory.bytes if memory else None,
         memory_source=memory.why if memory else "",
         packing=packing,
+        cap=cap.line,
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search_spaces.spec import Spec
+from search_spaces.spec import Limits, Spec
+from sweeper.planning.caps import Spent, cap_of
 from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import START_SECONDS, dearest, forecast, width
 from sweeper.planning.packing import Hardware, Packing, check_memory, check_shares, pack
@@ -68,7 +69,9 @@ def foresee(spec: Spec, forest: Forest, store: Store, shares: RequestedShares, n
     """The plan of a planted sweep on this machine, packed as is requested."""
     packing, estimates = _look_ahead(forest, store, shares)
     failed = lasting_failures(store, forest)
-    estimate = forecast(forest, estimates, packing.at_once, packing.why, shares.start_seconds, failed)
+    devices = packing.gpus_per_trial or 1.0
+    cap = cap_of(spec, forest, estimates.seconds, estimates.flops, _spent(spec, forest, store), devices)
+    estimate = forecast(forest, estimates, packing.at_once, packing.why, shares.start_seconds, failed, cap)
     return Foresight(make_plan(spec, forest, estimates, estimate, failed, notes), estimates, packing)
 
 
@@ -86,6 +89,20 @@ def _look_ahead(forest: Forest, store: Store, shares: RequestedShares) -> tuple[
     packing = _packing(forest, samples, shares)
     machine = machine_here("cuda" if packing.gpus_per_trial else "cpu", packing.threads)
     return packing, Estimates(samples, machine)
+
+
+def _spent(spec: Spec, forest: Forest, store: Store) -> Spent:
+    """What this sweep has trained itself; looked for only where it has limits."""
+    if spec.limits == Limits():
+        return Spent()
+    records = {key: record for key in forest.stored & forest.stages.keys() if (record := store.read(key))}
+    own = {key: record for key, record in records.items() if record.environment.get("sweep") == spec.name}
+    return Spent(
+        sum(len(record.epochs) for record in own.values()),
+        sum(record.costs["flops"] for record in own.values()),
+        sum(record.seconds for record in own.values()),
+        sum(trial.stages[-1] in own for trial in forest.trials),
+    )
 
 
 def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# What a step takes beside its products, in FLOPs that a network does in the same time, until two works tell: Lenet on
-# a CPU, where batches of 32 take 2.3 times, and of 8 seven times as long as is told by FLOPs from batches of 128.
-FLOPS_OF_A_STEP = {"cpu": 1.5e8, "cuda": 0.0}
-SPREAD = 1.2  # works whose FLOPs a step differ by less than this tell nothing of what a step takes
+# What a step takes beside its effort, in FLOPs that a network does in the same time, until two works tell: Lenet on a
+# CPU, where batches of 32 take 2.3 times, and of 8 seven times as long as is told by FLOPs from batches of 128.
+FLOPS_OF_A_STEP = {"cpu": 1e8, "cuda": 0.0}
+SPREAD = 2.0  # works whose FLOPs a step differ by less than this tell nothing of what a step takes
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Pace:
         known = [epoch for epoch in timed if epoch.steps and epoch.effort and epoch.seconds]
         sizes = [epoch.effort / epoch.steps for epoch in known]
         if not sizes or max(sizes) < SPREAD * min(sizes):
-            return cls(FLOPS_OF_A_STEP[kind], 1.0)
+            return cls.unknown(kind)
         rows = [(epoch.steps / epoch.seconds, epoch.effort / epoch.seconds) for epoch in known]
         aa, ab, bb = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
         a, b = (sum(row[i] for row in rows) for i in (0, 1))
@@ -45,6 +45,11 @@ class Pace:
         if step <= 0:
             return cls(0.0, b / bb)
         return cls(a / aa, 0.0) if flop <= 0 else cls(step, flop)
+
+    @classmethod
+    def unknown(cls, kind: str) -> Pace:
+        """In proportion, as it was measured on one machine of this kind."""
+        return cls(FLOPS_OF_A_STEP[kind], 1.0)
 
     def seconds(self, steps: int, effort: float) -> float:
         """Of an epoch; in proportion only, where nothing could be fitted."""

@@ -17,7 +17,6 @@ from sweeper.stages.forest import Forest
 from sweeper.storage.place import Place
 from trainers.data.registry import DATA_SETS
 from trainers.errors import InvalidInput
-from trainers.methods.registry import build_method
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
 
@@ -26,11 +25,8 @@ EVERY_PHASE = (
     "width", "padding", "dropout", "dataset", "image_size", "augmentation", "validation_examples", "batch_size",
     "precision",
 )  # fmt: skip
-SLOT_PHASE = ("options", "selection", "sharing", "evaluation")
+SLOT_PHASE = ("options", "selection", "sharing", "evaluation", "evaluation_samples")
 WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
-# What weighing an option once takes, in FLOPs that the network does in the same time: 50 and 115 on two CPUs (Lenet,
-# batches of 128), not measured on a GPU.
-FLOPS_OF_AN_OPTION = 80
 READ_A_WORK = 3  # stored stages of the sweep itself that are read for each work
 READ_NEWEST = 200  # other stored stages
 CALIBRATIONS = "calibrations.json"  # in the storage
@@ -60,8 +56,8 @@ class Work:
         return ceil((data.train_examples - of["validation_examples"]) / of["batch_size"]) if data else 0
 
     def likeness(self, other: Work) -> int:
-        """The number of details that two works of one network and kind have in common."""
-        return sum(mine == theirs for mine, theirs in zip(self.details, other.details, strict=True))
+        """The number of details that two works of one network have in common."""
+        return sum(mine == theirs for mine, theirs in zip(self.details, other.details, strict=False))
 
 
 @dataclass(frozen=True)
@@ -75,17 +71,12 @@ class Sample:
     seconds: float  # of an epoch, training and evaluation
     peak_memory_bytes: int
     calibrated: bool = False
-    weighed: int = 0  # options that probabilistic selection weighs in an epoch
+    effort: float = 0.0  # of an epoch, in FLOPs: see `trainers.costs.effort`; 0: that of training alone
 
     @property
-    def effort(self) -> int:
-        """The effort that seconds are proportional to: FLOPs, and what selection takes beside them."""
-        return effort(self.flops, self.weighed)
-
-    @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> tuple[int, float]:
         """The steps and the effort of an epoch."""
-        return self.work.steps, self.effort
+        return self.work.steps, self.effort or float(self.flops)
 
     @property
     def timed(self) -> Timed:
@@ -104,7 +95,7 @@ class Sample:
             int(record.costs["flops"] // len(record.epochs)),
             fmean(seconds),  # the slow ones take their time, too
             int(record.costs["peak_memory_bytes"]),
-            weighed=options_weighed(Recipe.model_construct(**record.recipe), record.phase),
+            effort=effort_of(Recipe.model_construct(**record.recipe), record.phase) or 0.0,
         )
 
 
@@ -154,24 +145,18 @@ def read_calibrations(root: Place) -> list[Sample]:
 
 def _sample(fields: dict[str, Any]) -> Sample:
     work = fields["work"]
+    fields.pop("weighed", None)  # of earlier versions, which had no effort
     return Sample(**{**fields, "work": Work(work["network"], work["kind"], tuple(work["details"]))})
 
 
-def options_weighed(recipe: Recipe, phase: Phase) -> int:
-    """The number of times that an option is weighed in an epoch; 0 for a folder of images, not counted yet."""
-    if phase != "slot" or not build_method(recipe).options_weighed:
-        return 0  # without torch, which takes a second to load
-    from trainers.costs.flops import options_weighed_per_epoch
+def effort_of(recipe: Recipe, phase: Phase) -> float | None:
+    """The effort of an epoch; None for a folder of images, and for what this version does not know."""
+    from trainers.costs.effort import effort_per_epoch
 
     try:
-        return options_weighed_per_epoch(recipe)
-    except InvalidInput:
-        return 0
-
-
-def effort(flops: int, weighed: int) -> int:
-    """The FLOPs of the network, and what its selection takes in the same measure."""
-    return flops + FLOPS_OF_AN_OPTION * weighed
+        return effort_per_epoch(recipe, phase)
+    except (InvalidInput, KeyError):
+        return None
 
 
 def machine_here(kind: str, threads: int) -> Machine:

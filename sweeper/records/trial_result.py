@@ -67,9 +67,11 @@ class TrialResult:
         """The value of a search's objective: the validation accuracy or a cost; None where it is not known."""
         return self.validation_accuracy if name == "validation_accuracy" else self.finals.get(name)
 
-    def as_pending(self) -> TrialResult:
-        """The result with status PENDING, as it is while no driver runs."""
-        return replace(self, status=Status.PENDING)
+    def at_rest(self) -> TrialResult:
+        """The result as it is while no driver runs: what was begun and has not ended is INTERRUPTED."""
+        if self.status not in (Status.PENDING, Status.RUNNING):
+            return self
+        return replace(self, status=Status.INTERRUPTED if self.epochs else Status.PENDING)
 
     @property
     def seconds(self) -> float:

@@ -118,6 +118,15 @@ class Account:
         self._promised |= self._unpromised(paths)
         return True
 
+    def affords(self, epochs: int, trials: int) -> int:
+        """How many epochs of so many further trials the limits of trials and of epochs leave room for, about."""
+        if self.limits.trials is not None and trials:
+            epochs = epochs * min(trials, max(0, self.limits.trials - self.trials)) // trials
+        if self.limits.epochs is None:
+            return epochs
+        needed = self.all_spent() + total(map(self.price, self._promised.values()))
+        return min(epochs, max(0, int(self.limits.epochs - needed.epochs)))
+
     def _unpromised(self, paths: Iterable[Collection[Stage]]) -> dict[str, Stage]:
         return {stage.key: stage for path in paths for stage in path if stage.key not in self._promised}
 

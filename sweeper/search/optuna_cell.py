@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -73,6 +74,11 @@ class CellStudy:
         for trial in self.study.get_trials(deepcopy=False):
             asked = self._take_in(trial.number, trial.params, trial.distributions, trial.state)
             asked.diverged = DIVERGED in trial.user_attrs
+
+    @cached_property
+    def longest(self) -> int:
+        """The epochs of the longest trial that may be asked for."""
+        return max(recipe.budget_epochs for recipe in self.cell.corners())
 
     @property
     def left(self) -> int:

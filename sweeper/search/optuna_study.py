@@ -77,6 +77,11 @@ class StudySearch:
         left = {cell.study.study_name: cell.left for cell in self.cells}
         return [left.get(self._study_name(cell), self.trials) for cell in searches(self.spec)]
 
+    def trials_left(self) -> tuple[int, int]:
+        """How many trials may still be asked for, and their epochs, each as long as the longest of its cell."""
+        trials = [cell.left * len(cell.seeds) for cell in self.cells]
+        return sum(trials), sum(count * cell.longest for count, cell in zip(trials, self.cells, strict=True) if count)
+
     @property
     def exhausted(self) -> bool:
         """Whether there is nothing more to ask for."""

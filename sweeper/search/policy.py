@@ -30,6 +30,7 @@ class Search(Protocol):
     @property
     def exhausted(self) -> bool: ...
     def left(self) -> list[int]: ...
+    def trials_left(self) -> tuple[int, int]: ...
     def ask(self, fits: Fits) -> list[Recipe]: ...
     def unsettled(self) -> list[str]: ...
     def tell(self, arm: str, results: Sequence[TrialResult], rungs: Mapping[int, float]) -> None: ...
@@ -182,6 +183,14 @@ class Steering:
     def wants_more(self) -> bool:
         """Whether a search would go on, if the limits let it."""
         return self.search is not None and not self.search.exhausted
+
+    @property
+    def epochs_unasked(self) -> int:
+        """Epochs that a search may still ask for, as far as the limits leave room for them."""
+        if self.search is None:
+            return 0
+        trials, epochs = self.search.trials_left()
+        return self.account.affords(epochs, trials) if self.account else epochs
 
     def may_start(self, state: SweepState, stage: Stage) -> bool:
         """Whether the limits leave room for this stage; if not, it is tried again when another has ended."""

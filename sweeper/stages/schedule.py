@@ -12,7 +12,10 @@ from sweeper.stages.status import OVER, StageStatus, Status
 
 
 class Schedule:
-    """The stages of a forest on their way to DONE or FAILED. Longest remaining path first.
+    """The stages of a forest on their way to DONE or FAILED.
+
+    Of the first half of the seeds one after the other, so that arms can be compared early; then, and within a seed, the
+    longest remaining path first, so that the end does not wait for one long path.
 
     `seconds` arguments are readings of one monotonic clock, the caller's.
     """
@@ -35,7 +38,8 @@ class Schedule:
         self._remaining: dict[str, float] = {}
         self._status: dict[str, StageStatus] = {}
         self._holds: Counter[str] = Counter()  # reasons for which a stage may not run although its parent is done
-        self._ready: list[tuple[float, int, str]] = []  # a heap; some entries are stale
+        self._ready: list[tuple[int, float, int, str]] = []  # a heap; some entries are stale
+        self._seeds: dict[int, int] = {}  # their numbers, in the order of the forest
         self._queued: set[str] = set()  # those whose entries are not
         self._delayed: list[tuple[float, str]] = []
         self._alone: list[str] = []  # to run while nothing else does
@@ -64,6 +68,7 @@ class Schedule:
         for key in [*new, *recut]:
             self._children[self.stages[key].parent].append(key)
             self._order.setdefault(key, len(self._order))
+            self._seeds.setdefault(self.stages[key].recipe.seed, len(self._seeds))
             self._status[key] = StageStatus.WAITING
         for key in reversed(forest.stages):
             if key in changed:
@@ -262,11 +267,12 @@ class Schedule:
         self._push(key)
 
     def _push(self, key: str) -> None:
-        heapq.heappush(self._ready, (-self._remaining[key], self._order[key], key))
+        turn = min(self._seeds[self.stages[key].recipe.seed], len(self._seeds) // 2)
+        heapq.heappush(self._ready, (turn, -self._remaining[key], self._order[key], key))
 
     def _pop_ready(self) -> str:
         while True:
-            priority, _, key = heapq.heappop(self._ready)
+            _, priority, _, key = heapq.heappop(self._ready)
             if key in self._queued and -priority == self._remaining[key]:
                 self._queued.remove(key)
                 return key

@@ -23,10 +23,14 @@ OVER = frozenset({StageStatus.DONE, StageStatus.FAILED, StageStatus.STOPPED})
 
 
 class Status(StrEnum):
-    """Of a trial.  PENDING -> RUNNING -> COMPLETED | STOPPED_EARLY | FAILED.  Reports average COMPLETED only."""
+    """Of a trial.  PENDING -> RUNNING -> COMPLETED | STOPPED_EARLY | FAILED.  Reports average COMPLETED only.
+
+    RUNNING -> INTERRUPTED once nobody trains it any more: a launch goes on from what is stored of it.
+    """
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
+    INTERRUPTED = "INTERRUPTED"
     COMPLETED = "COMPLETED"
     STOPPED_EARLY = "STOPPED_EARLY"
     FAILED = "FAILED"

@@ -167,8 +167,8 @@ class Projection:
             for recipe_hash in self._runs.keys() - set(known):
                 tracked = self._runs[recipe_hash]
                 if tracked.run_status == "RUNNING":
-                    self._log(tracked.run_id, [], {"sweeper.status": Status.PENDING})
-                    self._set_run_status(tracked, Status.PENDING, tracked.start_time)
+                    self._log(tracked.run_id, [], {"sweeper.status": Status.INTERRUPTED})
+                    self._set_run_status(tracked, Status.INTERRUPTED, tracked.start_time)
                 self._tell_versions(tracked, recipe_hash, None)
 
     @contextmanager

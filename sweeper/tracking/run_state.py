@@ -20,6 +20,7 @@ from sweeper.tracking.versions import version_tags
 RUN_STATUS = {
     Status.PENDING: "SCHEDULED",
     Status.RUNNING: "RUNNING",
+    Status.INTERRUPTED: "SCHEDULED",
     Status.COMPLETED: "FINISHED",
     Status.STOPPED_EARLY: "KILLED",
     Status.FAILED: "FAILED",

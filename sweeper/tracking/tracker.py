@@ -121,7 +121,8 @@ class Tracker(threading.Thread):
             projection.settle(trials)
         if last and not self._abandoned.is_set():
             status = self.launch.sweep_status()
-            shown = status if status in ENDED else Status.PENDING
+            begun = self.launch.records or self.launch.saved
+            shown = status if status in ENDED else Status.INTERRUPTED if begun else Status.PENDING
             projection.project_sweep(shown, self._totals(), self._left_out())
         ended = time.monotonic()
         self._whole_at = ended + (ended - began - projecting) / WHOLE_SHARE_OF_TIME
@@ -164,9 +165,7 @@ class Tracker(threading.Thread):
 
     def _as_shown(self, result: TrialResult) -> TrialResult:
         """Nothing is RUNNING once the driver ends."""
-        if self._closing.is_set() and result.status is Status.RUNNING:
-            return result.as_pending()
-        return result
+        return result.at_rest() if self._closing.is_set() else result
 
     def _left_out(self) -> Mapping[str, str]:
         """The limits that were reached, and what was not run because of them; empty tags where there is nothing."""

@@ -322,6 +322,8 @@ VALUES = {
     "slot_schedule_epochs": 7, "finetune_schedule_epochs": 7, "finetune_nesterov": True, "finetune_momentum": 0.5,
     "budget_epochs": 44, "slot_epochs": 4, "finetune_epochs": 4, "evaluation_samples": 3,
     "conversion": "bfloat16", "conversion_bits": 3, "conversion_scales": "kernel",
+    "activation": "elu", "readout": "all_hidden", "gain": "mean_size", "frozen_fraction": 0.5,
+    "threshold_fraction": 0.5, "mask_decay": 0.01,
 }  # fmt: skip
 NEEDS = {
     "start": {"method": "learned"},
@@ -330,7 +332,13 @@ NEEDS = {
     "keep_fraction": {"method": "edge_popup"},
     "weight_init": {"method": "edge_popup"},
     "scale_by_keep_fraction": {"method": "edge_popup"},
+    "gain": {"method": "edge_popup", "weight_init": "kaiming_normal"},
+    "frozen_fraction": {"method": "edge_popup"},
+    "threshold_fraction": {"method": "signed_supermask"},
+    "mask_decay": {"method": "signed_supermask"},
+    "value_scale": {"method": "random_features"},
     "rescale": {"method": "supermask"},
+    "readout": {"network": "lenet"},
     "image_size": {"dataset": "image_folder"},
     "conversion_bits": {"conversion": "quantised", "conversion_scales": "layer"},
     "conversion_scales": {"conversion": "ternary"},

@@ -24,8 +24,9 @@ from torch import nn
 from tests.trainers.tiny import VARIANTS, reported, tiny_recipe
 from trainers.data.splits import split_rows
 from trainers.kernels.options import draw_options
-from trainers.methods.edge_popup.weight import initial_scores
+from trainers.methods.edge_popup.weight import frozen_connections, initial_scores
 from trainers.methods.masks import fixed_weights
+from trainers.methods.signed_supermask.weight import initial_masks
 from trainers.numerics import NUMERICS_VERSION, PINNED_SOURCES, running_sources
 from trainers.streams import RandomStream, stream_key, torch_generator
 
@@ -60,6 +61,8 @@ def drawn() -> dict[str, str]:
         "signs": fixed_weights(layer.weight, "fc1", 7, kind="signed_constant", deviation=1.0).numpy(),
         "normal weights": fixed_weights(layer.weight, "fc1", 7, kind="kaiming_normal", deviation=1.0).numpy().round(4),
         "scores of edge-popup": initial_scores(layer.weight, "fc1", 7).numpy(),
+        "frozen connections": torch.stack(frozen_connections(layer.weight, "fc1", 7, 0.3, 0.5)).numpy(),
+        "signed masks": initial_masks(layer.weight, "fc1", 7, 1.0).numpy(),
         "uniform": RandomStream(7).uniform(torch.arange(1000)).numpy(),
         "order of batches": torch.randperm(500, generator=torch_generator("cpu", 7, "batches", "slot", 0)).numpy(),
         "held out": split_rows(500, 50, 3)[1],
@@ -76,6 +79,8 @@ DRAWN = {
     "signs": "058fe80bb3896fd6",
     "normal weights": "654ab63b4708182c",
     "scores of edge-popup": "d4916cf832f0aaed",
+    "frozen connections": "bb7e0899f999aa9c",
+    "signed masks": "130f75fd41bd261e",
     "uniform": "f2811b2859754ebb",
     "order of batches": "a53a1be9903f1eae",
     "held out": "37cec35b1a7fee7a",
@@ -110,6 +115,21 @@ TRAINED: dict[str, dict[str, list[float]]] = {
         "train_loss": [2.26596, 2.10662, 1.92833],
         "validation_loss": [2.19752, 2.02716, 1.88952],
         "changed_fraction": [0.0143836, 0.0130137, 0.0],
+    },
+    "edge_popup, frozen": {
+        "train_loss": [2.31797, 2.22336, 2.15135],
+        "validation_loss": [2.24176, 2.19116, 2.05715],
+        "changed_fraction": [0.00958904, 0.006621, 0.0],
+    },
+    "signed_supermask": {
+        "train_loss": [2.39632, 2.32447, 2.16557],
+        "validation_loss": [2.34486, 2.30495, 1.91743],
+        "changed_fraction": [0.00273973, 0.00353881, 0.0],
+    },
+    "random_features": {
+        "train_loss": [1.90035, 1.90035, 1.82165],
+        "validation_loss": [1.93253, 1.93253, 1.69052],
+        "changed_fraction": [0.0, 0.0, 0.0],
     },
     "supermask": {
         "train_loss": [2.33264, 2.3245],

@@ -13,7 +13,8 @@ from trainers.data.splits import DataSplits, Split, load_splits
 from trainers.recipe.recipe import Recipe
 from trainers.training import EpochRecord, TrainingRun
 
-SLOT_METHODS = ("slot_machine", "edge_popup", "supermask")
+STEPPED_METHODS = ("slot_machine", "edge_popup", "supermask", "signed_supermask")
+SLOT_METHODS = (*STEPPED_METHODS, "random_features")  # the last one solves for its last layer, in place of steps
 SCHEDULE = {"schedule": "steps", "schedule_epochs": 1, "schedule_factor": 0.5}
 # Every way to find weights that trains or evaluates differently from the others.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -23,8 +24,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learned": {"method": "learned"},
     "learned, random option": {"method": "learned", "start": "random_option"},
     "edge_popup": {"method": "edge_popup", "weight_init": "kaiming_normal", "keep_fraction": 0.3},
+    "edge_popup, frozen": {
+        "method": "edge_popup",
+        "weight_init": "kaiming_normal",
+        "gain": "mean_size",
+        "frozen_fraction": 0.6,
+    },
     "supermask": {"method": "supermask", "rescale": False},
     "supermask, rescaled": {"method": "supermask", "rescale": True, "evaluation": "threshold"},
+    "signed_supermask": {"method": "signed_supermask"},
+    "random_features": {"method": "random_features"},
 }
 
 

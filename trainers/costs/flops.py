@@ -9,13 +9,11 @@ augmentation, evaluation. Loads no torch where the network's counts are known (`
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any
 
 from trainers.costs.shapes import network_shape
 from trainers.data.registry import DATA_SETS, image_shape
 from trainers.errors import InvalidInput
-from trainers.methods.registry import build_method
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import NETWORKS, network_arguments
 from trainers.recipe.recipe import Recipe
@@ -40,24 +38,9 @@ def training_flops_per_epoch(recipe: Recipe, train_examples: int | None = None, 
 
     For image_folder give the number of training images (before the validation split) and of classes.
     """
-    input_shape, examples, classes = _data(recipe, train_examples, classes)
+    input_shape, examples, classes = data_shape(recipe, train_examples, classes)
     counts = network_shape(recipe.network, network_arguments(recipe), input_shape, classes)
     return counts.training_flops * (examples - recipe.validation_examples)
-
-
-def options_weighed_per_epoch(recipe: Recipe, train_examples: int | None = None, classes: int | None = None) -> int:
-    """How often probabilistic selection weighs an option in an epoch of the slot phase: batches x connections x K.
-
-    Zero for everything else. These are no FLOPs of the network, and are not counted as such, but take time: at large K
-    more than the network does.
-    """
-    weighed = build_method(recipe).options_weighed
-    if not weighed:
-        return 0
-    input_shape, examples, classes = _data(recipe, train_examples, classes)
-    connections = network_shape(recipe.network, network_arguments(recipe), input_shape, classes).connections
-    batches = ceil((examples - recipe.validation_examples) / recipe.batch_size)
-    return batches * connections * weighed
 
 
 def connections_of(network: str, dataset: str, **fields: Any) -> int:
@@ -67,8 +50,13 @@ def connections_of(network: str, dataset: str, **fields: Any) -> int:
     return network_shape(network, taken, data_set.input_shape, data_set.classes).connections
 
 
-def _data(recipe: Recipe, train_examples: int | None, classes: int | None) -> tuple[InputShape, int, int]:
-    """The shape of an image, and how many training images and classes there are."""
+def data_shape(
+    recipe: Recipe, train_examples: int | None = None, classes: int | None = None
+) -> tuple[InputShape, int, int]:
+    """The shape of an image, and how many training images and classes there are.
+
+    Raises InvalidInput for image_folder where the two numbers are not given.
+    """
     if recipe.dataset in DATA_SETS:
         data_set = DATA_SETS[recipe.dataset]
         return data_set.input_shape, data_set.train_examples, data_set.classes

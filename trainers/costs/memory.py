@@ -13,15 +13,21 @@ from torch._C._profiler import _ExperimentalConfig
 
 
 class TransientMemory:
-    """The most bytes of CPU tensors that were alive at once beyond those alive at the start."""
+    """The most bytes of tensors that were alive at once beyond those alive at the start."""
 
     peak_bytes = 0
 
 
 @contextmanager
-def transient_memory() -> Iterator[TransientMemory]:
-    """Measure what the body allocates on the CPU, as torch's allocator counts it: equal from process to process."""
+def transient_memory(device: torch.device) -> Iterator[TransientMemory]:
+    """Measure what the body allocates on the device, as torch's allocator counts it: equal from process to process."""
     found = TransientMemory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        yield found
+        found.peak_bytes = torch.cuda.max_memory_allocated(device) - before
+        return
     # The profiler without its Kineto part, which writes to stderr and takes a second to start.
     profiler: Any = autograd
     only_memory = (False, True, False, False, False, _ExperimentalConfig())

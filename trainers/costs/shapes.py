@@ -57,8 +57,13 @@ def network_shape(network: str, fields: Mapping[str, Any], input_shape: InputSha
 
 def shape_key(network: str, fields: Mapping[str, Any], input_shape: InputShape, classes: int) -> str:
     """The name that the counts are kept under: `conv2 3x32x32 10 dropout=0.5 padding=1`."""
-    said = [f"{name}={type(NEUTRAL[name])(fields[name])!r}" for name in sorted(fields)]  # a width of 1 is one of 1.0
+    said = [_said(name, fields[name]) for name in sorted(fields) if fields[name] is not None]
     return " ".join([network, "x".join(map(str, input_shape)), str(classes), *said])
+
+
+def _said(name: str, value: Any) -> str:
+    usual = NEUTRAL[name]
+    return f"{name}={value if usual is None else type(usual)(value)!r}"  # a width of 1 is one of 1.0
 
 
 @cache

@@ -29,7 +29,9 @@ class SelectedWeight(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("noise", None, persistent=False)
+        self.register_buffer("free", None, persistent=False)
 
+    free: Tensor | None  # which connections have a choice, booleans of the weight's shape; None: all of them
     noise: Tensor | None  # an int64 that counts the passes since `seed_noise`; None where the generator gives the keys
 
     def seed_noise(self, key: int, device: torch.device) -> None:
@@ -79,14 +81,18 @@ def weighted_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def attach(network: nn.Module, method: Method, seed: int) -> None:
-    """Attach the method to every linear and convolutional layer.
+    """Attach the method to every linear and convolutional layer, but for a last one that it solves for.
 
     What else has parameters (biases, affine normalisation) stays as it was initialised and is not trained in the slot
     phase; it is trained in the finetune phase, like the weights.
     """
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    for name, layer in list(weighted_layers(network)):
+    layers = list(weighted_layers(network))
+    if method.solved:
+        _, last = layers.pop()
+        last.weight.requires_grad_(True)
+    for name, layer in layers:
         method.attach(layer, name, seed)
     for _, selection, original in selected_weights(network):
         for trained in (original, *selection.parameters()):

@@ -5,12 +5,12 @@ Whoever plans, names or reports reads cards; only `attach`, which trains, may im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Given = Mapping[str, Any]
 
@@ -33,6 +33,7 @@ class Method:
     """
 
     slot_phase: ClassVar[bool] = True  # without one only the weights themselves are learned, in the finetune phase
+    solved: ClassVar[bool] = False  # whether `solve` finds its last layer, in place of steps of the slot phase
     families: ClassVar[tuple[Family, ...]]
     in_words: ClassVar[frozenset[str]] = frozenset()  # the fields that `words` tells, so that labels do not again
     optional: ClassVar[frozenset[str]] = frozenset()  # fields that a recipe may leave out, and then has none of
@@ -85,9 +86,32 @@ class Method:
         """How many options every connection weighs in a training pass; 0 where the pass takes no longer for them."""
         return 0
 
+    @property
+    def selection_effort(self) -> float:
+        """What a pass takes to select a connection's weight, in FLOPs that the network does in the same time."""
+        return 0.0
+
+    @property
+    def evaluation_passes(self) -> int:
+        """How often an evaluation goes through its images."""
+        return 1
+
     def attach(self, layer: nn.Module, name: str, seed: int) -> None:
         """Give the layer its initial state. `name` is the layer's path; it and the seed key its randomness.
 
         A method that selects registers a SelectedWeight (`trainers.methods.base`) on `layer.weight`.
+        """
+        raise NotImplementedError
+
+    def solve(
+        self,
+        network: nn.Module,
+        forward: Callable[[Tensor], Tensor],
+        training: Iterable[tuple[Tensor, Tensor]],
+        validation: Iterable[tuple[Tensor, Tensor]],
+    ) -> None:
+        """Set the network's last layer, which the method is not attached to, from one pass over its data.
+
+        forward: what the network makes of images (n, channels, height, width); the batches are images and labels (n,).
         """
         raise NotImplementedError

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0.0 is 0.0, in hashes too
+EVALUATION_SAMPLES = 10  # masks over which an evaluation of supermasks is averaged, as in the paper
 Options = Annotated[int, Field(ge=1, le=65536, description="fixed values a connection (K)")]
 EvaluationSamples = Annotated[
     int, Field(ge=2, le=1000, description="passes that a sampled evaluation is averaged over; left out: one")

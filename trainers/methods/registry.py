@@ -9,6 +9,8 @@ from trainers.errors import InvalidInput, one_of
 from trainers.methods.card import Method
 from trainers.methods.edge_popup.card import EdgePopup
 from trainers.methods.learned.card import LearnedWeights
+from trainers.methods.random_features.card import RandomFeatures
+from trainers.methods.signed_supermask.card import SignedSupermask
 from trainers.methods.slot_machine.card import SlotMachine
 from trainers.methods.supermask.card import Supermask
 
@@ -17,6 +19,8 @@ METHODS: dict[str, type[Method]] = {
     "learned": LearnedWeights,
     "edge_popup": EdgePopup,
     "supermask": Supermask,
+    "signed_supermask": SignedSupermask,
+    "random_features": RandomFeatures,
 }
 
 

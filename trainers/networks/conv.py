@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from trainers.networks.layers import InputShape, conv3x3, linear, scaled
+from trainers.networks.layers import InputShape, activated, conv3x3, linear, scaled
 from trainers.networks.network import Network
 
 if TYPE_CHECKING:
@@ -19,28 +19,52 @@ HIDDEN = 256
 
 
 def conv2(
-    input_shape: InputShape, classes: int, *, padding: int = 1, width: float = 1.0, dropout: float = 0.0
+    input_shape: InputShape,
+    classes: int,
+    *,
+    padding: int = 1,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    activation: str | None = None,
 ) -> nn.Sequential:
     """CONV-2: 4,300,992 weights on CIFAR-10 (padding 0: 3,317,952)."""
-    return _conv(1, input_shape, classes, padding, width, dropout)
+    return _conv(1, input_shape, classes, padding, width, dropout, activation)
 
 
 def conv4(
-    input_shape: InputShape, classes: int, *, padding: int = 1, width: float = 1.0, dropout: float = 0.0
+    input_shape: InputShape,
+    classes: int,
+    *,
+    padding: int = 1,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    activation: str | None = None,
 ) -> nn.Sequential:
     """CONV-4: 2,425,024 weights on CIFAR-10 (padding 0: 1,147,072)."""
-    return _conv(2, input_shape, classes, padding, width, dropout)
+    return _conv(2, input_shape, classes, padding, width, dropout, activation)
 
 
 def conv6(
-    input_shape: InputShape, classes: int, *, padding: int = 1, width: float = 1.0, dropout: float = 0.0
+    input_shape: InputShape,
+    classes: int,
+    *,
+    padding: int = 1,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    activation: str | None = None,
 ) -> nn.Sequential:
     """CONV-6: 2,261,184 weights on CIFAR-10 (padding 0: 1,474,752)."""
-    return _conv(3, input_shape, classes, padding, width, dropout)
+    return _conv(3, input_shape, classes, padding, width, dropout, activation)
 
 
 def _conv(
-    pairs: int, input_shape: InputShape, classes: int, padding: int, width: float, dropout: float
+    pairs: int,
+    input_shape: InputShape,
+    classes: int,
+    padding: int,
+    width: float,
+    dropout: float,
+    activation: str | None,
 ) -> nn.Sequential:
     from torch import nn
 
@@ -51,9 +75,10 @@ def _conv(
         for number in (2 * pair + 1, 2 * pair + 2):
             layers[f"conv{number}"] = conv3x3(channels, outputs, _padding_of(pair, padding))
             if number % 2 == 0:
-                # Max-pooling and ReLU commute, values and gradients alike: so ReLU sees a quarter of the pixels.
+                # Max-pooling commutes with what never falls, values and gradients alike: so ReLU, or ELU, sees a
+                # quarter of the pixels.
                 layers[f"pool{pair + 1}"] = nn.MaxPool2d(2)
-            layers[f"relu{number}"] = nn.ReLU(inplace=True)
+            layers[f"relu{number}"] = activated(activation)
             channels = outputs
         height, breadth = (_side_after(pair, padding, side) for side in (height, breadth))
     hidden = scaled(HIDDEN, width)
@@ -61,7 +86,7 @@ def _conv(
     for number, inputs in ((1, channels * height * breadth), (2, hidden)):
         layers[f"dropout{number}"] = nn.Dropout(dropout)
         layers[f"fc{number}"] = linear(inputs, hidden)
-        layers[f"fc_relu{number}"] = nn.ReLU(inplace=True)
+        layers[f"fc_relu{number}"] = activated(activation)
     layers["fc3"] = linear(hidden, classes)
     return nn.Sequential(layers)
 

@@ -27,3 +27,10 @@ def conv3x3(inputs: int, outputs: int, padding: int = 1, stride: int = 1) -> nn.
     from torch import nn
 
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=padding, bias=False)
+
+
+def activated(activation: str | None) -> nn.Module:
+    """What follows a hidden layer: ReLU; or `elu`, which is x above 0 and exp(x) - 1 below (Clevert et al., 2016)."""
+    from torch import nn
+
+    return nn.ELU(inplace=True) if activation == "elu" else nn.ReLU(inplace=True)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 # The fields of a recipe that shape a network, each with the value it has where a network does not have the field.
-NEUTRAL: dict[str, int | float] = {"padding": 1, "width": 1.0, "dropout": 0.0}
+NEUTRAL: dict[str, int | float | None] = {
+    "padding": 1, "width": 1.0, "dropout": 0.0, "activation": None, "readout": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

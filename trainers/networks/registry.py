@@ -14,6 +14,7 @@ from trainers.networks.layers import InputShape
 from trainers.networks.lenet import LENET
 from trainers.networks.network import NEUTRAL, Network
 from trainers.networks.resnet import RESNET18, RESNET34, RESNET50, RESNET101, WIDE_RESNET50
+from trainers.networks.shallow import SHALLOW
 from trainers.networks.vgg import VGG19
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["NETWORKS", "InputShape", "build_network", "network_arguments"]
 
 NETWORKS: dict[str, Network] = {
     "lenet": LENET,
+    "shallow": SHALLOW,
     "conv2": CONV2,
     "conv4": CONV4,
     "conv6": CONV6,
@@ -47,6 +49,10 @@ class _Recipe(Protocol):
     def width(self) -> float: ...
     @property
     def dropout(self) -> float: ...
+    @property
+    def activation(self) -> str | None: ...
+    @property
+    def readout(self) -> str | None: ...
 
 
 def build_network(recipe: _Recipe, input_shape: InputShape, classes: int) -> nn.Module:
@@ -76,7 +82,8 @@ def network_arguments(recipe: _Recipe) -> dict[str, Any]:
         raise InvalidInput(one_of("network", recipe.network, NETWORKS))
     taken = NETWORKS[recipe.network].fields
     faults = [
-        f"{field}: {recipe.network} has no such field, so it must be {neutral!r}, not {getattr(recipe, field)!r}"
+        f"{field}: {recipe.network} has no such field, so "
+        f"{'leave it out' if neutral is None else f'it must be {neutral!r}'}, not {getattr(recipe, field)!r}"
         for field, neutral in NEUTRAL.items()
         if field not in taken and getattr(recipe, field) != neutral
     ]

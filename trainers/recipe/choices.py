@@ -13,7 +13,7 @@ IN_ORDER: tuple[Phase, ...] = get_args(Phase)
 PHASES: tuple[Phase, ...] = IN_ORDER[:2]  # that train: a conversion has no epochs, so no rates either
 
 
-Schedule = Literal["constant", "warm_restarts", "steps", "cosine", "cooldown"]
+Schedule = Literal["constant", "warm_restarts", "steps", "cosine", "cooldown", "staircase"]
 
 
 # What each schedule is told beside its name, by the ends of the fields' names.
@@ -23,6 +23,7 @@ SCHEDULE_FIELDS: dict[Schedule, tuple[str, ...]] = {
     "steps": ("epochs", "factor"),
     "cosine": (),
     "cooldown": ("epochs",),
+    "staircase": ("epochs", "factor"),
 }
 
 

@@ -45,6 +45,8 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         **({"finetune_epochs": 0} if method.slot_phase else NO_SLOT_PHASE),
         **method.preset_fields(given, preset),
     }
+    if "activation" not in NETWORKS[given["network"]].fields:
+        fields.pop("activation", None)
     fields |= _cooldowns({**fields, **given}, preset)
     return _without_unused_schedule_fields(fields, given)
 

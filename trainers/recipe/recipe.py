@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -63,6 +64,11 @@ class _Registered:
         return handler.generate_schema(Literal[tuple(self.names)])
 
 
+def _unless(usual: str) -> BeforeValidator:
+    """Takes the usual value for None: a field that came later must not part recipes from those stored before."""
+    return BeforeValidator(lambda value: None if value == usual else value)
+
+
 class _Problem(BaseModel):
     """What is trained, on what, and by which method."""
 
@@ -80,6 +86,12 @@ class _Problem(BaseModel):
     padding: Literal[0, 1] = Field(description="CONV nets: 1 everywhere, or 0 (but 1 in conv5-6, the authors' code)")
     width: Annotated[Positive, Field(le=1000)] = Field(1.0, description="multiplies the channels of every hidden layer")
     dropout: BelowOne = Field(description="before the first two linear layers of CONV nets")
+    activation: Annotated[Literal["relu", "elu"] | None, _unless("relu")] = Field(
+        None, description="Lenet, CONV nets and shallow ones: of the hidden layers; left out: ReLU"
+    )
+    readout: Annotated[Literal["last", "all_hidden"] | None, _unless("last")] = Field(
+        None, description="Lenet: which hidden layers its last layer sees, the last of them or all; left out: the last"
+    )
     dataset: Annotated[str, _Registered(DATA_NAMES)]
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(None, description="image_folder: pixels a side")
     normalisation: Literal["standard", "unit", "symmetric"] = Field(
@@ -124,10 +136,11 @@ class Recipe(_WithMethods):
     slot_schedule_epochs: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="warm_restarts: epochs of the first cycle; steps: the epoch of the step; "
-        "cooldown: the last epochs, in which the rate falls to 0",
+        "cooldown: the last epochs, in which the rate falls to 0; staircase: epochs a step",
     )
     slot_schedule_factor: Positive | None = Field(
-        None, description="warm_restarts: growth of the cycles; steps: multiplies the rate"
+        None,
+        description="warm_restarts: growth of the cycles; steps, staircase: multiplies the rate, once or in every step",
     )
 
     finetune_epochs: Epochs = Field(description="epochs in which the weights themselves are learned")

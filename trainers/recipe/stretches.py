@@ -86,6 +86,13 @@ def _courses(fields: Mapping[str, Any], phase: Phase, epochs: int) -> Iterator[t
             last = min(length, epochs)
             yield epochs - last, constant
             yield epochs, {**constant, "schedule": "cooldown", "schedule_epochs": last, "epochs": epochs}
+        case "staircase":
+            yield min(length, epochs), constant
+            if length < epochs:
+                yield min(2 * length, epochs), {**constant, "learning_rate": rate * factor}
+            if 2 * length < epochs:  # what nothing else follows: a stage for each further step would save nothing
+                stairs = {"schedule": "staircase", "schedule_epochs": length, "schedule_factor": factor}
+                yield epochs, constant if factor == 1 else {**constant, **stairs}
         case "cosine":
             yield epochs, _cycles(rate, epochs, NAMING_GROWTH)
         case "warm_restarts":

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -30,12 +31,12 @@ from torch.nn.utils import parametrize
 from trainers.conversions.card import Conversion
 from trainers.conversions.registry import build_conversion
 from trainers.errors import explain
-from trainers.methods.base import attach, selected_weights, weighted_layers
+from trainers.methods.base import SelectedWeight, attach, selected_weights, weighted_layers
 from trainers.methods.registry import METHODS, build_method
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import build_network
 from trainers.recipe.recipe import Recipe
-from trainers.tickets.contexts import read_symbols, symbol_arrays
+from trainers.tickets.contexts import Free, read_symbols, symbol_arrays
 from trainers.tickets.entropy_coding import ROWS, CodingError, Symbols
 from trainers.tickets.file_format import Arrays, TicketError, read_arrays, read_fields, seal
 from trainers.tickets.trained_network import input_shape_of
@@ -109,7 +110,7 @@ def encode_ticket(network: nn.Module, recipe: Recipe, input_shape: InputShape | 
     arrays = {KEPT + name: tensor.detach().cpu().contiguous().numpy() for name, tensor in parts.kept.items()}
     arrays |= {SCALES + name: scales.cpu().contiguous().numpy() for name, scales in parts.scales.items()}
     if parts.symbols:
-        arrays |= symbol_arrays(parts.symbols, parts.choices)
+        arrays |= symbol_arrays(parts.symbols, parts.choices, parts.free)
     fields = {
         "weights_sha256": _digest(parts.weights.values()),
         "input_shape": list(plan.input_shape),
@@ -165,6 +166,7 @@ class _Parts:
     kept: dict[str, Tensor]  # stored as they are
     weights: dict[str, Tensor]  # can be had again, given the symbols
     symbols: list[Symbols]  # a matrix (outputs, inputs) for each of the weights
+    free: Free = field(default_factory=list)  # which of them are not known from the seed
     choices: int = 0  # the symbols are below this
     scales: dict[str, Tensor] = field(default_factory=dict)  # of converted weights
     converted: bool = False
@@ -181,6 +183,7 @@ def _parts(network: nn.Module, recipe: Recipe) -> _Parts:
             assert parts.choices in (0, selection.choices), "one method gives all layers their weights"
             parts.choices, parts.weights[name] = selection.choices, weight
             parts.symbols.append(_matrix(selection.chosen(original)))
+            parts.free.append(_free(selection))
         conversion = build_conversion(recipe)
         if conversion is not None and not parts.symbols:
             _take_apart(parts, conversion, list(_weight_shapes(network)))
@@ -204,6 +207,11 @@ def _take_apart(parts: _Parts, conversion: Conversion, names: list[str]) -> None
 def _same(first: Tensor, second: Tensor) -> bool:
     """Whether they are the same bit for bit."""
     return torch.equal(first.view(torch.int32), second.contiguous().view(torch.int32))
+
+
+def _free(selection: SelectedWeight) -> NDArray[np.bool_] | None:
+    """Which of a layer's choices its seed does not tell, as a matrix like theirs; None: it tells none."""
+    return None if selection.free is None else selection.free.flatten(1).cpu().numpy()
 
 
 def _matrix(symbols: Tensor) -> Symbols:
@@ -283,7 +291,7 @@ def _draw(network: nn.Module, shapes: dict[str, tuple[int, ...]], arrays: Arrays
     """The weights of these names and shapes, from the seed and what the arrays say was chosen."""
     selections = {f"{name}.weight": selection for name, selection, _ in selected_weights(network)}
     choices = max((selections[name].choices for name in shapes), default=0)
-    symbols = _symbols(arrays, shapes.values(), choices)
+    symbols = _symbols(arrays, shapes.values(), choices, [_free(selections[name]) for name in shapes])
     chosen = (torch.from_numpy(part.astype(np.int64)) for part in symbols)
     return {
         name: selections[name].chosen_weight(part.view(shape))
@@ -313,7 +321,9 @@ def _put_together(recipe: Recipe, shapes: dict[str, tuple[int, ...]], arrays: Ar
     }
 
 
-def _symbols(arrays: Arrays, shapes: Iterable[tuple[int, ...]], choices: int) -> list[Symbols]:
+def _symbols(
+    arrays: Arrays, shapes: Iterable[tuple[int, ...]], choices: int, free: Free | None = None
+) -> list[Symbols]:
     """The symbols of each layer as a matrix. Raises TicketError for arrays that hold none."""
     matrices = [(shape[0], math.prod(shape[1:])) for shape in shapes]
     try:
@@ -321,6 +331,6 @@ def _symbols(arrays: Arrays, shapes: Iterable[tuple[int, ...]], choices: int) ->
             if arrays:
                 raise CodingError(f"nothing is to be chosen, and there is {', '.join(arrays)}")
             return []
-        return read_symbols(arrays, matrices, choices)
+        return read_symbols(arrays, matrices, choices, free)
     except CodingError as error:
         raise TicketError(f"its choices cannot be read: {error}") from None

@@ -13,7 +13,7 @@ import click
 
 from search_spaces.chains import Linked, load_chain
 from search_spaces.loading import load_spec
-from search_spaces.spec import Spec
+from search_spaces.spec import Limits, Spec
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.options import (
     Shares,
@@ -140,7 +140,7 @@ def _planted(spec: Spec, asked: _Asked, digests: dict[str, str]) -> PlantedSweep
 
 def _as_one(linked: Linked) -> Spec:
     return linked.specs[0].model_copy(
-        update={"name": linked.chain.name, "description": linked.chain.description}
+        update={"name": linked.chain.name, "description": linked.chain.description, "rungs": None, "limits": Limits()}
     )  # a plan takes no more of it than these
 
 

@@ -40,6 +40,8 @@ def test_while_it_waits_the_display_says_since_when_and_for_what(display):
     assert display.later(STILL_SECONDS - 1) == "starting"
     assert re.fullmatch(r"nothing has moved since \d\d:\d\d:\d\d \(30 s\): no worker has started yet", display.later(1))
     display.launch.waits_for = "a node with 1 GPU for a trial"
+    display.progress._moved = display.now
+    assert display.later(1) == "waits for a node with 1 GPU for a trial"  # said at once, where it is known
     assert display.later(240).endswith(" (4 min): waits for a node with 1 GPU for a trial")
 
 
@@ -48,13 +50,14 @@ def test_while_stages_train_the_display_waits_for_as_long_as_their_epochs_take(d
     assert display.later(STILL_WHILE_TRAINING_SECONDS - 1) == "starting"
     assert display.later(1).endswith(" (60 s): 1 stage trains, and no epoch has ended")
     display.train(key, 40.0)
-    assert display.later(TIMES_AS_LONG * 100.0 - 1).startswith("0.1 epochs/min, ")
+    assert display.later(TIMES_AS_LONG * 100.0 - 1).startswith("0.12 epochs/min, ")
     assert display.later(1).endswith(" (8 min): 1 stage trains, and no epoch has ended")
 
 
 def test_what_waits_to_be_tried_again_or_is_trained_elsewhere_is_said(display):
     while display.launch.schedule.ready(display.now):
         display.launch.fail(display.launch.next_order().stage["key"], FLAKY)
+    assert display.later(0) == "the next try is due in 17 min"
     assert display.later(STILL_SECONDS).endswith(": the next try is due in 16 min")
     display.launch.elsewhere.add("another")
     assert display.later(1).endswith(": another launch trains what is left")

@@ -10,6 +10,7 @@ from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
 from sweeper.cli.display import NowAndThen, shown
 from sweeper.cli.progress import Progress
+from sweeper.cli.summary import by_this_launch
 from sweeper.launch.launch import Launch
 from sweeper.launch.orders import Step
 from sweeper.records.trial_result import arm_results, spent
@@ -59,8 +60,9 @@ def launch(tiny, tmp_path, clock) -> Launch:
     return a_launch(tiny, tmp_path / "storage", clock=clock, rule=RetryRule(max_retries=1, back_off_seconds=2.0))
 
 
-def epochs(count, start=0):
-    return [{"epoch": start + number + 1} for number in range(count)]
+def epochs(count, start=0, seconds=2.0):
+    timed = {"train_seconds": 0.75 * seconds, "evaluation_seconds": 0.25 * seconds}
+    return [{"epoch": start + number + 1, **timed} for number in range(count)]
 
 
 def test_watchers_hear_of_everything_once(launch):
@@ -158,11 +160,23 @@ def test_what_another_sweep_trained_is_not_spent_by_this_one(trained, tmp_path):
     assert spent(launch.forest, others, launch.is_own) == (0, 0)
 
 
+def test_a_launch_tells_its_own_epochs_from_those_of_the_launches_before_it(launch):
+    order = launch.next_order()
+    launch._found[order.stage["key"]] = 1  # an epoch that the launch before it had saved
+    launch.take(order.stage["key"], Step(epochs(2), order.stage["start"] + 2))
+    assert launch.trained_here() == (1, 2.0)
+    assert by_this_launch(launch, 1) == ""
+    assert by_this_launch(launch, 3) == " This launch: 1 epochs, 2 s of training."
+
+
 def test_arms_average_their_completed_trials_only(trained):
     results = a_launch(*trained, read_only=True).results()
     whole = arm_results(results)
     assert [arm.completed for arm in whole] == [2] * 5
-    cut = [*results[:1], *[result.as_pending() for result in results[1:]]]
+    begun = [replace(result, status=Status.RUNNING).at_rest() for result in results[1:]]
+    assert {result.status for result in begun} == {Status.INTERRUPTED}
+    assert replace(results[0], status=Status.RUNNING, epochs=()).at_rest().status is Status.PENDING
+    cut = [*results[:1], *begun]
     first = next(arm for arm in arm_results(cut) if arm.label == results[0].label)
     assert (first.completed, first.trials) == (1, 2)
     assert first.test_accuracies == (results[0].test_accuracy,)
@@ -185,14 +199,22 @@ def test_progress_in_words(launch, clock, tmp_path):
     assert ", 1 running, " in progress.stand().line() and " failed; " in progress.stand().line()
 
 
-def test_epochs_that_an_earlier_attempt_saved_do_not_count_as_speed(launch, clock):
+def test_epochs_that_are_saved_and_the_start_of_workers_do_not_count_as_speed(launch, clock):
+    """A grid that is resumed: its workers take eight seconds to come up, and an epoch takes two."""
     progress = Progress(launch, clock)
     launch.watchers.append(progress)
+    whole = progress.stand().epochs_left
+    for key in launch.forest.stages:
+        launch.saved[key] = epochs(launch.forest.stages[key].epochs - 1)
+    assert progress.stand().epochs_left == len(launch.forest.stages) < whole
     launch.next_order()
     order = launch.next_order()
     clock.now = 10.0
     launch.take(order.stage["key"], Step(epochs(3), 3))
-    assert progress.rate == pytest.approx(0.1)
+    assert progress.rate == pytest.approx(0.5)
+    clock.now = 12.0
+    launch.take(order.stage["key"], Step(epochs(1), 3))
+    assert progress.rate == pytest.approx(0.5)
 
 
 def test_the_best_arms_are_those_with_the_highest_mean_of_what_is_completed(trained):
@@ -242,7 +264,7 @@ def test_epochs_that_take_minutes_still_have_a_speed(launch, clock):
     order = launch.next_order()
     for number in range(1, 3):
         clock.now = 300.0 * number
-        launch.take(order.stage["key"], Step([], 0) if number > 2 else Step(epochs(1, number), 0))
+        launch.take(order.stage["key"], Step(epochs(1, number, seconds=300.0), 0))
     assert progress.rate == pytest.approx(1 / 300)
     assert progress.stand().speed().startswith("0.2 epochs/min, ")
 

@@ -197,9 +197,11 @@ def test_a_forecast_counts_only_what_is_not_stored():
 
 
 def test_a_forecast_that_rests_on_an_assumption_says_so_and_how_to_do_better():
-    text = planned(SPLITS, samples=[epochs("slot", 30.0)], flops=lambda recipe: 2 * 10**11).text()
-    assert "known from: 55 % FLOPs at an assumed 20 GFLOP/s, 45 % measured" in text
+    text = planned(SPLITS, flops=lambda recipe: 2 * 10**11).text()
+    assert "known from: 100 % FLOPs at an assumed 100 GFLOP/s" in text
     assert "to measure it: sweeper plan --calibrate" in text
+    text = planned(SPLITS, samples=[epochs("slot", 30.0)]).text()
+    assert "scaled by FLOPs from epochs of lenet by other methods" in text and "--calibrate" not in text
 
 
 def test_where_no_time_can_be_told_there_is_no_forecast():

@@ -17,10 +17,11 @@ LONGEST = 14
 
 @st.composite
 def schedules(draw):
-    """The fields of a slot phase of which only the schedule is drawn. Cycles of one or two epochs are no cycles."""
+    """The fields of a slot phase of which only the schedule is drawn. Cycles of up to three epochs are no cycles: their
+    rates are simple fractions, as those of others are."""
     schedule = draw(st.sampled_from(sorted(SCHEDULE_FIELDS)))
     told = SCHEDULE_FIELDS[schedule]
-    shortest = 3 if schedule in ("cosine", "warm_restarts") else 1
+    shortest = 4 if schedule in ("cosine", "warm_restarts") else 1
     return {
         "slot_epochs": draw(st.integers(shortest, LONGEST)),
         "slot_learning_rate": draw(st.sampled_from([0.1, 0.2])),
@@ -85,6 +86,7 @@ KINDS = {
     "steps": {"slot_schedule": "steps", "slot_schedule_epochs": 3, "slot_schedule_factor": 0.5},
     "steps of another factor": {"slot_schedule": "steps", "slot_schedule_epochs": 3, "slot_schedule_factor": 0.25},
     "cooldown": {"slot_schedule": "cooldown", "slot_schedule_epochs": 2},
+    "staircase": {"slot_schedule": "staircase", "slot_schedule_epochs": 2, "slot_schedule_factor": 0.5},
     "cosine": {"slot_schedule": "cosine"},
     "warm restarts": {"slot_schedule": "warm_restarts", "slot_schedule_epochs": 3, "slot_schedule_factor": 2.0},
     "warm restarts, slower": {"slot_schedule": "warm_restarts", "slot_schedule_epochs": 3, "slot_schedule_factor": 3.0},

@@ -7,6 +7,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import plant
 from sweeper.stages.schedule import RetryRule, Schedule
 from sweeper.stages.status import StageStatus, Status
+from tests.sweeper.stages.forests import DIGESTS, recipe
 from trainers.recipe.recipe import Recipe
 
 FLAKY = Failure(Fault.INFRASTRUCTURE, "its worker process died")
@@ -67,6 +68,16 @@ def test_any_number_of_workers_ending_in_any_order_runs_every_stage_once(splits,
         schedule.finish(running.pop(chance.randrange(len(running))))
     assert sorted(ran) == sorted(planted.stages)
     assert {schedule.trial_status(trial) for trial in planted.trials} == {Status.COMPLETED}
+
+
+def test_arms_get_the_first_half_of_their_seeds_evenly_then_the_longest_goes_first():
+    arms = [(2, 6), (4, 2)]  # options, epochs
+    planted = plant([recipe(options=k, slot_epochs=n, seed=s) for k, n in arms for s in (7, 1, 5, 3)], DIGESTS)
+    schedule, order = Schedule(planted), []
+    while (stage := schedule.next_stage(0.0)) is not None:
+        order.append((stage.recipe.options, stage.recipe.seed))
+        schedule.finish(stage.key)
+    assert order == [(2, 7), (4, 7), (2, 1), (4, 1), (2, 5), (2, 3), (4, 5), (4, 3)]
 
 
 def test_the_longest_remaining_path_goes_first():

@@ -181,7 +181,9 @@ def test_a_projection_that_stops_anywhere_is_completed_by_the_next_without_doubl
         assert {name: values for name, values in histories(address).items()} == whole
 
 
-def test_a_running_trial_shows_what_is_saved_and_is_pending_once_nobody_runs_it(trained, address, storage, tmp_path):
+def test_a_running_trial_shows_what_is_saved_and_is_interrupted_when_its_launch_ends(
+    trained, address, storage, tmp_path
+):
     launch = a_launch(trained[0], tmp_path / "new", save_seconds=0.0)
     order = launch.next_order()
     worker = StageWorker(order, DataShelf())
@@ -198,7 +200,7 @@ def test_a_running_trial_shows_what_is_saved_and_is_pending_once_nobody_runs_it(
     tracker.close(PATIENCE_SECONDS)
     runs = all_runs(address)[1]
     assert {run.info.status for run in runs} == {"SCHEDULED"}
-    assert {run.data.tags["sweeper.status"] for run in runs} == {"PENDING"}
+    assert {run.data.tags["sweeper.status"] for run in runs} == {"INTERRUPTED"}
 
 
 class Seen:

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from trainers.costs.counting import forward_flops, training_flops
-from trainers.costs.flops import options_weighed_per_epoch, recounted, training_flops_per_epoch
+from trainers.costs.flops import recounted, training_flops_per_epoch
 from trainers.errors import InvalidInput
 from trainers.networks.registry import NETWORKS, build_network
 from trainers.recipe.recipe import Recipe
@@ -124,16 +124,3 @@ def test_a_folder_of_images_needs_its_numbers_of_images_and_classes():
         training_flops_per_epoch(folder)
     by_hand = 90 * 2 * (2 * 3 * 16 * 16 * 300 + 3 * (300 * 100 + 100 * 7))
     assert training_flops_per_epoch(folder, train_examples=100, classes=7) == by_hand
-
-
-def test_only_probabilistic_selection_weighs_every_option_in_every_batch():
-    fields = {"method": "slot_machine", "options": 64, "slot_epochs": 2, "batch_size": 128, "validation_examples": 9000}
-
-    def weighed(**changes: object) -> int:
-        return options_weighed_per_epoch(Recipe.complete({"network": "lenet", "dataset": "mnist", **fields, **changes}))
-
-    assert weighed(selection="probabilistic") == 399 * (784 * 300 + 300 * 100 + 100 * 10) * 64
-    assert weighed(selection="greedy") == 0
-    for name in ("options", "slot_epochs"):
-        del fields[name]
-    assert weighed(method="learned") == 0

@@ -128,7 +128,7 @@ def test_without_a_folder_to_remember_in_a_network_is_counted_all_the_same(own_c
 
 def test_one_width_has_one_name_however_it_is_written():
     assert shape_key("lenet", {"width": 1}, (1, 8, 8), 10) == shape_key("lenet", {"width": 1.0}, (1, 8, 8), 10)
-    assert set(NEUTRAL) == {"padding", "width", "dropout"}
+    assert set(NEUTRAL) == {"padding", "width", "dropout", "activation", "readout"}
 
 
 def _elsewhere(input_shape, classes):

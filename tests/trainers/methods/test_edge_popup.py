@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainers.errors import InvalidInput
 from trainers.kernels import native
 from trainers.methods.base import attach, bake, selected_weights
 from trainers.methods.edge_popup.card import EdgePopup
 from trainers.methods.edge_popup.weight import PopupWeight, kept_connections, top_fraction
+from trainers.recipe.recipe import Recipe
 
 STEPS = 150
 compiled = pytest.mark.skipif(native.library() is None, reason="no C compiler, so there is one implementation only")
@@ -288,3 +290,69 @@ def test_off_the_cpu_nothing_waits_for_the_host():
     scores = torch.empty(6, 4, device="meta", requires_grad=True)
     popup(scores).sum().backward()
     assert scores.grad.shape == (6, 4)
+
+
+@pytest.mark.parametrize(("keep_fraction", "frozen_fraction"), [(0.5, 0.5), (0.3, 0.7), (0.02, 0.9), (1.0, 0.5)])
+def test_frozen_connections_stay_and_a_layer_keeps_as_many_as_without(keep_fraction, frozen_fraction):
+    ours = network()
+    attach(ours, EdgePopup(keep_fraction, "kaiming_normal", False, None, frozen_fraction), seed=5)
+    layers = list(selected_weights(ours))
+    images, labels = images_and_labels()
+    stepper = optimizer([scores for _, _, scores in layers])
+    for _ in range(5):
+        stepper.zero_grad()
+        functional.cross_entropy(ours(images), labels).backward()
+        for _, selection, scores in layers:
+            size = selection.fixed.numel()
+            kept = selection.selected(scores) != 0
+            frozen = math.floor(Fraction(str(frozen_fraction)) * size)
+            locked = math.floor(Fraction(str(keep_fraction)) * frozen)
+            assert int((~selection.free).sum()) == frozen and int(selection.locked.sum()) == locked
+            assert kept[selection.locked].all() and not kept[~selection.locked & ~selection.free].any()
+            assert int(kept.sum()) == min(kept_connections(size, keep_fraction), size - frozen + locked)
+            worst = scores.abs()[kept & selection.free].min() if (kept & selection.free).any() else torch.inf
+            assert (scores.abs()[~kept & selection.free] <= worst).all()
+            assert not scores.grad[~selection.free].any()
+        stepper.step()
+
+
+def test_frozen_connections_are_spread_over_a_layer_and_another_seed_has_others():
+    layers = []
+    for seed in (1, 2):
+        layer = nn.Sequential(nn.Linear(100, 50, bias=False))
+        attach(layer, EdgePopup(0.3, "signed_constant", False, None, 0.6), seed=seed)
+        layers.append(next(selected_weights(layer))[1])
+    shares = [layer.free.double().mean(dim) for layer in layers for dim in (0, 1)]
+    assert all(share.min() > 0.1 and share.max() < 0.75 for share in shares)
+    assert 0.4 < (layers[0].free == layers[1].free).double().mean() < 0.65
+
+
+@pytest.mark.parametrize("frozen_fraction", [None, 0.5])
+def test_the_gain_is_the_mean_size_of_the_kept_weights_on_their_signs(frozen_fraction):
+    """As in Diffenderfer & Kailkhura's code, where the gradient of a score is G·w·sign(s), with the size of w."""
+    ours = network()
+    attach(ours, EdgePopup(0.3, "kaiming_normal", False, "mean_size", frozen_fraction), seed=5)
+    images, labels = images_and_labels()
+    for _, selection, scores in selected_weights(ours):
+        weight = selection.selected(scores)
+        kept = weight != 0
+        mean_size = selection.fixed.abs()[kept].sum() / kept_connections(kept.numel(), 0.3)
+        torch.testing.assert_close(weight[kept], selection.fixed.sign()[kept] * mean_size)
+    layer = ours[-1]
+    scores = layer.parametrizations.weight.original
+    plain = [module if module is not layer else nn.Identity() for module in ours]
+    weight = layer.weight.detach().clone().requires_grad_()
+    functional.cross_entropy(nn.Sequential(*plain)(images).detach() @ weight.T, labels).backward()
+    functional.cross_entropy(ours(images), labels).backward()
+    selection = layer.parametrizations.weight[0]
+    expected = weight.grad * selection.fixed * scores.sign()
+    if frozen_fraction:
+        expected = expected * selection.free
+    torch.testing.assert_close(scores.grad, expected)
+
+
+def test_a_gain_of_weights_of_one_size_is_refused():
+    given = {"network": "lenet", "dataset": "digits", "method": "edge_popup", "gain": "mean_size"}
+    with pytest.raises(InvalidInput, match="gain: signed constants have one size already, so leave it out"):
+        Recipe.complete(given)
+    assert Recipe.complete({**given, "weight_init": "kaiming_normal"}).gain == "mean_size"

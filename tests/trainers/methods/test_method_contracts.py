@@ -10,18 +10,32 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.tiny import SLOT_METHODS, VARIANTS, copied, data_for, same_state, timeless, tiny_recipe, tiny_splits
+from tests.trainers.tiny import (
+    SLOT_METHODS,
+    STEPPED_METHODS,
+    VARIANTS,
+    copied,
+    data_for,
+    same_state,
+    timeless,
+    tiny_recipe,
+    tiny_splits,
+)
+from trainers.costs.effort import EVALUATION_BATCH
 from trainers.data.splits import DataSplits, Split
 from trainers.methods.base import SelectedWeight, attach, selected_weights
 from trainers.methods.edge_popup.weight import PopupWeight
+from trainers.methods.random_features.weight import FixedWeight
 from trainers.methods.registry import METHODS, build_method
+from trainers.methods.signed_supermask.weight import SignedMaskWeight
 from trainers.methods.slot_machine.weight import SlotWeight
 from trainers.methods.supermask.weight import MaskedWeight
 from trainers.networks import registry as networks
 from trainers.networks.network import Network
 from trainers.recipe.choices import PHASES
-from trainers.training import EVALUATION_BATCH, TrainingFailed, TrainingRun
+from trainers.training import TrainingFailed, TrainingRun
 
+SOLVED = {*SLOT_METHODS} - {*STEPPED_METHODS}  # whose last layer is solved for
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
 
@@ -35,6 +49,10 @@ def fixed_numbers(selection: SelectedWeight, like: Tensor) -> Tensor:
     if isinstance(selection, SlotWeight):
         lines = [selection.options.line(option, like.device)[0] for option in range(selection.options.count)]
         return torch.stack([value.expand(like.numel()).view(like.shape) for value in lines], dim=-1)
+    if isinstance(selection, FixedWeight):
+        return selection.fixed[..., None]
+    if isinstance(selection, SignedMaskWeight):
+        return torch.stack([selection.fixed, torch.zeros_like(selection.fixed), -selection.fixed], dim=-1)
     assert isinstance(selection, PopupWeight | MaskedWeight)
     return torch.stack([selection.fixed, torch.zeros_like(selection.fixed)], dim=-1)
 
@@ -54,6 +72,8 @@ def test_fixed_random_weights_never_change_in_the_slot_phase(variant):
                 in_use = in_use / in_use.abs().max() * numbers.abs().max()
                 torch.testing.assert_close(in_use.abs().amax(-1).unique(), numbers.abs().unique(), rtol=1e-5, atol=1e-7)
                 continue
+            if getattr(selection, "gain", None):
+                in_use, numbers = in_use.sign(), numbers.sign()
             assert (in_use == numbers).any(-1).all()
 
 
@@ -139,7 +159,7 @@ def test_state_is_no_larger_than_two_and_a_half_times_that_of_learned_weights(va
     assert saved <= learned_saved + 1000  # what can be drawn again is not stored
 
 
-@pytest.mark.parametrize("method", SLOT_METHODS)
+@pytest.mark.parametrize("method", STEPPED_METHODS)
 def test_finetuning_starts_from_the_selected_weights_and_trains_all_of_them(method):
     recipe = tiny_recipe(method=method, evaluation={"slot_machine": "argmax", "supermask": "threshold"}.get(method))
     run = TrainingRun(recipe, data_for(recipe))
@@ -192,7 +212,7 @@ def test_any_module_trains_its_biases_in_the_finetune_phase_only(monkeypatch, va
 
     before, layers = others(), [name for name, _, _ in selected_weights(run.network)]
     if recipe.method != "learned":
-        assert layers == ["stem", "blocks.0", "blocks.1", "row", "head.0"]
+        assert layers == ["stem", "blocks.0", "blocks.1", "row", "head.0"][: 4 if recipe.method in SOLVED else 5]
         records = [run.train_epoch(), run.train_epoch()]
         assert same_state(others(), before)
         assert all(math.isfinite(record.validation_loss) for record in records)
@@ -212,7 +232,7 @@ def test_torchvisions_resnet_trains_by_every_method(method):
     run = TrainingRun(recipe, tiny_splits((3, 16, 16), train=8, test=4))
     (record,) = run.epochs()
     assert math.isfinite(record.train_loss) and math.isfinite(record.validation_loss)
-    assert len(list(selected_weights(run.network))) == (0 if method == "learned" else 21)
+    assert len(list(selected_weights(run.network))) == (0 if method == "learned" else 20 if method in SOLVED else 21)
 
 
 class Perfect(nn.Module):
@@ -298,7 +318,7 @@ def test_cpu_and_cuda_agree(variant):
 @pytest.mark.parametrize("method", METHODS)
 def test_layers_and_seeds_have_numbers_of_their_own(method):
     def weights(seed: int) -> list[Tensor]:
-        network = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20))
+        network = nn.Sequential(*(nn.Linear(20, 20) for _ in range(3)))
         attach(network, build_method(tiny_recipe(method=method)), seed)
         found = [fixed_numbers(selection, original) for _, selection, original in selected_weights(network)]
         return found or [layer.weight.detach() for layer in network]

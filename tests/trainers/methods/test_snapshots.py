@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers.methods.k_scores import all_lines
-from tests.trainers.tiny import SLOT_METHODS, VARIANTS, copied, data_for, same_state, tiny_recipe
+from tests.trainers.tiny import STEPPED_METHODS, VARIANTS, copied, data_for, same_state, tiny_recipe
 from trainers.kernels import native
 from trainers.kernels import ranks as ranks_module
 from trainers.kernels.options import LayerOptions
@@ -115,7 +115,7 @@ def test_of_a_mask_it_is_what_is_kept_and_what_is_dropped(variant):
     assert epoch.changed_fraction == sum(layer.changed for layer in epoch.layers) / sum(map(_connections, epoch.layers))
 
 
-@pytest.mark.parametrize("method", SLOT_METHODS)
+@pytest.mark.parametrize("method", STEPPED_METHODS)
 def test_a_run_that_goes_on_from_a_saved_state_says_the_same(method):
     recipe = tiny_recipe(method=method)
     whole, resumed = (TrainingRun(recipe, data_for(recipe)) for _ in range(2))
@@ -127,7 +127,7 @@ def test_a_run_that_goes_on_from_a_saved_state_says_the_same(method):
     assert all(layer.layer for layer in second.layers)
 
 
-@pytest.mark.parametrize("method", SLOT_METHODS)
+@pytest.mark.parametrize("method", STEPPED_METHODS)
 def test_looking_changes_nothing(method, monkeypatch):
     recipe = tiny_recipe(method=method)
     looked, not_looked = (TrainingRun(recipe, data_for(recipe)) for _ in range(2))

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.trainers.tiny import VARIANTS, reported, result, tiny_recipe
+from tests.trainers.tiny import STEPPED_METHODS, VARIANTS, reported, result, tiny_recipe
 from trainers.methods.registry import METHOD_FIELDS, METHODS
 from trainers.optimization import learning_rate
 from trainers.recipe.choices import PHASES, Phase, Schedule
@@ -32,6 +32,8 @@ COMMON: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "padding": (CONV, 1, 0),
     "dropout": (CONV, 0.3, 0.5),
     "width": ({}, 0.1, 0.2),
+    "activation": ({}, "relu", "elu"),
+    "readout": ({}, "last", "all_hidden"),
     "normalisation": ({}, "standard", "unit"),
     "augmentation": ({}, "none", "flip"),
     "validation_examples": ({}, 216, 300),
@@ -71,32 +73,36 @@ OWN: dict[str, dict[str, tuple[dict[str, Any], Any, Any]]] = {
         "keep_fraction": ({}, 0.5, 0.3),
         "weight_init": ({}, "kaiming_normal", "signed_constant"),
         "scale_by_keep_fraction": ({}, False, True),
+        "gain": ({"weight_init": "kaiming_normal"}, None, "mean_size"),
+        "frozen_fraction": ({}, 0.2, 0.5),
     },
     "supermask": {
         "weight_init": ({}, "glorot_normal", "signed_constant"),
         "rescale": ({}, False, True),
         "evaluation": ({}, "mean_of_samples", "threshold"),
     },
+    "signed_supermask": {"threshold_fraction": ({}, 0.75, 0.4), "mask_decay": ({}, 1e-3, 1e-2)},
+    "random_features": {"value_scale": ({}, 1.0, 3.0)},
 }
 
 
 def changes(method: str) -> dict[str, tuple[dict[str, Any], Any, Any]]:
     found = {**COMMON, **OWN[method]}
     for phase in PHASES:
-        if method != "learned" or phase == "finetune":
+        if phase == "finetune" or method in STEPPED_METHODS:
             found.update({f"{phase}_{name}": change for name, change in LEARNING.items()})
     return found
 
 
 ALL_CHANGES = [
-    (method, field) for method in METHODS for field, (_, one, _) in changes(method).items() if one is not None
+    (method, field) for method in METHODS for field, (_, one, other) in changes(method).items() if one is not other
 ]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_field_of_a_recipe_is_among_the_changes(method):
     unused = set().union(*METHOD_FIELDS.values()) - METHOD_FIELDS[method]
-    if method == "learned":
+    if method not in STEPPED_METHODS:
         unused |= {field for field in Recipe.model_fields if field.startswith("slot_")}
     assert set(changes(method)) == set(Recipe.model_fields) - unused - set(NEVER_IN_A_RESULT)
 
@@ -129,11 +135,17 @@ def schedules(phase: Phase) -> dict[str, dict[str, Any]]:
         "steps": fields("steps", 2, 0.1),
         "warm_restarts": fields("warm_restarts", 2, 2.0),
         "cooldown": fields("cooldown", 1, None),
+        "staircase": fields("staircase", 1, 0.6),
     }
 
 
 @pytest.mark.parametrize(
-    ("method", "phase"), [pair for pair in itertools.product(METHODS, PHASES) if pair != ("learned", "slot")]
+    ("method", "phase"),
+    [
+        (method, phase)
+        for method, phase in itertools.product(METHODS, PHASES)
+        if phase != "slot" or method in STEPPED_METHODS
+    ],
 )
 def test_each_schedule_changes_the_learning_rate_and_the_result(method, phase):
     assert set(schedules(phase)) == set(get_args(Schedule))
@@ -149,6 +161,7 @@ def test_each_schedule_changes_the_learning_rate_and_the_result(method, phase):
     assert found["steps"] == pytest.approx([1, 1, 0.1])
     assert found["warm_restarts"] == pytest.approx([1, 0.5, 1])
     assert found["cooldown"] == pytest.approx([1, 1, 0.5])
+    assert found["staircase"] == pytest.approx([1, 0.6, 0.36])
     assert len({result(tiny_recipe(method=method, **fields)) for fields in schedules(phase).values()}) == len(found)
 
 

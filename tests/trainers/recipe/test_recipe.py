@@ -21,7 +21,7 @@ LEARNED = {"network": "lenet", "dataset": "mnist", "method": "learned"}
 POPUP = {"network": "conv4", "dataset": "cifar10", "method": "edge_popup"}
 MASK = {"network": "lenet", "dataset": "mnist", "method": "supermask"}
 NAN = float("nan")
-NETWORKS = "lenet, conv2, conv4, conv6, vgg19, alexnet, resnet18, resnet34, resnet50, resnet101, wide_resnet50"
+NETWORKS = "lenet, shallow, conv2, conv4, conv6, vgg19, alexnet, resnet18, resnet34, resnet50, resnet101, wide_resnet50"
 
 
 def recipe(base: dict[str, Any] = LENET, **fields: Any) -> Recipe:
@@ -45,7 +45,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         LENET,
         {"method": "slotmachine"},
-        "method: 'slotmachine' is not one of slot_machine, learned, edge_popup, supermask (did you mean slot_machine?)",
+        "method: 'slotmachine' is not one of slot_machine, learned, edge_popup, supermask, signed_supermask, "
+        "random_features (did you mean slot_machine?)",
     ),
     (LENET, {"preset": "iclm"}, "preset: 'iclm' is not one of icml, authors_code, tuned (did you mean icml?)"),
     (
@@ -57,7 +58,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         LENET,
         {"slot_schedule": "cosin"},
-        "slot_schedule: 'cosin' is not one of constant, warm_restarts, steps, cosine, cooldown (did you mean cosine?)",
+        "slot_schedule: 'cosin' is not one of constant, warm_restarts, steps, cosine, cooldown, staircase "
+        "(did you mean cosine?)",
     ),
     (LENET, {"slot_optimizer": "adam"}, "slot_optimizer: 'adam' is not one of sgd"),
     (LENET, {"optionss": 8}, "optionss: unknown field (did you mean options?)"),
@@ -145,14 +147,14 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         POPUP,
         {"dataset": "digits", "padding": 0},
-        "network: conv4 needs images of at least 16 x 16 pixels, and digits are 8 x 8 (use lenet, conv2, resnet18, "
-        "resnet34, resnet50, resnet101, wide_resnet50)",
+        "network: conv4 needs images of at least 16 x 16 pixels, and digits are 8 x 8 (use lenet, shallow, conv2, "
+        "resnet18, resnet34, resnet50, resnet101, wide_resnet50)",
     ),
     (
         {**POPUP, "network": "vgg19", "dataset": "image_folder"},
         {"image_size": 15},
-        "network: vgg19 needs images of at least 16 x 16 pixels, and image_folder are 15 x 15 (use lenet, conv2, "
-        "conv4, conv6, alexnet, resnet18, resnet34, resnet50, resnet101, wide_resnet50)",
+        "network: vgg19 needs images of at least 16 x 16 pixels, and image_folder are 15 x 15 (use lenet, shallow, "
+        "conv2, conv4, conv6, alexnet, resnet18, resnet34, resnet50, resnet101, wide_resnet50)",
     ),
 ]
 

@@ -116,6 +116,14 @@ class SlotMachine(Method):
     def options_weighed(self) -> int:
         return self.options if self.selection == "probabilistic" else 0
 
+    @property
+    def selection_effort(self) -> float:
+        return 400.0 + 150.0 * self.options if self.selection == "probabilistic" else 200.0  # Lenet, K = 2 to 64
+
+    @property
+    def evaluation_passes(self) -> int:
+        return 1 + (self.evaluation_samples or 1) if self.selection == "probabilistic" else 1  # arg-max, and sampled
+
     def attach(self, layer: nn.Module, name: str, seed: int) -> None:
         from trainers.kernels.options import draw_options
         from trainers.methods.slot_machine.weight import attach_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from trainers.methods.card import Family, Given, Method
-from trainers.methods.kinds import evaluation_words, weight_init_words
+from trainers.methods.kinds import EVALUATION_SAMPLES, evaluation_words, weight_init_words
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,6 +55,14 @@ class Supermask(Method):
     @property
     def words(self) -> str:
         return "supermask"
+
+    @property
+    def selection_effort(self) -> float:
+        return 600.0
+
+    @property
+    def evaluation_passes(self) -> int:
+        return EVALUATION_SAMPLES if self.evaluation == "mean_of_samples" else 1
 
     def attach(self, layer: nn.Module, name: str, seed: int) -> None:
         from trainers.methods.supermask.weight import attach_mask

@@ -21,10 +21,9 @@ from torch.nn.utils import parametrize
 from trainers.kernels import native
 from trainers.kernels.options import fans
 from trainers.methods.base import SelectedWeight
+from trainers.methods.kinds import EVALUATION_SAMPLES
 from trainers.methods.masks import fixed_weights, straight_through
 from trainers.streams import GOLDEN, HALF_BITS, mixed, signed
-
-EVALUATION_SAMPLES = 10  # as in the paper
 
 
 def bernoulli(probability: Tensor, noise_key: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Random features: fixed random layers, and a readout that is solved for."""

@@ -1,0 +1,1 @@
+"""Signed supermasks: fixed random weights, each kept, dropped or inverted."""
