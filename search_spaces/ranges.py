@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from trainers.costs.registry import EPOCHS, OBJECTIVES, cost_named
 
@@ -23,6 +23,14 @@ def is_better_higher(objective: str) -> bool:
     return objective == ACCURACY or (objective != EPOCHS and cost_named(objective).better == "higher")
 
 
+def _whole(value: Any) -> Any:
+    """1e3 is a float in YAML, and means a whole number where one is asked for."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
 class Dimension(BaseModel):
     """The values that a search may give one recipe field."""
 
@@ -30,9 +38,9 @@ class Dimension(BaseModel):
 
     uniform: list[float] | None = Field(None, description="[low, high]: any number between, all alike")
     log_uniform: list[float] | None = Field(None, description="[low, high], above 0: any number, orders of size alike")
-    integer: list[int] | None = Field(None, description="[low, high]: any whole number from low to high")
+    integer: list[Whole] | None = Field(None, description="[low, high]: any whole number from low to high")
     choice: Annotated[list[Any], Field(min_length=1)] | None = Field(None, description="one of these values")
-    step: Annotated[int, Field(ge=1)] | None = Field(None, description="integer: low, low + step, low + 2 step, …")
+    step: Annotated[Whole, Field(ge=1)] | None = Field(None, description="integer: low, low + step, low + 2 step, …")
     log: bool = Field(False, description="integer: orders of size alike, not numbers")
     when: dict[str, Any] = Field(
         {}, description="searched only where these fields have these values (one, or a list of them)"
@@ -97,7 +105,7 @@ class Search(BaseModel):
     sampler: Literal["random", "tpe", "nsga2"] = Field(
         description="how the next point is proposed: at random; TPE, from the best so far; NSGA-II, for two objectives"
     )
-    trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    trials: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         description="points to try, each trained with all seeds; in every cell of the grid of axes and slot_epochs"
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of the sampler, not of training")

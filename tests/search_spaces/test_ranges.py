@@ -205,3 +205,11 @@ def test_the_schema_knows_searches_and_rungs(fields, fits):
 
     found = list(jsonschema.Draft202012Validator(spec_schema()).iter_errors({"name": "x", "recipe": BASE, **fields}))
     assert (found == []) is fits
+
+
+def test_whole_numbers_may_be_written_as_powers_of_ten():
+    asked = {"sampler": "random", "trials": 1e1, "space": {"options": {"integer": [2e0, 1e1], "step": 2.0}}}
+    search = Search.model_validate(asked)
+    assert (search.trials, search.space["options"].integer, search.space["options"].step) == (10, [2, 10], 2)
+    with pytest.raises(ValueError, match="valid integer"):
+        Search.model_validate({**asked, "trials": 1.5})
