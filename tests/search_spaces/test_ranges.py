@@ -213,3 +213,18 @@ def test_whole_numbers_may_be_written_as_powers_of_ten():
     assert (search.trials, search.space["options"].integer, search.space["options"].step) == (10, [2, 10], 2)
     with pytest.raises(ValueError, match="valid integer"):
         Search.model_validate({**asked, "trials": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("point", "reason"),
+    [
+        ({"optons": 4}, "search.enqueue[0].optons: is not in search.space (did you mean options?)"),
+        ({"options": 9}, "search.enqueue[0].options: 9 is not in its range, {'integer': [2, 8]}"),
+        ({"options": True}, "search.enqueue[0].options: True is not in its range"),
+        ({}, "search.enqueue[0].options: missing, and it is searched there"),
+    ],
+)
+def test_a_point_to_be_tried_first_is_one_of_the_space(point, reason):
+    with pytest.raises(InvalidInput) as caught:
+        expand(spec(search={"enqueue": [point]}))
+    assert reason in str(caught.value)
