@@ -156,7 +156,7 @@ class Search(BaseModel):
         return self
 
     def enqueued(self, known: Known) -> list[Point]:
-        """The points that are tried first, without what is not searched there. Raises InvalidInput for a missing field."""
+        """The points that are tried first, but for what is not searched there. Raises InvalidInput."""
         return [self._enqueued(number, known) for number in range(len(self.enqueue))]
 
     def _enqueued(self, number: int, known: Known) -> Point:
