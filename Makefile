@@ -46,7 +46,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv, once: about 190 packages, several GB with torch; minutes, or less than one with uv."
 	@$(PYTHON) -m venv .venv
 	@{ command -v uv >/dev/null && uv pip install --quiet --compile-bytecode --python $(BIN)/python $(PACKAGES); } \
-		|| $(BIN)/python -m pip install --quiet $(PACKAGES)
+		|| $(BIN)/python -m pip install --progress-bar on $(PACKAGES)
 	@touch $(READY)
 
 demo: $(READY)
