@@ -9,6 +9,8 @@ from trainers.conversions.registry import build_conversion
 from trainers.data.registry import DATA_NAMES, data_facts
 from trainers.methods.registry import build_method, method_card
 from trainers.networks.registry import NETWORKS
+from trainers.plugins.known import is_of_plugin, keys_in, short
+from trainers.recipe.plugin_fields import options_of
 from trainers.recipe.recipe import Recipe
 from trainers.recipe.stretches import stretches
 
@@ -25,6 +27,8 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "activation": lambda value: "" if value == "relu" else value.upper(),
     "readout": lambda value: "" if value == "last" else "read from all hidden layers",
     "augmentation": lambda value: _AUGMENTATION[value],
+    "method_options": lambda value: ", ".join(_phrase(name, one, {}) for name, one in options_of(value).items()),
+    "plugins": lambda value: ", ".join(map(short, keys_in(value))),
 }
 
 
@@ -40,10 +44,10 @@ def facts_of(recipe: Recipe) -> dict[str, Any]:
 
 def arm_text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
     """The text that describes an arm by these of its fields."""
-    card = method_card(recipe.method)
+    card = method_card(recipe.method, recipe.plugins)
     where = [NETWORK_NAMES[recipe.network]] if "network" in shown else []
     where += [DATASET_NAMES[recipe.dataset]] if "dataset" in shown else []
-    phrases = [" ".join([*where, build_method(recipe).words])]
+    phrases = [" ".join([*where, _method_words(recipe)])]
     left = shown - card.in_words - {"network", "dataset", "method"}
     conversion = build_conversion(recipe)
     if conversion is not None:
@@ -55,6 +59,11 @@ def arm_text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
     known = {**_PHRASES, **card.phrases}
     phrases += [_phrase(name, facts[name], known) for name in Recipe.model_fields if name in left and name in facts]
     return ", ".join(phrase for phrase in phrases if phrase)
+
+
+def _method_words(recipe: Recipe) -> str:
+    """A plug-in's method goes by its name: the same whether its code was imported or not."""
+    return recipe.method if is_of_plugin(recipe.method) else build_method(recipe).words
 
 
 def _epochs(recipe: Recipe, slot_phase: bool) -> str:

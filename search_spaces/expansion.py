@@ -12,13 +12,16 @@ from search_spaces.inheritance import given_fields, with_defaults
 from search_spaces.labels import arm_labels
 from search_spaces.ranges import Point
 from trainers.errors import InvalidInput
+from trainers.plugins.known import keys_in, known_plugin
+from trainers.recipe.plugin_fields import one_by_one
 from trainers.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from search_spaces.spec import Spec
 
 MAX_RECIPES = 1_000_000
-NOT_STATED = frozenset({"seed", "filled"})  # a spec says seeds itself; what a preset filled is stated by as_spec
+# A spec says seeds and plug-ins itself; what a preset filled is stated by as_spec.
+NOT_STATED = frozenset({"seed", "filled", "plugins"})
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class CellSearch:
 
     def known(self, point: Point) -> dict[str, Any]:
         """The fields of the recipe of a point, which may still lack some."""
-        merged = {**self.spec.recipe, **self.cell, **point}
+        merged = {**self.spec.base(), **self.cell, **point}
         return {"budget_epochs": self.spec.budget_epochs, **with_defaults(merged)}
 
     def recipe(self, point: Point) -> Recipe:
@@ -169,7 +172,7 @@ def _survey(spec: Spec, corners: bool = True) -> _Survey:
 
 def _grid(spec: Spec) -> _Block:
     splits = {} if spec.slot_epochs is None else {"slot_epochs": spec.slot_epochs}
-    return _Block(spec.recipe, {}, {**spec.axes, **splits}, "")
+    return _Block(spec.base(), {}, {**spec.axes, **splits}, "")
 
 
 def _blocks(spec: Spec) -> list[_Block]:
@@ -177,7 +180,7 @@ def _blocks(spec: Spec) -> list[_Block]:
     for index, arm in enumerate(spec.arms):
         axes = {name: value for name, value in arm.items() if isinstance(value, list)}
         stated = {name: value for name, value in arm.items() if name not in axes}
-        blocks.append(_Block(spec.recipe, stated, axes, f"arms[{index}]"))
+        blocks.append(_Block(spec.base(), stated, axes, f"arms[{index}]"))
     return blocks
 
 
@@ -298,9 +301,13 @@ def as_spec(name: str, recipes: Sequence[Recipe], description: str = "") -> Spec
 
     Stated is every field with a value and a meaning for the method, so that no change of a preset changes it.
     """
-    from search_spaces.spec import Spec
+    from search_spaces.spec import Spec, entry_of
 
     assert len({recipe.arm_hash() for recipe in recipes}) == 1
     stated = recipes[0].model_dump(mode="json", exclude_none=True, exclude=set(NOT_STATED))
     seeds = sorted({recipe.seed for recipe in recipes})
-    return Spec(name=name, description=description, recipe=given_fields(None, stated, {}), seeds=seeds)
+    keys = keys_in(recipes[0].plugins)
+    entries: list[Any] = [entry_of(plugin) for key in keys if (plugin := known_plugin(key))]
+    recipe = given_fields(None, {**one_by_one(stated), "plugins": recipes[0].plugins}, {})
+    recipe.pop("plugins")
+    return Spec(name=name, description=description, plugins=entries, recipe=recipe, seeds=seeds)

@@ -12,9 +12,12 @@ from typing import Any
 from trainers.conversions.registry import CONVERSIONS, PREFIX, conversion_fields
 from trainers.data.registry import IMAGE_FOLDER
 from trainers.errors import InvalidInput
-from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
+from trainers.methods.plugged import unknown_options
+from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS, method_card
+from trainers.plugins.known import is_of_plugin
 from trainers.recipe.choices import PHASES, SCHEDULE_FIELDS
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices
+from trainers.recipe.plugin_fields import BELOW_OPTIONS
 from trainers.recipe.presets import preset_fields
 from trainers.recipe.recipe import Recipe
 
@@ -36,12 +39,14 @@ def given_fields(
 
 def _applies(name: str, value: Any, merged: Mapping[str, Any]) -> bool:
     """Whether an inherited field has a meaning for the method."""
-    method = merged.get("method")
-    if not isinstance(method, str) or method not in METHODS:
+    method, plugins = merged.get("method"), merged.get("plugins")
+    if not isinstance(method, str) or not _is_known(method):
         return True  # an unknown method is a fault that Recipe.complete explains
-    card = METHODS[method]
+    card = method_card(method, plugins)
+    if name.startswith(BELOW_OPTIONS):
+        return not unknown_options(method, plugins, [name.removeprefix(BELOW_OPTIONS)])
     if name in ALL_METHOD_FIELDS:
-        return (
+        return not is_of_plugin(method) and (
             name in METHOD_FIELDS[method] and name not in card.without(merged) and not _of_others(method, name, value)
         )
     if name.startswith(PREFIX):
@@ -57,8 +62,12 @@ def _of_others(method: str, name: str, value: Any) -> bool:
     return isinstance(value, str) and value not in known[method] and any(value in others for others in known.values())
 
 
-def _without_slot_phase(method: Any) -> bool:
-    return isinstance(method, str) and method in METHODS and not METHODS[method].slot_phase
+def _without_slot_phase(method: Any, plugins: object) -> bool:
+    return _is_known(method) and not method_card(method, plugins).slot_phase
+
+
+def _is_known(method: Any) -> bool:
+    return isinstance(method, str) and (method in METHODS or is_of_plugin(method))
 
 
 def _drop_schedule_fields(
@@ -86,7 +95,7 @@ def _with_budget(budget_epochs: int | None, given: dict[str, Any], method: Any) 
     for name, value in (("slot_epochs", slot), ("finetune_epochs", finetune)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= budget):
             raise InvalidInput(f"{name}: a part of the budget is from 0 to {budget} epochs, not {value!r}")
-    if slot is None and _without_slot_phase(method):
+    if slot is None and _without_slot_phase(method, given.get("plugins")):
         slot = 0
     if slot is None:
         slot = budget - (finetune or 0)

@@ -10,6 +10,8 @@ from search_spaces.spec import Spec
 from trainers.recipe.choices import PHASES
 from trainers.recipe.recipe import Recipe
 
+# Of a plug-in's method, which its code checks: method_options.threshold: 0.7, or method_options: {threshold: 0.7}.
+OPTIONS = {r"^method_options(\.[a-z][a-z0-9_]*)?$": {"description": "the options of a plug-in's method"}}
 # What the recipe itself leaves to its field's name.
 _MEANINGS = {
     "network": "the network that is trained",
@@ -94,7 +96,7 @@ def _complete_space(definitions: dict[str, Any], either: dict[str, Any], fields:
 
 
 def _closed(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": fields, "additionalProperties": False}
+    return {"type": "object", "properties": fields, "patternProperties": OPTIONS, "additionalProperties": False}
 
 
 def _described(field: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from search_spaces.expansion import expand, pruned
 from search_spaces.overrides import apply_override, rescale
@@ -12,6 +13,14 @@ from search_spaces.ranges import Search
 from search_spaces.spec import Limits, Rungs, Spec
 from search_spaces.yaml_reader import read_yaml
 from trainers.errors import InvalidInput, nearest
+
+# From a plug-in's folder to what a spec is kept with (`search_spaces.spec.PlugInEntry`). It may run the plug-in's code.
+PlugInReader = Callable[[Path], dict[str, Any]]
+
+
+def refused(folder: Path | str) -> dict[str, Any]:
+    """For whoever is not to run code from a spec. Raises InvalidInput."""
+    raise InvalidInput(f"plugins: {folder} holds code, which only sweeper plan and launch read, of one spec")
 
 
 def bundled_specs() -> list[str]:
@@ -29,18 +38,31 @@ def _bundled(folder: str) -> list[str]:
                   if entry.name.endswith(".yaml"))  # fmt: skip
 
 
-def load_spec(name_or_path: str, overrides: Sequence[str] = ()) -> Spec:
+def load_spec(name_or_path: str, overrides: Sequence[str] = (), read_plugin: PlugInReader = refused) -> Spec:
     """The spec in a file, or the bundled one of that name, with `field=value` overrides applied; every recipe checked.
 
     An override may name a field of the spec (`seeds=[0]`), one below it (`recipe.batch_size=64`, `axes.options=[2, 8]`,
     `limits.epochs=100`) or a recipe field alone: one value goes into the base recipe and, where the field is an axis,
     replaces the axis; a list becomes the axis. Exceptions that arms state stay. With `budget_epochs` the splits scale
-    (`search_spaces.overrides`). Raises InvalidInput.
+    (`search_spaces.overrides`). Plug-ins are read by `read_plugin`, by their paths. Raises InvalidInput.
     """
-    return spec_of(*read_spec_text(name_or_path), overrides)
+    text, label = read_spec_text(name_or_path)
+    beside = Path(name_or_path).parent if is_path(name_or_path) else None
+    return spec_of(text, label, overrides, lambda path: read_plugin(plugin_folder(path, beside)))
 
 
-def spec_of(text: str, label: str, overrides: Sequence[str] = ()) -> Spec:
+def plugin_folder(path: str, beside: Path | None) -> Path:
+    """The folder of a plug-in that a spec beside it names."""
+    if beside is None:
+        raise InvalidInput(f"plugins: {path}: a bundled spec has none")
+    if "://" in path:
+        raise InvalidInput(f"plugins: {path} is an address; a plug-in is a folder, such as ./my_methods")
+    return beside / path
+
+
+def spec_of(
+    text: str, label: str, overrides: Sequence[str] = (), read_plugin: Callable[[str], dict[str, Any]] = refused
+) -> Spec:
     """The spec in this text, as `load_spec` has it; `label` names it in messages."""
     where = f"{label}: "
     try:
@@ -49,6 +71,8 @@ def spec_of(text: str, label: str, overrides: Sequence[str] = ()) -> Spec:
         raise InvalidInput(f"{where}{error}") from None
     if isinstance(data, dict) and "sweeps" in data and "recipe" not in data:
         raise InvalidInput(f"{where}it is a chain of sweeps, which plan, launch and report take, and no spec")
+    if isinstance(data, dict) and isinstance(data.get("plugins"), list):
+        data["plugins"] = [read_plugin(one) if isinstance(one, str) else one for one in data["plugins"]]
     touched: set[str] = set()
     sections = {"limits": [*Limits.model_fields], "rungs": [*Rungs.model_fields], "search": [*Search.model_fields]}
     if overrides:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
+from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS, is_known
 from search_spaces.yaml_reader import read_yaml
 from trainers.errors import InvalidInput, nearest
+from trainers.recipe.plugin_fields import BELOW_OPTIONS, OPTIONS
 
 LISTED = (*AXIS_FIELDS, "seeds")  # what may have a list of values, none of which has a comma
 
@@ -28,16 +30,20 @@ def apply_override(
         value = read_yaml(text)
     except InvalidInput as error:
         raise InvalidInput(f"--set {override}: {error}") from None
+    if isinstance(value, dict) and path.rpartition(".")[2] == OPTIONS:
+        one_by_one = (f"{path}.{name}={json.dumps(one)}" for name, one in value.items())
+        return {changed for one in one_by_one for changed in apply_override(data, one, spec_fields, sections)}
     if isinstance(value, str) and "," in value and path.rpartition(".")[2] in LISTED:
         raise InvalidInput(f"--set {override}: a list stands in brackets: --set '{path}=[{text}]'")
     below = {"recipe": RECIPE_FIELDS, "axes": AXIS_FIELDS, **{name: tuple(fields) for name, fields in sections.items()}}
-    head, dot, field = path.partition(".")
+    option = path.startswith(BELOW_OPTIONS)  # which is a recipe field with a dot in its name
+    head, dot, field = (path, "", "") if option else path.partition(".")
     if dot:
         return _set_below(data, override, head, field, value, below)
     if head in spec_fields:
         data[head] = value
         return {head}
-    if head not in RECIPE_FIELDS:
+    if not is_known(head, RECIPE_FIELDS):
         hint = " (the seeds of a sweep are set by seeds)" if head == "seed" else nearest(
             head, [*spec_fields, *RECIPE_FIELDS, *below]
         )  # fmt: skip
@@ -59,7 +65,7 @@ def _set_below(
 ) -> set[str]:
     if head not in below:
         raise InvalidInput(f"--set {override}: {head} is not one of {', '.join(below)}{nearest(head, below)}")
-    if field not in below[head]:
+    if not (is_known(field, below[head]) if head in ("recipe", "axes") else field in below[head]):
         raise InvalidInput(f"--set {override}: {head} has no field {field}{nearest(field, below[head])}")
     if data.get(head) is None:
         data[head] = {}

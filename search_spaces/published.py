@@ -1,6 +1,6 @@
 """Published accuracies, each with its setting and its source; the numbers lie in published.csv, best sources first.
 
-Left out: methods that are not ours (signed supermasks, multi-prize tickets, IteRand), networks that are not ours, and
+Left out: methods that are not ours (IteRand, ReCU, TNT), networks that are not ours (VGG-small, LeNet-5), and
 the slot machines of a reproduction that updated the chosen score only; its learned weights are there, the only ones of
 which it is known that their images were not augmented. ImageNet is our `image_folder`.
 """

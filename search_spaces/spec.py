@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from search_spaces.fields import AXIS_FIELDS, RECIPE_FIELDS
+from search_spaces.fields import AXIS_FIELDS, with_options_one_by_one
 from search_spaces.ranges import Dimension, Search
 from trainers.errors import InvalidInput, explain, nearest
 from trainers.hashing import content_hash
+from trainers.methods.plugged import options_of_plugins
+from trainers.plugins.known import VERSION, WORD, PlugIn, know, listed
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
@@ -69,6 +71,22 @@ class Rungs(BaseModel):
         return self.rule in ("asha", "synchronous")
 
 
+class PlugInEntry(BaseModel):
+    """A plug-in as a spec is kept with it: which one, and what is told of it, so that nobody need import its code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=f"^{WORD.pattern}$")]
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of its files")]
+    version: Annotated[str, Field(pattern=f"^{VERSION.pattern}$")] | None = None
+    facts: dict[str, dict[str, dict[str, Any]]] = {}
+
+    @property
+    def plugin(self) -> PlugIn:
+        """The same for those who look it up."""
+        return PlugIn(self.name, self.digest, self.version or "", self.facts)
+
+
 class Spec(BaseModel):
     """The spec of one sweep: a base recipe, what varies, the arms beside the grid, and the seeds."""
 
@@ -78,6 +96,9 @@ class Spec(BaseModel):
         description="names the sweep, its folder and its MLflow experiment: letters, digits, '_', '-', '.'"
     )
     description: str = Field("", description="a sentence: recipe family, budget, seeds, and the claim that it tests")
+    plugins: list[str | PlugInEntry] = Field(
+        [], description="folders, relative to the spec's file, whose methods it uses as FOLDER.NAME"
+    )
     recipe: dict[str, Any] = Field(description="the base recipe; what it leaves out is filled from its preset")
     budget_epochs: NotZero | None = Field(
         None, description="epochs of every trial: finetune_epochs is this less slot_epochs"
@@ -133,7 +154,7 @@ class Spec(BaseModel):
         if not isinstance(data, dict):
             raise InvalidInput(f"{where}a spec is a mapping of fields such as name, recipe, axes; this is {data!r}")
         try:
-            spec = cls.model_validate(data)
+            spec = cls.model_validate(with_options_one_by_one(data))
         except ValidationError as error:
             known = [name for model in (cls, Limits, Rungs, Search, Dimension) for name in model.model_fields]
             misplaced = {
@@ -144,7 +165,18 @@ class Spec(BaseModel):
         faults = name_faults(spec)
         if faults:
             raise InvalidInput("\n".join(where + fault for fault in faults))
+        for plugin in spec.plugins_used():
+            know(plugin)
         return spec
+
+    def plugins_used(self) -> list[PlugIn]:
+        """Its plug-ins."""
+        return [entry.plugin for entry in self.plugins if isinstance(entry, PlugInEntry)]
+
+    def base(self) -> dict[str, Any]:
+        """The base recipe, with all plug-ins: each recipe keeps those that it needs."""
+        keys = listed(plugin.key for plugin in self.plugins_used())
+        return {**self.recipe, **({"plugins": keys} if keys else {})}
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""
@@ -167,16 +199,28 @@ class Spec(BaseModel):
         return content_hash(self.model_dump(mode="json", exclude_defaults=True))
 
 
+def entry_of(plugin: PlugIn) -> PlugInEntry:
+    """A plug-in as specs are kept with it."""
+    facts = {registry: {name: dict(told) for name, told in named.items()} for registry, named in plugin.facts.items()}
+    return PlugInEntry(name=plugin.name, digest=plugin.digest, version=plugin.version or None, facts=facts)
+
+
 def name_faults(spec: Spec) -> list[str]:
     """A line for every name in the spec that is no field where it stands."""
-    faults = [*_unknown("recipe", spec.recipe, RECIPE_FIELDS), *_unknown("axes", spec.axes, AXIS_FIELDS)]
+    names = [entry.name for entry in spec.plugins if isinstance(entry, PlugInEntry)]
+    faults = [f"plugins: two are called {name}; a plug-in is called as its folder, so rename one"
+              for name in sorted(set(names)) if names.count(name) > 1]  # fmt: skip
+    faults += [f"plugins: {entry!r} was not read" for entry in spec.plugins if isinstance(entry, str)]
+    of_axes = (*AXIS_FIELDS, *options_of_plugins(spec.plugins_used()))
+    of_recipes = tuple(name for name in of_axes if name != "budget_epochs")
+    faults += [*_unknown("recipe", spec.recipe, of_recipes), *_unknown("axes", spec.axes, of_axes)]
     for index, arm in enumerate(spec.arms):
-        faults += _unknown(f"arms[{index}]", arm, AXIS_FIELDS)
+        faults += _unknown(f"arms[{index}]", arm, of_axes)
     for index, rule in enumerate(spec.exclude):
-        faults += _unknown(f"exclude[{index}]", rule, AXIS_FIELDS)
+        faults += _unknown(f"exclude[{index}]", rule, of_axes)
         if not rule:
             faults.append(f"exclude[{index}]: an empty rule would leave out the whole grid")
-    faults += _search_faults(spec)
+    faults += _search_faults(spec, of_axes)
     for field, value in spec.recipe.items():
         if isinstance(value, list):
             faults.append(f"recipe.{field}: one value, not the list {value!r} (lists go under axes)")
@@ -187,13 +231,13 @@ def name_faults(spec: Spec) -> list[str]:
     return faults
 
 
-def _search_faults(spec: Spec) -> list[str]:
+def _search_faults(spec: Spec, known: tuple[str, ...]) -> list[str]:
     if spec.search is None:
         return []
     space = spec.search.space
-    faults = _unknown("search.space", space, AXIS_FIELDS)
+    faults = _unknown("search.space", space, known)
     for name, dimension in space.items():
-        faults += _unknown(f"search.space.{name}.when", dimension.when, AXIS_FIELDS)
+        faults += _unknown(f"search.space.{name}.when", dimension.when, known)
     axes = {**spec.axes, **({"slot_epochs": spec.slot_epochs} if spec.slot_epochs is not None else {})}
     faults += [
         f"search.space.{name}: it is an axis of the grid, too; a field is either searched or an axis"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeper.interface.launching import launch as launch
     from sweeper.interface.launching import plan as plan
+    from sweeper.interface.plugins import use_plugin as use_plugin
     from sweeper.interface.spec import Spec as Spec
     from sweeper.interface.sweep import LimitReached as LimitReached
     from sweeper.interface.sweep import NotCompleted as NotCompleted
@@ -24,8 +25,9 @@ _PUBLIC = {
     "Stopped": "interface.sweep",
     "Sweep": "interface.sweep",
     "plan": "interface.launching",
+    "use_plugin": "interface.plugins",
 }
-__all__ = ["LimitReached", "NotCompleted", "Plan", "Spec", "Stopped", "Sweep", "launch", "plan"]
+__all__ = ["LimitReached", "NotCompleted", "Plan", "Spec", "Stopped", "Sweep", "launch", "plan", "use_plugin"]
 
 
 def __getattr__(name: str) -> Any:

@@ -291,6 +291,13 @@ MUTATIONS = {
         "if False:",
         MEMORY,
     ),
+    "memory_of_nodes": Mutation(
+        "one trial alone needs more memory than any node of a cluster has",
+        "sweeper/launch/cluster/nodes.py",
+        "if large and all(map(self._is_too_small, large))",
+        "if False",
+        f"{NODES}a_trial_that_fits_no_nodes_memory_is_refused_and_a_small_node_left_out",
+    ),
     "token_refused": Mutation(
         "the token of a cluster is another, or there is none here",
         "sweeper/launch/ray_session.py",
@@ -338,7 +345,7 @@ MUTATIONS = {
     ),
     "epochs_in_flight": Mutation(
         "epochs take many times as long as estimated, under a limit of hours",
-        "sweeper/search/policy.py",
+        "sweeper/search/admission.py",
         "self.account.exceeded(live + sum(in_flight), max(in_flight, default=0.0))",
         "self.account.exceeded(live)",
         "tests/sweeper/search/test_random_sweeps.py::"
@@ -641,6 +648,29 @@ MUTATIONS = {
         "            if not (elsewhere or options.despite_memory):",
         "            if elsewhere and options.despite_memory:",
         "tests/sweeper/cli/test_memory.py::test_a_launch_that_no_memory_here_could_hold_is_refused",
+    ),
+    "plugin_agreed": Mutation(
+        "a spec names a plug-in that its user has not agreed to",
+        "sweeper/cli/plugins/agreed.py",
+        "    elif not may_ask(yes):",
+        "    elif yes:",
+        "tests/sweeper/plugins/test_plugins.py::test_nothing_of_a_plugin_runs_before_its_user_agreed",
+    ),
+    "plugin_checked": Mutation(
+        "a plug-in breaks a rule: its randomness, its state, the whole process",
+        "sweeper/plugins/checking.py",
+        "    if done.returncode:",
+        "    if done.returncode == WRONG + 1:",
+        "tests/sweeper/plugins/test_plugins.py::"
+        "test_a_method_that_breaks_a_rule_is_refused_before_anything_is_planned",
+    ),
+    "plugin_damaged": Mutation(
+        "a plug-in in the storage is damaged, or was changed there",
+        "sweeper/plugins/stored.py",
+        "    if folder.digest != digest:",
+        "    if not folder.files:",
+        "tests/sweeper/plugins/test_plugins.py::"
+        "test_what_was_stopped_goes_on_elsewhere_with_the_kept_code",
     ),
     "full_output": Mutation(
         "the output is full (`/dev/full`, a log on a full disk), or its terminal is gone",

@@ -16,7 +16,7 @@ PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 ROOMS: dict[str, tuple[str, ...]] = {
     "sweeper": (
         "__init__", "__main__", "cluster_entry", "interface", "cli", "sweeps", "tracking", "launch", "search",
-        "planning", "records", "storage", "stages", "text",
+        "planning", "records", "plugins", "storage", "stages", "text",
     ),
     "reports": ("__init__", "sections", "pictures", "document", "analysis", "tracked", "request"),
     "search_spaces": (
@@ -24,9 +24,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "__init__", "training", "step", "costs", "tickets", "optimization", "recipe", "conversions", "methods",
-        "kernels", "networks", "data", "streams", "numerics", "sources", "readable", "hashing", "errors", "kept_epochs",
-        "cache_folder",
+        "__init__", "checks", "training", "step", "costs", "tickets", "optimization", "recipe", "conversions",
+        "methods", "kernels", "networks", "data", "plugins", "streams", "numerics", "sources", "readable", "hashing",
+        "errors", "kept_epochs", "cache_folder",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only these use reports.
@@ -68,6 +68,7 @@ READS_THE_ENVIRONMENT = {
     "sweeper/cli/main.py",  # its arguments, and what a shell asks; variables that set an option are Click's to read
     "sweeper/cli/commands/mlflow.py",  # hands it on to MLflow's server
     "sweeper/cluster_entry.py",  # a program of its own, which a cluster runs
+    "trainers/checks.py",  # sees that a plug-in leaves it as it is
     "sweeper/launch/orphans.py",  # a program of its own, run beside a launch
 }
 # Where any exception at all may be caught: at the boundary of a trial, and at that of a command.

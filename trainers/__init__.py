@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.checks import check_method as check_method
     from trainers.data.splits import load_splits as load_splits
     from trainers.errors import InvalidInput as InvalidInput
     from trainers.recipe.recipe import Recipe as Recipe
@@ -18,11 +19,12 @@ _PUBLIC = {
     "InvalidInput": "errors",
     "Recipe": "recipe.recipe",
     "TrainingRun": "training",
+    "check_method": "checks",
     "load_splits": "data.splits",
     "load_ticket": "tickets.tickets",
     "save_ticket": "tickets.tickets",
 }
-__all__ = ["InvalidInput", "Recipe", "TrainingRun", "load_splits", "load_ticket", "save_ticket"]
+__all__ = ["InvalidInput", "Recipe", "TrainingRun", "check_method", "load_splits", "load_ticket", "save_ticket"]
 
 
 def __getattr__(name: str) -> Any:

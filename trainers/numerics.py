@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "5c3fc4dce3ff9048ed601ef536c54d98860d93fd4d86507e0c010faf9ce76fd9"
+PINNED_SOURCES = "af02ad6beefe30c9a5c31ca272a9270a193261d3e67a9cfd97fc2666fca5d244"
 
 
 @cache

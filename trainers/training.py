@@ -49,6 +49,8 @@ class Evaluation:
     # Where selection is probabilistic, both, whichever of them the recipe evaluates by and `accuracy` is:
     argmax_accuracy: float | None = None  # of the option with the highest score
     sampled_accuracy: float | None = None  # of options sampled as in training
+    argmax_loss: float | None = None
+    sampled_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,10 @@ class EpochRecord:
     metered: Metered  # train_seconds and what else METERS of trainers.costs.meters take of it
     evaluation_seconds: float
     layers: tuple[LayerSelection, ...]  # what each layer has selected; () in the finetune phase
-    argmax_validation_accuracy: float | None = None  # both only where selection is probabilistic: see Evaluation
+    argmax_validation_accuracy: float | None = None  # all only where selection is probabilistic: see Evaluation
     sampled_validation_accuracy: float | None = None
+    argmax_validation_loss: float | None = None
+    sampled_validation_loss: float | None = None
 
     @property
     def train_seconds(self) -> float:
@@ -169,6 +173,8 @@ class TrainingRun:
             layers=layers,
             argmax_validation_accuracy=validation.argmax_accuracy,
             sampled_validation_accuracy=validation.sampled_accuracy,
+            argmax_validation_loss=validation.argmax_loss,
+            sampled_validation_loss=validation.sampled_loss,
         )
 
     def turn_to(self, phase: Phase) -> None:
@@ -201,10 +207,14 @@ class TrainingRun:
         finally:
             for weight in weights:
                 weight.sample_at_evaluation = sampled
-        ways = {"sampled_accuracy": found.accuracy, "argmax_accuracy": other.accuracy}
-        if not sampled:
-            ways = {"sampled_accuracy": other.accuracy, "argmax_accuracy": found.accuracy}
-        return replace(found, **ways)
+        by_lot, by_score = (found, other) if sampled else (other, found)
+        return replace(
+            found,
+            argmax_accuracy=by_score.accuracy,
+            sampled_accuracy=by_lot.accuracy,
+            argmax_loss=by_score.loss,
+            sampled_loss=by_lot.loss,
+        )
 
     @torch.inference_mode()
     def _evaluated(self, split: Split | StreamedSplit, name: str) -> Evaluation:

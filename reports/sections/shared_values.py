@@ -40,7 +40,8 @@ def shared_values_sections(trials: pd.DataFrame) -> list[Section]:
     done = trials[(trials["status"] == COMPLETED) & trials["test_accuracy"].notna()]
     # Another version may have drawn other values.
     ours = (done["numerics_version"] == str(NUMERICS_VERSION)) & done["options"].notna()
-    shared = done[ours & (done["sharing"] == "network") & (done["selection"] == "greedy")]
+    independent = done["value_layout"].isna()  # of others the mean follows from the layout
+    shared = done[ours & independent & (done["sharing"] == "network") & (done["selection"] == "greedy")]
     if len(shared) < FEWEST:
         return []
     shared = shared.assign(mean=_means(shared), lost=_lost(shared, done))

@@ -305,6 +305,9 @@ def _number(value: Any, text: Any) -> Cell:
     return Cell(text(number), None if isnan(number) else number)
 
 
+OF_PLUGINS = ("method_options", "plugins")
+
+
 def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
     """The numbers behind a table of arms, unrounded; accuracies as fractions. Last the hyperparameters that differ."""
     metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", *BOTH_WAYS, EPOCHS, *costs]
@@ -315,5 +318,5 @@ def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataF
     reference = list(COLUMNS) if arms["published"].notna().any() else []
     data = arms[[*identity, "n", "trials", *numbers, *fronts, *reference, "device", "arm_hash"]].copy()
     data["seeds"] = arms["seeds"].map(lambda seeds: " ".join(map(str, seeds)))
-    others = [field for field in ARM_FIELDS if field in ALL_METHOD_FIELDS and field not in identity]
+    others = [field for field in ARM_FIELDS if field in (*ALL_METHOD_FIELDS, *OF_PLUGINS) and field not in identity]
     return data.assign(**{field: arms[field] for field in others if arms[field].nunique() > 1})

@@ -71,6 +71,12 @@ limits_option = click.option(
 )  # fmt: skip
 
 
+plugins_option = click.option(
+    "--allow-plugins", is_flag=True,
+    help="run the code of the spec's plug-ins without asking, now and whenever these very files are asked for",
+)  # fmt: skip
+
+
 # Where things lie
 
 storage_option = click.option(
@@ -213,6 +219,7 @@ class LaunchOptions:
     local: bool | None
     download: bool | None
     despite_memory: bool
+    allow_plugins: bool
     ask_above: float
     yes: bool
     submission: Submission
@@ -266,8 +273,9 @@ def launch_options(again: bool = False) -> Declaration[Any]:
         ),
         click.option(
             "--despite-memory", is_flag=True,
-            help="start although one trial is estimated at more memory than this machine, or its GPU, has",
+            help="start although one trial is estimated at more memory than this machine, its GPU, or a node, has",
         ),
+        plugins_option,
         click.option(
             "--ask-above", metavar="HOURS", type=values.hours, default=1.0,
             help="at a terminal, ask before a launch that is estimated at more device-hours (default: 1)",

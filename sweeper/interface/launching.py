@@ -7,6 +7,7 @@ from typing import Unpack
 
 from search_spaces.spec import Spec
 from sweeper.cli.commands.launch import launch_spec
+from sweeper.cli.plugins.agreed import checked_plugins
 from sweeper.interface.settings import LaunchSettings, launch_options, said
 from sweeper.interface.sweep import STORAGE, Sweep
 from sweeper.launch.sweep import PlantedSweep, reachable
@@ -24,6 +25,7 @@ def plan(spec: Spec, storage: str | Path = STORAGE, **settings: Unpack[LaunchSet
     notebook show it. Raises InvalidInput.
     """
     options = launch_options(settings)
+    warnings = checked_plugins(spec, storage_that_answers(str(storage)), options.allow_plugins, yes=True)
     wanted = RequestedShares(**options.shares.said())
     wanted.given()
     place = storage_that_answers(str(storage))
@@ -31,7 +33,7 @@ def plan(spec: Spec, storage: str | Path = STORAGE, **settings: Unpack[LaunchSet
     digests, notes = digests_to_plan_with(reachable(spec), data_dir)
     folder = SweepFolder(place, spec.name)
     planted = PlantedSweep(spec, folder, digests, unpinned_sources(), read_only=True)
-    return foresee(spec, planted.at_most(), planted.store, wanted, notes).plan
+    return foresee(spec, planted.at_most(), planted.store, wanted, [*notes, *warnings]).plan
 
 
 def launch(

@@ -36,6 +36,7 @@ class LaunchSettings(TypedDict, total=False):
     download: bool
     despite_memory: bool
     owner: str
+    allow_plugins: bool  # run the code of the spec's plug-ins; without it only what was agreed to before
 
 
 SHARES = tuple(field.name for field in fields(Shares))
@@ -50,7 +51,7 @@ def launch_options(given: Mapping[str, Any]) -> LaunchOptions:
     owner = said.pop("owner", "unknown")
     shares = Shares(**{name: said.pop(name, None) for name in SHARES})
     silent = {field.name: None for field in fields(LaunchOptions)}
-    quiet = {"despite_memory": False, "ask_above": 0.0, "yes": True}
+    quiet = {"despite_memory": False, "allow_plugins": False, "ask_above": 0.0, "yes": True}
     submission = Submission(cluster=None, submitted_to="", detach=False, owner=owner)
     return LaunchOptions(**{**silent, **quiet, **said, "shares": shares, "submission": submission})
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
 from search_spaces.spec import Spec as PlainSpec
+from sweeper.cli.plugins.agreed import plugin_reader
 from trainers.errors import InvalidInput
 
 
@@ -26,13 +27,16 @@ class Spec(PlainSpec):
         super().__init__(**checked.model_dump(exclude_unset=True))
 
     @classmethod
-    def load(cls, name_or_path: str | Path, changes: Mapping[str, Any] | None = None) -> Self:
+    def load(
+        cls, name_or_path: str | Path, changes: Mapping[str, Any] | None = None, *, allow_plugins: bool = False
+    ) -> Self:
         """The spec in a YAML file, or the bundled one of that name, with `changes` as `--set` has them.
 
-        `{"seeds": [0, 1], "limits.epochs": 100}`: see `search_spaces.loading.load_spec`. Raises InvalidInput.
+        `{"seeds": [0, 1], "limits.epochs": 100}`: see `search_spaces.loading.load_spec`. `allow_plugins`: run
+        the code of its plug-ins; without it, only of those that this user agreed to before. Raises InvalidInput.
         """
         overrides = [f"{field}={_as_yaml(field, value)}" for field, value in (changes or {}).items()]
-        loaded = load_spec(str(name_or_path), overrides)
+        loaded = load_spec(str(name_or_path), overrides, plugin_reader(allow_plugins, yes=True))
         return cls(**loaded.model_dump(exclude_unset=True))
 
     def _repr_html_(self) -> str:

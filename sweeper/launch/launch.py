@@ -6,7 +6,7 @@ A driver (Ray's or the local one) asks `next_order` for work and gives back each
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from sweeper.stages.status import Status
 from sweeper.storage.base import StoreError
 from sweeper.storage.claims import Claims
 from sweeper.text import in_words
+from trainers.plugins.known import keys_in
 
 LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage
 
@@ -62,8 +63,10 @@ class Launch(SteeredSweep):
     resources: Resources
     sources: dict[str, str]
     data_dir: Path | None = None
+    plugins: Mapping[str, str] = field(default_factory=dict)  # in the storage: by key, the digest of their files
     rule: RetryRule = field(default_factory=RetryRule)
     save_seconds: float = 30.0
+    needs_bytes: int = 0  # of memory, that a node of a cluster must have; 0: whatever it has
     clock: Callable[[], float] = time.monotonic
     watchers: list[Watcher] = field(default_factory=list)
     stop_requested: bool = False
@@ -168,6 +171,7 @@ class Launch(SteeredSweep):
             sweep=self.sweep,
             sources=self.sources,
             save_seconds=self.save_seconds,
+            plugins={key: self.plugins[key] for key in keys_in(stage.recipe.plugins)},
         )
 
     def take(self, key: str, step: Step) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.stages.faults import Failure
@@ -23,6 +23,7 @@ class Order:
     threads: int
     sweep: str
     sources: dict[str, str]
+    plugins: dict[str, str] = field(default_factory=dict)  # those that it needs: by key, the digest of their files
     save_seconds: float = 30.0  # a killed worker loses no more than this, or one epoch
 
     @classmethod

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -266,8 +267,11 @@ SUFFIXES = (".py", ".c", ".json", ".yaml", ".csv", ".bib", ".j2", ".css", ".js")
 SPEC = "sweep.yaml"
 
 
-def write_submission(folder: Path, spec_text: str | None) -> None:
-    """Fills an empty folder with what a job needs; other kinds of file than the packages have are left out."""
+def write_submission(folder: Path, spec_text: str | None, more: Mapping[str, bytes] = MappingProxyType({})) -> None:
+    """Fills an empty folder with what a job needs; other kinds of file than the packages have are left out.
+
+    `more`: the files of plug-ins, by their paths.
+    """
     for package in PACKAGES:
         root = Path(str(files(package)))
         for path in sorted(root.rglob("*")):
@@ -277,5 +281,8 @@ def write_submission(folder: Path, spec_text: str | None) -> None:
                 shutil.copyfile(path, target)
     if spec_text is not None:
         (folder / SPEC).write_text(spec_text, encoding="utf-8")
+    for name, content in more.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     versions = {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", "ray": version("ray")}
     (folder / SUBMISSION).write_text(json.dumps({"versions": versions, "sources": sources()}), encoding="utf-8")

@@ -73,10 +73,11 @@ class PlantedSweep:
         """The launch that trains it; `wall_seconds` are those of earlier launches, `more` goes to the `Launch`."""
         if self.spec.limits != Limits() and estimates is not None:
             began = time.monotonic()
-            self.steering.account = Account(
+            account = Account(
                 self.spec.limits, estimates, resources.gpus_per_trial or 1.0,
                 lambda: wall_seconds + time.monotonic() - began,
             )  # fmt: skip
+            self.steering = Steering(self.steering.search, self.steering.rungs, account)
         return Launch(
             self.spec.name, self.forest, self.digests, self.store, resources, sources(),
             steering=self.steering, estimates=estimates, read_only=self.read_only,

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from sweeper.launch.orders import Order, Step
+from sweeper.plugins.stored import plugin_versions, use_kept
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import describe, utc_now
-from sweeper.records.stage_record import Snapshot, StageRecord, with_epoch
+from sweeper.records.stage_record import Snapshot, StageRecord, epochs_evaluated_as, with_epoch
 from sweeper.stages.faults import Failure, StorageFault, failure_of
 from sweeper.storage.base import StoreError
 from sweeper.storage.place import storage_at
@@ -123,6 +124,7 @@ class StageWorker:
         _as_in_a_fresh_process(order.device, order.threads)
         self._started_at = utc_now()
         self._saved_at = time.perf_counter()
+        use_kept(storage_at(order.storage), order.plugins)
         data = self.shelf.get(stage.recipe, order.data_dir, order.device)
         if data.digest != order.digest:
             raise StorageFault(
@@ -133,7 +135,9 @@ class StageWorker:
         if partial:
             record, state = partial
             run.load_state_dict(state)
-            self._epochs, self._saved, self._started_at = list(record.epochs), record.end, record.started_at
+            # Another recipe that shares the stage may have begun it.
+            self._epochs = epochs_evaluated_as(record.epochs, stage.recipe.evaluated_by)
+            self._saved, self._started_at = record.end, record.started_at
             self._selection = list(record.selection)
         elif stage.parent is not None:
             run.load_state_dict(self._store.read_state(stage.parent))
@@ -152,6 +156,8 @@ class StageWorker:
             self._record(test.accuracy, test.loss),
             argmax_test_accuracy=test.argmax_accuracy,
             sampled_test_accuracy=test.sampled_accuracy,
+            argmax_test_loss=test.argmax_loss,
+            sampled_test_loss=test.sampled_loss,
         )
         if not self._epochs:  # whose last would say
             started = time.perf_counter()
@@ -185,11 +191,16 @@ class StageWorker:
             test_loss=test_loss,
             costs=totals.of_epochs(epochs, self._run.costs()),
             evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
-            environment={**describe(order.device, order.threads), **order.sources, "sweep": order.sweep},
+            environment=self._environment(),
             started_at=self._started_at,
             ended_at=utc_now(),
             selection=list(self._selection),
         )
+
+    def _environment(self) -> dict[str, Any]:
+        order = self.order
+        plugins = {"plugins": plugin_versions(order.plugins)} if order.plugins else {}
+        return {**describe(order.device, order.threads), **order.sources, "sweep": order.sweep, **plugins}
 
 
 def _as_in_a_fresh_process(device: str, threads: int) -> None:

@@ -61,8 +61,12 @@ class Foresight:
 
     def check_memory(self, forest: Forest) -> None:
         """Raises InvalidInput where this machine could not hold one of these trials."""
+        check_memory(hardware_here(), self.memory_bytes(forest) or None, self.packing.gpus_per_trial)
+
+    def memory_bytes(self, forest: Forest) -> int:
+        """The most memory that one of these trials takes; 0 where that is not known."""
         memory = dearest(forest, self.estimates)
-        check_memory(hardware_here(), memory.bytes if memory else None, self.packing.gpus_per_trial)
+        return memory.bytes if memory else 0
 
 
 def foresee(spec: Spec, forest: Forest, store: Store, shares: RequestedShares, notes: Sequence[str] = ()) -> Foresight:

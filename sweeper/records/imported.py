@@ -51,6 +51,8 @@ class _Epoch(_Part):
     selected_magnitude: Amount | None = None
     argmax_validation_accuracy: Share | None = None
     sampled_validation_accuracy: Share | None = None
+    argmax_validation_loss: float | None = None
+    sampled_validation_loss: float | None = None
     evaluation_seconds: Amount
     layers: list[dict[str, Any]] = []
 

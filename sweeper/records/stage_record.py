@@ -18,7 +18,7 @@ from trainers.costs.registry import COSTS, RECORD_FORMAT
 from trainers.kept_epochs import is_kept
 from trainers.recipe.choices import Phase
 
-FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules; what is new in 3, its registry says
+FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules; what is new in 3 and 5, its registry says
 
 
 class Damaged(Exception):
@@ -51,10 +51,11 @@ class StageRecord:
     started_at: str  # UTC, ISO 8601
     ended_at: str
     selection: Sequence[dict[str, Any]] = field(default_factory=list)  # of some epochs: sweeper.records.stage_record
-    argmax_test_accuracy: float | None = (
-        None  # both only where selection is probabilistic, whichever `test_accuracy` is
-    )
+    # All four only where selection is probabilistic, whichever `test_accuracy` is; formats before 5 had no losses.
+    argmax_test_accuracy: float | None = None
     sampled_test_accuracy: float | None = None
+    argmax_test_loss: float | None = None
+    sampled_test_loss: float | None = None
     validation_accuracy: float | None = None  # both at the end of a stage without epochs; of others their last says it
     validation_loss: float | None = None
 
@@ -91,6 +92,28 @@ def _names_of_fields(costs: tuple[str, ...]) -> tuple[set[str], set[str], set[st
     return own, optional, own | {*costs}
 
 
+def evaluated_as(record: StageRecord, way: str | None) -> StageRecord:
+    """The record with the figures of this evaluation, where the recipe that trained it evaluates otherwise.
+
+    Recipes share a stage only where its record holds the figures of all of them (`Method.recorded_for_all`).
+    """
+    if record.recipe.get("evaluation") == way or record.argmax_test_loss is None:
+        return record
+    figures = {name: getattr(record, f"{way}_{name}") for name in ("test_accuracy", "test_loss")}
+    return replace(record, epochs=epochs_evaluated_as(record.epochs, way), **figures)
+
+
+def epochs_evaluated_as(epochs: Iterable[Mapping[str, Any]], way: str | None) -> list[dict[str, Any]]:
+    """The same of epochs, also of a stage that has not ended."""
+    return [_epoch_evaluated_as(epoch, way) for epoch in epochs]
+
+
+def _epoch_evaluated_as(epoch: Mapping[str, Any], way: str | None) -> dict[str, Any]:
+    if epoch.get("argmax_validation_loss") is None:
+        return dict(epoch)
+    return {**epoch, **{name: epoch[f"{way}_{name}"] for name in ("validation_accuracy", "validation_loss")}}
+
+
 def joined(before: StageRecord, after: StageRecord) -> StageRecord:
     """Two stages of one lineage, the second from where the first ends, as if they had been trained as one."""
     assert (before.lineage, before.end) == (after.lineage, after.start)
@@ -98,7 +121,7 @@ def joined(before: StageRecord, after: StageRecord) -> StageRecord:
         after,
         parent=before.parent,
         start=before.start,
-        epochs=[*before.epochs, *after.epochs],
+        epochs=[*epochs_evaluated_as(before.epochs, after.recipe.get("evaluation")), *after.epochs],
         costs=totals.of_stages([before.costs, after.costs]),
         evaluation_seconds=before.evaluation_seconds + after.evaluation_seconds,
         started_at=before.started_at,

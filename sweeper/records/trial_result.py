@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeper.records.compressed import Chain
-from sweeper.records.stage_record import Snapshot, StageRecord
+from sweeper.records.stage_record import Snapshot, StageRecord, epochs_evaluated_as, evaluated_as
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Forest, Trial
 from sweeper.stages.status import Status
@@ -92,16 +92,16 @@ def trial_epochs(
     for key in trial.stages:
         if key in records:
             if records[key].epochs:
-                parts.append(records[key].epochs)
+                parts.append(evaluated_as(records[key], trial.recipe.evaluated_by).epochs)
         else:
-            parts.append((saved or {}).get(key, ()))
+            parts.append(epochs_evaluated_as((saved or {}).get(key, ()), trial.recipe.evaluated_by))
             break
     return Chain(parts)
 
 
 def trial_finals(trial: Trial, records: Mapping[str, StageRecord]) -> dict[str, float]:
     """Accuracies on the test split and standalone costs. Every stage of the trial must be in `records`."""
-    stages = [records[key] for key in trial.stages]
+    stages = [evaluated_as(records[key], trial.recipe.evaluated_by) for key in trial.stages]
     last = stages[-1]
     slot = [stage for stage in stages if stage.phase == "slot"]
     turned = {"slot_test_accuracy": slot[-1].test_accuracy} if slot and last.phase != "slot" else {}

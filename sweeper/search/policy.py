@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sweeper.records.trial_result import Epoch, TrialResult, seconds_of
+from sweeper.records.trial_result import Epoch, TrialResult
+from sweeper.search.admission import Admission
 from sweeper.search.gates import Gates
 from sweeper.search.limits import Account, Amount
 from sweeper.search.rungs import Entrant, RungBook
 from sweeper.search.sweep_state import SweepState
 from sweeper.stages.faults import Fault
-from sweeper.stages.forest import Forest, Stage, grow
-from sweeper.stages.status import StageStatus, Status
+from sweeper.stages.forest import Forest, Stage
+from sweeper.stages.status import ENDED, Status
 from trainers.recipe.recipe import Recipe
 
-ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 Fits = Callable[[Sequence[Recipe]], bool]  # whether the limits leave room for the trials of these recipes
 
 
@@ -47,19 +47,16 @@ class Steering:
     rungs: RungBook | None = None
     account: Account | None = None
     _gates: Gates | None = None
+    _admission: Admission | None = None
     _arms: dict[str, list[int]] = field(default_factory=dict)  # the numbers of an arm's trials, by its hash
     _arm_of: list[str] = field(default_factory=list)
-    _unaffordable: set[str] = field(default_factory=set)  # stages that no trial taken on goes through
-    _waiting: list[int] = field(default_factory=list)  # trials that were not taken on yet
-    _taken_on: set[int] = field(default_factory=set)
-    _counted: set[int] = field(default_factory=set)  # trials that the limit of trials counts
     _diverged: set[str] = field(default_factory=set)  # arms of the search: no more of their seeds begin
     _stopped_ends: set[str] = field(default_factory=set)  # last stages of the trials of arms that were stopped
-    _withheld: list[str] = field(default_factory=list)  # stages that were promised their share and do not fit now
     _is_dry: bool = False  # nothing more could be brought, and nothing has happened since
 
     def __post_init__(self) -> None:
         self._gates = Gates(self.rungs) if self.rungs else None
+        self._admission = Admission(self.account) if self.account else None
 
     # When trials are planted
 
@@ -76,22 +73,15 @@ class Steering:
             arms = dict.fromkeys(self._arm_of[number] for number in numbers)
             cells = {arm: self.search.cell(arm) for arm in arms} if self.search else {}
             holds += self._gates.enter(forest, {arm: self._arms[arm] for arm in arms}, cells)
-        if self.account:
-            keys = {key for number in numbers for key in forest.trials[number].stages if not stored(key)}
-            new = keys - self._unaffordable - self._promised(forest)
-            holds += new
-            self._unaffordable |= new
+        if self._admission:
+            holds += self._admission.holds(forest, numbers, stored)
         return holds
-
-    def _promised(self, forest: Forest) -> set[str]:
-        return {key for number in self._taken_on for key in forest.trials[number].stages}
 
     def begin(self, state: SweepState, numbers: Iterable[int]) -> None:
         """These trials were taken in: what is known of them already is judged and told."""
         new = list(numbers)
-        if self.account:
-            self._waiting += new
-            self._count_spent(state, self.account)
+        if self._admission:
+            self._admission.begin(state, new, self._is_paused)
         if self._gates:
             self._pause(state, self._gates.begin(state, {self._arm_of[number] for number in new}))
             if state.read_only and not self._is_under_way(state):
@@ -99,19 +89,6 @@ class Steering:
         self._leave_diverged(state, new)
         self._note_stopped(state)
         self._tell(state)
-
-    def _count_spent(self, state: SweepState, account: Account) -> None:
-        for key, record in [*state.records.items(), *state.partials.items()]:
-            if state.is_own(record):
-                account.spent.setdefault(key, Amount.of(record))
-        if not self._taken_on:
-            own = account.spent.keys()
-            for number, trial in enumerate(state.forest.trials):
-                status = state.status(trial)
-                is_begun = status in ENDED or self._is_paused(number)
-                if trial.stages[-1] in own if status is Status.COMPLETED else is_begun and own & set(trial.stages):
-                    self._counted.add(number)
-            account.trials = len(self._counted)
 
     def _is_paused(self, number: int) -> bool:
         return self._gates is not None and self._arm_of[number] in self._gates.paused
@@ -140,10 +117,9 @@ class Steering:
 
         Where there are rungs or a search, the seeds of an arm are taken on together: they are judged together.
         """
-        if self._is_dry or self.account is None:
+        if self._is_dry or self._admission is None:
             return False
-        self._waiting = [n for n in self._waiting if state.status(state.forest.trials[n]) not in ENDED]
-        return any(self._take_on(state, self.account, numbers) for numbers in self._units(state))
+        return self._admission.take_one_on(state, self._is_paused, self._arm_of)
 
     @property
     def may_ask(self) -> bool:
@@ -153,10 +129,10 @@ class Steering:
 
     def ask(self, state: SweepState) -> list[Recipe]:
         """The recipes that the search wants to be added; none while it waits for results, or where none would fit."""
-        account = self.account
+        admission = self._admission
         if self.search is None:
             return []
-        return self.search.ask(lambda recipes: account is None or self._fits(state, account, recipes))
+        return self.search.ask(lambda recipes: admission is None or admission.fits(state, recipes))
 
     def settle(self, state: SweepState) -> bool:
         """No more can come to any rung: lets the best go on, at last stops what pauses. False: nothing goes on."""
@@ -194,72 +170,20 @@ class Steering:
 
     def may_start(self, state: SweepState, stage: Stage) -> bool:
         """Whether the limits leave room for this stage; if not, it is tried again when another has ended."""
-        if self.account is None:
-            return True
-        running = [state.forest.stages[key] for key in state.schedule.running if key != stage.key]
-        if self.account.may_start(stage, running):
-            return True
-        self._withheld.append(stage.key)
-        return False
-
-    def _units(self, state: SweepState) -> list[list[int]]:
-        """The trials that wait, those together that are taken on together; what has begun comes first."""
-        units: dict[str, list[int]] = {}
-        for number in self._waiting:
-            if not self._is_paused(number):
-                units.setdefault(self._arm_of[number] if self._arm_of else str(number), []).append(number)
-        return sorted(units.values(), key=lambda numbers: not any(self._has_begun(state, number) for number in numbers))
-
-    @staticmethod
-    def _has_begun(state: SweepState, number: int) -> bool:
-        trial = state.forest.trials[number]
-        return state.status(trial) is Status.RUNNING or not state.saved.keys().isdisjoint(trial.stages)
-
-    def _take_on(self, state: SweepState, account: Account, numbers: Sequence[int]) -> bool:
-        left = [
-            [key for key in state.forest.trials[n].stages if state.schedule.status(key) is not StageStatus.DONE]
-            for n in numbers
-        ]
-        new = [number for number in numbers if number not in self._counted]
-        if not account.take_on(*([state.forest.stages[key] for key in keys] for keys in left), trials=len(new)):
-            return False
-        self._waiting = [number for number in self._waiting if number not in numbers]
-        self._taken_on.update(numbers)
-        self._counted.update(new)
-        free = {key for keys in left for key in keys if key in self._unaffordable}
-        self._unaffordable -= free
-        state.schedule.release(free)
-        return True
-
-    def _fits(self, state: SweepState, account: Account, recipes: Sequence[Recipe]) -> bool:
-        forest = grow(state.forest, recipes, state.digests, state.store, state.begun())
-
-        def is_done(key: str) -> bool:
-            return key in forest.stored or (
-                key in state.forest.stages and state.schedule.status(key) is StageStatus.DONE
-            )
-
-        new = forest.trials[len(state.forest.trials) :]
-        return account.fits(*([forest.stages[key] for key in trial.stages if not is_done(key)] for trial in new))
+        return self._admission is None or self._admission.may_start(state, stage)
 
     # When a stage has ended
 
     def stage_done(self, state: SweepState, stage: Stage) -> None:
-        if self.account:
-            record = state.records[stage.key]
-            self.account.given_up([stage.key])
-            if state.is_own(record):
-                self.account.finished(stage, Amount.of(record))
+        if self._admission:
+            self._admission.stage_done(state, stage)
         self._ended(state, [stage.key])
 
     def stage_failed(self, state: SweepState, stage: Stage, epochs: Sequence[Epoch]) -> None:
         """For good, or until it is tried again; `epochs` are those of this attempt."""
         failed = state.schedule.below(stage.key) if stage.key in state.schedule.failures else []
-        if self.account:
-            if stage.key not in state.schedule.failures and (saved := state.saved.get(stage.key)):
-                self.account.keep(stage, len(saved), seconds_of(saved))
-            self.account.lose(stage, len(epochs), seconds_of(epochs))
-            self.account.given_up(failed)
+        if self._admission:
+            self._admission.stage_failed(state, stage, epochs, failed)
         if self.search and failed and state.schedule.failures[stage.key].fault is Fault.NOT_A_NUMBER:
             ended = set(failed)
             trials = enumerate(state.forest.trials)
@@ -271,22 +195,12 @@ class Steering:
 
         The epoch that each of them is in counts, too: it ends before the stage is saved.
         """
-        if self.account is None:
-            return None
-        taken = {key: Amount(len(epochs), 0.0, seconds_of(epochs)) for key, epochs in running.items()}
-        in_flight = self.account.epochs_in_flight([(state.forest.stages[key], taken[key]) for key in running])
-        live = self._live_seconds(self.account, running)
-        return self.account.exceeded(live + sum(in_flight), max(in_flight, default=0.0))
+        return self._admission.overspent(state, running) if self._admission else None
 
     def spent(self, running: Mapping[str, Sequence[Epoch]]) -> Amount:
         """All of this sweep by now, with what stages that run, or ran when it was stopped, have taken so far."""
-        assert self.account is not None
-        return self.account.all_spent() + Amount(seconds=self._live_seconds(self.account, running))
-
-    @staticmethod
-    def _live_seconds(account: Account, running: Mapping[str, Sequence[Epoch]]) -> float:
-        before = (account.spent.get(key, Amount()).seconds for key in running)
-        return sum(map(seconds_of, running.values())) - sum(before)
+        assert self._admission is not None
+        return self._admission.spent(running)
 
     def _ended(self, state: SweepState, keys: Iterable[str]) -> None:
         self._is_dry = False
@@ -294,22 +208,14 @@ class Steering:
             self._pause(state, self._gates.ended(state, keys))
             self._note_stopped(state)
         self._tell(state)
-        state.schedule.release(self._withheld)
-        self._withheld = []
+        if self._admission:
+            self._admission.try_withheld_again(state)
 
     def _pause(self, state: SweepState, entrants: Iterable[Entrant]) -> None:
         """What was promised to arms that pause is given up: they are taken on again if they go on."""
         arms = list(dict.fromkeys(arm for entrant in entrants for arm in entrant.gates))
-        if self.account and arms:
-            numbers = [number for arm in arms for number in self._arms[arm] if number in self._taken_on]
-            self._taken_on.difference_update(numbers)
-            self._waiting += numbers
-            keys = {key for number in numbers for key in state.forest.trials[number].stages}
-            left = {key for key in keys if state.schedule.status(key) is StageStatus.WAITING}
-            left -= self._unaffordable | self._promised(state.forest)
-            self._unaffordable |= left
-            state.schedule.hold(left)
-            self.account.given_up(left)
+        if self._admission and arms:
+            self._admission.take_back(state, (number for arm in arms for number in self._arms[arm]))
         if self.search and self.rungs and not state.read_only:
             for arm in arms:
                 self.search.pause(arm, self.rungs.accuracies(arm))
@@ -318,11 +224,8 @@ class Steering:
         for arm in self._gates.newly_stopped() if self._gates else ():
             trials = [state.forest.trials[number] for number in self._arms[arm]]
             self._stopped_ends |= {trial.stages[-1] for trial in trials}
-            self._give_up_stopped(state, {key for trial in trials for key in trial.stages})
-
-    def _give_up_stopped(self, state: SweepState, keys: Iterable[str]) -> None:
-        if self.account:
-            self.account.given_up(key for key in keys if state.schedule.status(key) is StageStatus.STOPPED)
+            if self._admission:
+                self._admission.give_up_stopped(state, {key for trial in trials for key in trial.stages})
 
     def _leave_diverged(self, state: SweepState, numbers: Iterable[int]) -> None:
         """Begins no more seeds of points that have diverged with one, among the arms of these trials."""
@@ -338,7 +241,8 @@ class Steering:
             wanted = {key for other, trial in others if other not in self._diverged for key in trial.stages}
             keys = {key for trial in own for key in trial.stages} - wanted
             state.schedule.stop(keys)
-            self._give_up_stopped(state, keys)
+            if self._admission:
+                self._admission.give_up_stopped(state, keys)
 
     def _tell(self, state: SweepState) -> None:
         if self.search is None or state.read_only:

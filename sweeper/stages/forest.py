@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import Any, Protocol
 
 from trainers.hashing import content_hash
@@ -137,9 +138,15 @@ def points(recipe: Recipe, digest: str, sources: str = "") -> list[Point]:
     return _points(recipe.training_fields(), stretches(recipe), digest, sources)
 
 
-def earlier_points(recipe: Recipe, digest: str, sources: str = "") -> list[Point]:
-    """The same under the keys that versions had which told stages by all fields of a recipe."""
-    return _points(recipe.common_fields(), earlier_stretches(recipe), digest, sources)
+def earlier_points(recipe: Recipe, digest: str, sources: str = "") -> list[list[Point]]:
+    """The same under the keys of earlier versions, the latest first.
+
+    They told apart how selection is evaluated, as long as records did not hold both; at first, all fields of a recipe.
+    """
+    parts = stretches(recipe)
+    by_evaluation = recipe.fields_apart_by_evaluation()
+    latest = [_points(by_evaluation, parts, digest, sources)] if by_evaluation != recipe.training_fields() else []
+    return [*latest, _points(recipe.common_fields(), earlier_stretches(recipe), digest, sources)]
 
 
 def _points(common: Mapping[str, Any], parts: Sequence[Stretch], digest: str, sources: str) -> list[Point]:
@@ -226,12 +233,12 @@ def _ways(
     if stored is None:
         return ways, {}
     earlier = [earlier_points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
-    asked = {point.lineage for way in (*ways, *earlier) for point in way} - forest.lines.keys()
+    asked = {point.lineage for way in (*ways, *chain(*earlier)) for point in way} - forest.lines.keys()
     stored.expect(asked)
     known = {name: line.stored for name, line in forest.lines.items()}
     spans: Spans = known | {lineage: stored.spans(lineage) for lineage in sorted(asked)}
     return [
-        max(way, before, key=lambda one: _reached(one, spans)) for way, before in zip(ways, earlier, strict=True)
+        max(way, *before, key=lambda one: _reached(one, spans)) for way, before in zip(ways, earlier, strict=True)
     ], spans
 
 
@@ -248,10 +255,8 @@ def _reached(way: Sequence[Point], spans: Spans) -> tuple[int, int]:
 
 def _way_of(trial: Trial, digests: Mapping[str, str], sources: str) -> list[Point]:
     """The points of a trial of the forest, by the keys that it was planted with."""
-    way = points(trial.recipe, digests[trial.recipe.dataset], sources)
-    if way[-1].key == trial.stages[-1]:
-        return way
-    return earlier_points(trial.recipe, digests[trial.recipe.dataset], sources)
+    asked = trial.recipe, digests[trial.recipe.dataset], sources
+    return next(way for way in (points(*asked), *earlier_points(*asked)) if way[-1].key == trial.stages[-1])
 
 
 def _extended(forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Point]], spans: Spans) -> dict[str, _Line]:

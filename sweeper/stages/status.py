@@ -34,3 +34,6 @@ class Status(StrEnum):
     COMPLETED = "COMPLETED"
     STOPPED_EARLY = "STOPPED_EARLY"
     FAILED = "FAILED"
+
+
+ENDED = frozenset({Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED})

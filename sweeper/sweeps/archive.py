@@ -3,6 +3,7 @@
 manifest.json                           the format, the sweep's name, the SHA-256 of all the others and of itself
 sweep/{sweep.json,spec.yaml,…}          what lies in the sweep's folder
 stages/<key>/{record.json,state.safetensors}
+plugins/<digest>/…                      the plug-ins that it needs
 partials/<key>, failures/<key>.json     stages on their way, and those that failed
 """
 
@@ -17,6 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeper.plugins.stored import HOME as PLUGINS
+from sweeper.plugins.stored import keep_parts, parts_of
 from sweeper.records.environment import sources
 from sweeper.records.stage_record import (
     Damaged,
@@ -75,6 +78,9 @@ def write_archive(path: Path, sweep: KeptSweep, keys: Collection[str], store: St
                 add(SWEEP, json.dumps(asdict(file), indent=1).encode())
                 for name, content in sweep.files.items():
                     add(f"sweep/{name}", content)
+                for digest in sorted(sweep.plugins()):
+                    for name, content in parts_of(store.root, digest).items():
+                        add(name, content)
                 for name, content in _of_stages(sorted(keys), store, states):
                     add(name, content)
                 archive.writestr(MANIFEST, _manifest(sweep.file.name, hashes))
@@ -138,6 +144,7 @@ class Archive:
         """Stores its stages, finished or not; those that are there already stay. Raises StoreError."""
         from safetensors.torch import load
 
+        keep_parts(store.root, {name: self._read(name) for name in self._hashes if name.startswith(f"{PLUGINS}/")})
         new = known = 0
         for key in self._finished():
             record, _ = self._record(key)

@@ -49,6 +49,11 @@ class KeptSweep:
                 _below(folder, name).put(content)
         folder.write(self.file)
 
+    def plugins(self) -> set[str]:
+        """The digests of the plug-ins that any of its specs uses."""
+        specs = [read_yaml(content.decode()) for path, content in self.files.items() if path.endswith(".yaml")]
+        return {entry["digest"] for spec in specs for entry in spec.get("plugins", ())}
+
     def renamed(self, name: str) -> KeptSweep:
         """The same sweep under another name; what it searched and decided goes on under the names that it had."""
         files = dict(self.files)

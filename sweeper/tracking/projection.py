@@ -16,7 +16,7 @@ from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.sweep_folder import SweepFile
 from sweeper.records.trial_result import TrialResult
 from sweeper.search.spec_versions import Versions
-from sweeper.stages.status import Status
+from sweeper.stages.status import ENDED, Status
 from sweeper.storage.tracking_file import artifacts_of
 from sweeper.tracking.experiment import existing_runs, experiment_of
 from sweeper.tracking.mlflow_client import (
@@ -28,7 +28,7 @@ from sweeper.tracking.mlflow_client import (
     log_text,
     outages,
 )
-from sweeper.tracking.run_state import ENDED, RUN_STATUS, SweepFacts, TrackedRun, mark, parameters, run_name
+from sweeper.tracking.run_state import RUN_STATUS, SweepFacts, TrackedRun, mark, parameters, run_name
 from sweeper.tracking.ui_view import note_to_write
 from sweeper.tracking.versions import TrackedVersions
 

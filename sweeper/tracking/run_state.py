@@ -35,7 +35,6 @@ SHOWN = (
 # Ends what is projected of a trial whose final metrics are there, with the format of records that they are of: those of
 # FLOPs were counted otherwise before, under the first of these alone; .1: with accuracies in percent, too.
 FINAL_ONCE, FINAL = ":final", f":final:{FORMAT}.1"
-ENDED = (Status.COMPLETED, Status.STOPPED_EARLY, Status.FAILED)
 
 
 @dataclass(frozen=True)

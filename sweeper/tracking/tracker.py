@@ -15,10 +15,9 @@ from sweeper.launch.launch import Launch
 from sweeper.records.trial_result import Epoch, TrialResult, spent
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest, Stage
-from sweeper.stages.status import Status
+from sweeper.stages.status import ENDED, Status
 from sweeper.tracking.mlflow_client import TrackingDown
 from sweeper.tracking.projection import CONCURRENT_TRIALS, Projection
-from sweeper.tracking.run_state import ENDED
 
 FIRST_PAUSE_SECONDS = 2.0
 SHARE_OF_TIME = 0.1  # at most this share of the driver's time goes into projecting while stages run

@@ -79,7 +79,7 @@ def test_the_seeds_of_an_arm_share_its_label():
 def test_every_network_and_data_set_has_a_name_of_its_own():
     schema = Recipe.model_json_schema()["properties"]
     for field, names in (("network", NETWORK_NAMES), ("dataset", DATASET_NAMES)):
-        assert set(names) == set(schema[field]["enum"])
+        assert set(names) == set(schema[field]["anyOf"][0]["enum"])
         assert len(set(names.values())) == len(names) and all(names.values())
 
 

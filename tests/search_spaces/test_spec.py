@@ -323,7 +323,7 @@ VALUES = {
     "budget_epochs": 44, "slot_epochs": 4, "finetune_epochs": 4, "evaluation_samples": 3,
     "conversion": "bfloat16", "conversion_bits": 3, "conversion_scales": "kernel",
     "activation": "elu", "readout": "all_hidden", "gain": "mean_size", "frozen_fraction": 0.5,
-    "threshold_fraction": 0.5, "mask_decay": 0.01,
+    "threshold_fraction": 0.5, "mask_decay": 0.01, "value_layout": "stratified",
 }  # fmt: skip
 NEEDS = {
     "start": {"method": "learned"},
@@ -357,7 +357,7 @@ def test_every_field_of_a_recipe_can_be_an_axis_and_reaches_the_recipe(field):
 
 
 def test_a_sweep_can_vary_all_that_a_recipe_has():
-    assert set(Recipe.model_fields) - set(AXIS_FIELDS) == {"seed", "filled"}
+    assert set(Recipe.model_fields) - set(AXIS_FIELDS) == {"seed", "filled", "plugins", "method_options"}
 
 
 @pytest.mark.parametrize(

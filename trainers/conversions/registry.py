@@ -11,7 +11,9 @@ from trainers.conversions.card import Conversion
 from trainers.conversions.quantised import Quantised
 from trainers.conversions.ternary import Ternary
 from trainers.methods.card import Family
+from trainers.methods.plugged import PLUG_IN
 from trainers.methods.registry import METHODS, method_card
+from trainers.plugins.known import is_of_plugin
 
 CONVERSIONS: dict[str, type[Conversion]] = {
     "bfloat16": Bfloat16,
@@ -35,17 +37,19 @@ def build_conversion(recipe: _Recipe) -> Conversion | None:
 
 
 def families() -> list[Family]:
-    """The families of arms, in the order of tables: methods that select, conversions, and the baselines last."""
+    """The families of arms, in the order of tables: methods that select, plug-ins, conversions, the baselines last."""
     cards = sorted(METHODS.values(), key=lambda card: not card.slot_phase)
     selecting = [family for card in cards for family in card.families if card.slot_phase]
     baselines = [family for card in cards for family in card.families if not card.slot_phase]
-    return [*selecting, *(card.family for card in CONVERSIONS.values()), *baselines]
+    return [*selecting, PLUG_IN, *(card.family for card in CONVERSIONS.values()), *baselines]
 
 
 def family_of(fields: Mapping[str, Any], finetuned: bool) -> Family:
     """The family of an arm with these fields of its recipe. `finetuned`: it has a slot phase and a finetune phase."""
     if fields.get("conversion") in CONVERSIONS:
         return CONVERSIONS[fields["conversion"]].family
+    if is_of_plugin(fields["method"]):
+        return PLUG_IN
     return method_card(fields["method"]).of(fields).family(finetuned)
 
 

@@ -70,8 +70,9 @@ COSTS: dict[str, Cost] = {
     ),
     "ticket_bytes": Cost("Ticket", "Size of the network's file", units.BYTE, "last", 4, of_run="ticket_bytes"),
 }  # fmt: skip
-# Since 3 FLOPs lack the gradient of the images, and probabilistic selection is evaluated both ways.
-RECORD_FORMAT = max(3, *(cost.since for cost in COSTS.values()))
+# Since 3 FLOPs lack the gradient of the images, and probabilistic selection is evaluated both ways; since 5 its losses
+# are kept both ways, too.
+RECORD_FORMAT = max(5, *(cost.since for cost in COSTS.values()))
 EPOCHS = "epochs"  # how many, which nothing has to measure: kept, told and printed beside the costs
 # What a search may be told to keep low (or high): what every machine knows.
 OBJECTIVES = (EPOCHS, *(name for name, cost in COSTS.items() if cost.everywhere))

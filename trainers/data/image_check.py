@@ -98,7 +98,9 @@ def open_image(path: str) -> Image:
 
 
 def _damaged(path: str, error: Exception) -> DamagedData:
-    reason = " ".join(str(error).split())
+    # Pillow's own words for the first name an object of Python's.
+    unknown = type(error).__name__ == "UnidentifiedImageError"
+    reason = "it is no image of a format that is known" if unknown else " ".join(str(error).split())
     return DamagedData(f"data_dir: {path} cannot be decoded ({reason}); replace it, or remove it from the folder")
 
 

@@ -59,6 +59,9 @@ class LayerOptions:
 
     values_key is the layer's own key where nothing is shared (`shared` False); else it is the key that the K values are
     drawn under, once for all connections.
+
+    With a layout the K values w_1, …, w_K hang together. `centred`: their mean is taken off. `antithetic`: w_2 = -w_1,
+    w_4 = -w_3 and so on. `stratified`: w_k is uniform in the k-th of K equal parts of the range.
     """
 
     count: int
@@ -69,6 +72,7 @@ class LayerOptions:
     values_key: int
     shared: bool
     dtype: torch.dtype = torch.float32
+    layout: str | None = None  # of the K values; None: independent ones
     # What the odd numbers in (-2**24, 2**24) are multiplied with to make values, and those in 0 .. 2**24 - 1 to make
     # initial scores; rounded to the layer's type once, so that all that draw them draw the same.
     value_step: float = field(init=False)
@@ -79,6 +83,11 @@ class LayerOptions:
         object.__setattr__(self, "value_step", _rounded(self.value_bound / STEPS, self.dtype))
         object.__setattr__(self, "score_step", _rounded(self.score_range / STEPS, self.dtype))
 
+    @property
+    def drawn_alike(self) -> bool:
+        """Whether a value is drawn by itself, or with all others before: as the compiled kernels take them."""
+        return self.shared or self.layout is None
+
     def shared_values(self, device: torch.device | str = "cpu") -> Tensor:
         """The K values that all connections share, copied to each device once. Only where they do."""
         assert self.shared
@@ -88,8 +97,8 @@ class LayerOptions:
         return self._shared_on[device]
 
     def native(self) -> tuple[OptionsStruct, Any] | None:
-        """These options as selection.c takes them, with what must live as long; None if they are not float32."""
-        if self.dtype != torch.float32:
+        """These options as selection.c takes them, with what must live as long; None if it cannot draw them."""
+        if self.dtype != torch.float32 or not self.drawn_alike:
             return None
         shared = self.shared_values().contiguous().numpy() if self.shared else None
         address = shared.ctypes.data_as(ctypes.c_void_p) if shared is not None else None
@@ -99,18 +108,41 @@ class LayerOptions:
     def lines(self, connections: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         kind: Any = np.float64 if self.dtype == torch.float64 else np.float32
         options = np.arange(self.count, dtype=np.int64)
-        odd, low = RandomStream(self.scores_key).pairs((connections[:, None] << OPTION_BITS) + options)
-        if self.shared:
-            odd, _ = RandomStream(self.values_key).pairs(options[None, :])
-        return odd.astype(kind) * kind(self.value_step), low.astype(kind) * kind(self.score_step)
+        rows = connections[:, None] << OPTION_BITS
+        odd, low = RandomStream(self.scores_key).pairs(rows + options)
+        if self.shared or self.layout is not None:
+            rows = np.zeros((1, 1), dtype=np.int64) if self.shared else rows
+            odd, _ = RandomStream(self.values_key).pairs(rows + self._source(options))
+        values = self._laid_out(odd.astype(kind), options.astype(kind), kind)
+        return values, low.astype(kind) * kind(self.score_step)
 
     def line(self, option: int, device: torch.device, first: int = 0, last: int | None = None) -> tuple[Tensor, Tensor]:
         last = self.connections if last is None else last
         counters = torch.arange(first, last, device=device, dtype=torch.int64) << OPTION_BITS
         odd, low = RandomStream(self.scores_key).pairs(counters + option)
-        if self.shared:
-            odd, _ = RandomStream(self.values_key).pairs(torch.arange(option, option + 1, device=device))
-        return odd.to(self.dtype) * self.value_step, low.to(self.dtype) * self.score_step
+        scores = low.to(self.dtype) * self.score_step
+        if self.shared and self.layout is not None:
+            return self.shared_values(device)[option : option + 1], scores
+        if self.shared or self.layout is not None:
+            counters = torch.zeros(1, device=device, dtype=torch.int64) if self.shared else counters
+            odd, _ = RandomStream(self.values_key).pairs(counters + self._source(option))
+        return self._laid_out(odd.to(self.dtype), option, float), scores
+
+    def _source(self, option: Any) -> Any:
+        """Which draw an option's value is made of: the first of its pair, if the layout is of pairs."""
+        return option & ~1 if self.layout == "antithetic" else option
+
+    def _laid_out(self, odd: Any, option: Any, kind: Any) -> Any:
+        """Values from odd numbers in (-2**24, 2**24), by their options; numpy's, `kind` their type, or torch's."""
+        if self.layout == "stratified":
+            middle = 2 * option + 1 - self.count
+            return (odd * kind(1 / STEPS) + middle) * kind(_rounded(self.value_bound / self.count, self.dtype))
+        values = odd * kind(self.value_step)
+        if self.layout == "antithetic":
+            return values * (1 - 2 * (option % 2))
+        if self.layout == "centred":
+            return values - values.mean(axis=1, keepdims=True)
+        return values
 
 
 def _rounded(number: float, dtype: torch.dtype) -> float:
@@ -154,6 +186,7 @@ def draw_options(
     sharing: str,
     value_bound: str,
     score_ranges: tuple[float, float],
+    layout: str | None = None,
 ) -> LayerOptions:
     """The options of one layer. `name`: its path in the network; score_ranges: of convolutions, of linear layers."""
     weight = layer.weight
@@ -175,4 +208,5 @@ def draw_options(
         values_key=values,
         shared=sharing != "none",
         dtype=weight.dtype,
+        layout=layout,
     )

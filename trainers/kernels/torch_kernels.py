@@ -89,7 +89,7 @@ def sample(accumulated: Tensor, scale: Tensor, options: Options, noise_key: Tens
 
 def fused(accumulated: Tensor, options: Options) -> ModuleType | None:
     """The Triton kernels where they can be used: on CUDA, for drawn options of float32 layers, if it compiles."""
-    drawn = isinstance(options, LayerOptions) and options.dtype == torch.float32
+    drawn = isinstance(options, LayerOptions) and options.dtype == torch.float32 and options.drawn_alike
     return _triton_kernels(accumulated.device) if accumulated.is_cuda and drawn else None
 
 

@@ -67,6 +67,14 @@ class Method:
         return {}
 
     @classmethod
+    def recorded_for_all(cls, own: Given) -> dict[str, Any]:
+        """Which of its fields only choose among figures that every record holds, each with a value for all of them.
+
+        Recipes that differ in these alone are trained once, and each reads its own figures from the same records.
+        """
+        return {}
+
+    @classmethod
     def of(cls, values: Given) -> Self:
         """The method with its hyperparameters taken from these values."""
         own: Any = fields(cls)  # type: ignore[arg-type]  # every method is a dataclass

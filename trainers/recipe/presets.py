@@ -12,11 +12,14 @@ from typing import Any, get_args
 
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, data_facts
 from trainers.errors import InvalidInput, one_of
-from trainers.methods.registry import METHODS
+from trainers.methods.plugged import preset_fields_of_plugin
+from trainers.methods.registry import METHODS, method_card
 from trainers.methods.schedules import is_tuned, published_schedule
 from trainers.networks.registry import NETWORKS
+from trainers.plugins.known import is_of_plugin
 from trainers.recipe.choices import PHASES, Preset
 
+PLUGGED = ("network", "dataset", "method")  # which a plug-in may bring
 # A phase that a method does not have is never run, but a recipe has its fields.
 NO_SLOT_PHASE = {
     "slot_epochs": 0,
@@ -35,15 +38,19 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     named = {"preset": get_args(Preset), "network": [*NETWORKS], "dataset": DATA_NAMES, "method": [*METHODS]}
     for field, choices in named.items():
         value = given.get(field, choices[0])
-        if value not in choices:
+        if value not in choices and not (field in PLUGGED and is_of_plugin(value)):
             raise InvalidInput(one_of(field, value, choices))
-    method = METHODS[given["method"]]
+    method, plugins = method_card(given["method"], given.get("plugins")), given.get("plugins")
     fields = {
         "preset": preset,
         **_problem(given, preset),
         **_finetune_phase(given["network"], preset),
         **({"finetune_epochs": 0} if method.slot_phase else NO_SLOT_PHASE),
-        **method.preset_fields(given, preset),
+        **(
+            preset_fields_of_plugin(given["method"], plugins, preset)
+            if is_of_plugin(given["method"])
+            else method.preset_fields(given, preset)
+        ),
     }
     if "activation" not in NETWORKS[given["network"]].fields:
         fields.pop("activation", None)

@@ -19,7 +19,9 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationError,
+    WrapValidator,
     create_model,
     model_validator,
 )
@@ -29,8 +31,9 @@ from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, held_out
 from trainers.errors import InvalidInput, explain
 from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
-from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS
+from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS, method_card
 from trainers.networks.registry import NETWORKS
+from trainers.plugins.known import WORD, is_of_plugin
 from trainers.recipe.choices import (
     IN_ORDER,
     LABELS,
@@ -42,6 +45,7 @@ from trainers.recipe.choices import (
     Schedule,
 )
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices, method_fields
+from trainers.recipe.plugin_fields import canonical_options, options_of, plugin_faults, with_plugins
 from trainers.recipe.presets import preset_fields
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -56,12 +60,21 @@ NO_FIELDS = {
 
 @dataclass(frozen=True, eq=False)  # so that it can be hashed, which a kind beside None must be
 class _Registered:
-    """The kind of a field whose values are the names of a registry."""
+    """The kind of a field whose values are the names of a registry, or of something that a plug-in brings."""
 
     names: Collection[str]
+    plugged: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return handler.generate_schema(Literal[tuple(self.names)])
+        names: Any = Literal[tuple(self.names)]
+        if self.plugged:
+            names = Annotated[names, WrapValidator(lambda value, known: value if is_of_plugin(value) else known(value))]
+        return handler.generate_schema(names)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> Any:
+        names = handler(schema)
+        of_plugins = {"type": "string", "pattern": rf"^{WORD.pattern}\.{WORD.pattern}$"}
+        return {"anyOf": [names, of_plugins]} if self.plugged else names
 
 
 def _unless(usual: str) -> BeforeValidator:
@@ -82,7 +95,7 @@ class _Problem(BaseModel):
     filled: tuple[str, ...] = Field((), strict=False, description="the fields that the preset filled")
 
     # What is trained, on what
-    network: Annotated[str, _Registered(NETWORKS)]
+    network: Annotated[str, _Registered(NETWORKS, plugged=True)]
     padding: Literal[0, 1] = Field(description="CONV nets: 1 everywhere, or 0 (but 1 in conv5-6, the authors' code)")
     width: Annotated[Positive, Field(le=1000)] = Field(1.0, description="multiplies the channels of every hidden layer")
     dropout: BelowOne = Field(description="before the first two linear layers of CONV nets")
@@ -92,7 +105,7 @@ class _Problem(BaseModel):
     readout: Annotated[Literal["last", "all_hidden"] | None, _unless("last")] = Field(
         None, description="Lenet: which hidden layers its last layer sees, the last of them or all; left out: the last"
     )
-    dataset: Annotated[str, _Registered(DATA_NAMES)]
+    dataset: Annotated[str, _Registered(DATA_NAMES, plugged=True)]
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(None, description="image_folder: pixels a side")
     normalisation: Literal["standard", "unit", "symmetric"] = Field(
         "standard", description="pixels to zero mean and unit variance per channel, or just to 0..1, or to -1..1"
@@ -103,7 +116,7 @@ class _Problem(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="random values, batches, dropout, sampling")
 
     # How its weights are found
-    method: Annotated[str, _Registered(METHODS)]
+    method: Annotated[str, _Registered(METHODS, plugged=True)]
 
 
 if TYPE_CHECKING:
@@ -117,6 +130,11 @@ else:
 
 class Recipe(_WithMethods):
     """One training run, fully stated. Frozen, hashable, strict; build it with `Recipe.complete`."""
+
+    method_options: Annotated[str, AfterValidator(canonical_options)] | None = Field(
+        None, description="the options of a plug-in's method, one by one as method_options.NAME"
+    )
+    plugins: str | None = Field(None, description="the plug-ins that it needs, with their digests or versions")
 
     # How long, and by which rule
     batch_size: Annotated[int, Field(ge=1)]
@@ -163,7 +181,8 @@ class Recipe(_WithMethods):
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
-        faults = [*_method_faults(self), *_phase_faults(self), *_data_faults(self), *conversion_faults(vars(self))]
+        faults = [*plugin_faults(vars(self)), *_method_faults(self), *_phase_faults(self), *_data_faults(self)]
+        faults += conversion_faults(vars(self))
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -177,7 +196,8 @@ class Recipe(_WithMethods):
         missing = [field for field in ("network", "dataset", "method") if field not in given]
         if missing:
             raise InvalidInput("\n".join(f"{field}: missing, and it has no default" for field in missing))
-        defaults = preset_fields(given)
+        given, options = with_plugins(given, given.get("preset", "icml"))
+        defaults = {**preset_fields(given), **options}
         known = {**defaults, **given}
         silent = [name for name, info in cls.model_fields.items() if info.is_required() and name not in known]
         if silent:
@@ -195,7 +215,15 @@ class Recipe(_WithMethods):
 
     def method_fields(self) -> dict[str, Any]:
         """The hyperparameters of the recipe's method, by name; None where the method leaves one out here."""
+        if is_of_plugin(self.method):
+            return options_of(self.method_options)
         return {name: getattr(self, name) for name in HYPERPARAMETERS[self.method]}
+
+    @property
+    def evaluated_by(self) -> str | None:
+        """How its selection is evaluated; None where the method knows one way only."""
+        found: str | None = None if is_of_plugin(self.method) else self.method_fields().get("evaluation")
+        return found
 
     def phases(self) -> list[tuple[Phase, int]]:
         """The phases that this recipe trains in, with their epochs."""
@@ -222,8 +250,16 @@ class Recipe(_WithMethods):
         return {name: value for name, value in values.items() if _phase_of(name) is None}
 
     def training_fields(self) -> dict[str, Any]:
-        """The common fields, with one value for every field that does nothing here: recipes that agree train alike."""
+        """The common fields, with one value for all that change no training: recipes that agree here train alike."""
+        if self.plugins:  # without their code nobody knows what does nothing
+            return self.common_fields()
+        return {**self.fields_apart_by_evaluation(), **METHODS[self.method].recorded_for_all(self.method_fields())}
+
+    def fields_apart_by_evaluation(self) -> dict[str, Any]:
+        """The same as versions told them whose records did not hold the figures of every evaluation."""
         common = self.common_fields()
+        if self.plugins:
+            return common
         idle = METHODS[self.method].idle(convolutions=NETWORKS[self.network].convolutions)
         return {**common, **{name: value for name, value in idle.items() if name in common}}
 
@@ -253,14 +289,18 @@ def _unknown_to_preset(field: str, known: Mapping[str, Any]) -> str:
 
 
 def _method_faults(recipe: Recipe) -> list[str]:
+    others = [
+        f"{field}: {recipe.method} has no such field, so it must be left out, not {getattr(recipe, field)!r}"
+        for field in sorted(ALL_METHOD_FIELDS - METHOD_FIELDS.get(recipe.method, frozenset()))
+        if getattr(recipe, field) is not None
+    ]
+    return others if is_of_plugin(recipe.method) else [*others, *_own_faults(recipe)]
+
+
+def _own_faults(recipe: Recipe) -> list[str]:
     card, own = METHODS[recipe.method], recipe.method_fields()
     without = card.without(own)
     faults = [
-        f"{field}: {recipe.method} has no such field, so it must be left out, not {getattr(recipe, field)!r}"
-        for field in sorted(ALL_METHOD_FIELDS - METHOD_FIELDS[recipe.method])
-        if getattr(recipe, field) is not None
-    ]
-    faults += [
         f"{field}: missing, and {recipe.method} needs it"
         for field in sorted(own)
         if own[field] is None and field not in without and field not in card.optional
@@ -281,7 +321,7 @@ def _phase_faults(recipe: Recipe) -> list[str]:
     faults = []
     if recipe.budget_epochs == 0:
         faults.append("slot_epochs, finetune_epochs: at least one must be above 0, but both are 0")
-    if recipe.slot_epochs and not METHODS[recipe.method].slot_phase:
+    if recipe.slot_epochs and not method_card(recipe.method, recipe.plugins).slot_phase:
         faults.append(
             f"slot_epochs: {recipe.method} has no slot phase, so it must be 0, not {recipe.slot_epochs} "
             "(use finetune_epochs)"

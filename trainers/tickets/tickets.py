@@ -32,7 +32,7 @@ from trainers.conversions.card import Conversion
 from trainers.conversions.registry import build_conversion
 from trainers.errors import explain
 from trainers.methods.base import SelectedWeight, attach, selected_weights, weighted_layers
-from trainers.methods.registry import METHODS, build_method
+from trainers.methods.registry import build_method, method_card
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import build_network
 from trainers.recipe.recipe import Recipe
@@ -273,7 +273,7 @@ def _names_to_draw(kept: Arrays, plan: _Plan, converted: bool) -> list[str]:
     if missing := set(plan.expected) - set(kept) - set(plan.weights):
         raise TicketError(f"it lacks {', '.join(sorted(missing))}")
     drawn = [name for name in plan.weights if name not in kept]
-    if drawn and not (converted or METHODS[plan.recipe.method].slot_phase):
+    if drawn and not (converted or method_card(plan.recipe.method, plan.recipe.plugins).slot_phase):
         raise TicketError(f"it lacks {', '.join(drawn)}, and {plan.recipe.method} weights cannot be drawn")
     return drawn
 

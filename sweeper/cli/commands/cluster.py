@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,9 +36,12 @@ REASONS: Mapping[int, str] = {  # why a job failed, by its exit code
 def launch_on_cluster(spec: str, overrides: Sequence[str], options: LaunchOptions, said: Mapping[str, Any]) -> int:
     """Runs `sweeper launch SPEC --cluster URL`; returns the exit code. said: what the command line itself says."""
     from search_spaces.loading import load_spec
+    from sweeper.cli.plugins.agreed import plugin_reader, submitted
 
-    loaded = load_spec(spec, overrides)
-    return _submit(loaded.name, ["launch", SPEC], loaded.to_yaml(), options, said)
+    loaded = load_spec(spec, overrides, plugin_reader(options.allow_plugins, options.yes))
+    there, files = submitted(loaded)
+    agreed = {"allow_plugins": True} if files else {}
+    return _submit(loaded.name, ["launch", SPEC], there.to_yaml(), options, {**said, **agreed}, files)
 
 
 def again_on_cluster(
@@ -54,7 +58,12 @@ def again_on_cluster(
 
 
 def _submit(
-    sweep: str, words_there: Sequence[str], spec_text: str | None, options: LaunchOptions, said: Mapping[str, Any]
+    sweep: str,
+    words_there: Sequence[str],
+    spec_text: str | None,
+    options: LaunchOptions,
+    said: Mapping[str, Any],
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> int:
     handed_on, submission = flags_handed_on(said), options.submission
     assert submission.cluster is not None
@@ -71,7 +80,7 @@ def _submit(
     for_it = ["--owner", submission.owner, "--ray-address", "auto", "--submitted-to", cluster.address]
     program = ["python", "-m", "sweeper.cluster_entry", *words_there, *handed_on, *for_it]
     with tempfile.TemporaryDirectory(prefix="sweeper-submission-") as folder:
-        write_submission(Path(folder), spec_text)
+        write_submission(Path(folder), spec_text, files)
         job = cluster.submit(sweep, submission.owner, Path(folder), words(program))
     print(f"{sweep}: submitted to {cluster.address} as {job.id}; it runs there whether this machine is on or not.")
     return ExitCode.GOOD if submission.detach else _follow(cluster, job)

@@ -12,7 +12,8 @@ import click
 from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.commands.sweeps.whole import export_whole
-from sweeper.cli.options import out_option, storage_option, sweep_argument
+from sweeper.cli.options import out_option, plugins_option, storage_option, sweep_argument
+from sweeper.records.stage_record import evaluated_as
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_that_answers
@@ -41,6 +42,7 @@ SAMPLED = "sampled", "mean_of_samples"
 )  # fmt: skip
 @out_option("the folder where the tickets go, or the file with --sweep", "PATH")
 @click.option("--phase", type=OneOf(["last", *IN_ORDER]), default="last", help="at whose end (default: last)")
+@plugins_option
 def export(
     sweep: str | None,
     trials: Sequence[str],
@@ -49,6 +51,7 @@ def export(
     without_states: bool,
     out: str,
     phase: str,
+    allow_plugins: bool,
 ) -> int:
     """Writes a ticket per trial, or a whole sweep."""
     if (sweep is None) == (whole is None):
@@ -58,6 +61,7 @@ def export(
     assert sweep is not None
     if without_states:
         raise InvalidInput("--without-states: goes with --sweep; a ticket is made of a state")
+    from sweeper.cli.plugins.agreed import ready_plugins
     from sweeper.launch.view import SweepView
     from sweeper.records.bucket_store import open_store
     from sweeper.records.trained import network_of, record_of, wanted_trials
@@ -65,6 +69,7 @@ def export(
 
     place = storage_that_answers(storage)
     view = SweepView(SweepFolder.find(place, sweep))
+    ready_plugins(view.spec, place, allow_plugins)
     folder = Folder(out)
     rows, sampled = [], False
     store = open_store(place)
@@ -78,8 +83,9 @@ def export(
         network = network_of(store, result.trial.recipe, record)
         folder.make()
         size = save_ticket(network, result.trial.recipe, path)
+        accuracy = evaluated_as(record, result.trial.recipe.evaluated_by).test_accuracy
         bits = 8 * size / connections(network)
-        rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(record.test_accuracy, unit=" %"), str(path)])
+        rows.append([result.name, f"{size:,}", f"{bits:.3f}", percent(accuracy, unit=" %"), str(path)])
         sampled |= record.phase == "slot" and result.trial.recipe.method_fields().get("evaluation") in SAMPLED
     if not rows:
         raise InvalidInput(f"sweep: no completed trial of {sweep!r} has a {phase} phase")

@@ -27,6 +27,7 @@ from sweeper.cli.options import (
     storage_option,
     sweep_argument,
 )
+from sweeper.cli.plugins.agreed import check_and_keep, plugin_reader, ready_plugins
 from sweeper.cli.running import Driver, RunningLaunch
 from sweeper.cli.versioning import agreed_to, change_of
 from sweeper.launch.launch import Resources
@@ -77,7 +78,7 @@ def launch(context: click.Context, spec: str, storage: str, overrides: Sequence[
 
     if linked := load_chain(spec, overrides):
         return launch_chain(linked, launch_one)
-    return launch_one(load_spec(spec, overrides))
+    return launch_one(load_spec(spec, overrides, plugin_reader(options.allow_plugins, options.yes)))
 
 
 @command("sweeper resume lenet_options --max-parallel 4")
@@ -135,8 +136,10 @@ def launch_spec(
     wanted = RequestedShares(**shares, elsewhere=elsewhere)
     if settings["local"]:
         wanted = replace(wanted, max_parallel=1, start_seconds=0.0)
+    plugins = ready_plugins(spec, storage, options.allow_plugins, options.yes)
     recipes = reachable(spec)
     open_store(storage).prepare()
+    in_storage = check_and_keep(plugins, recipes, storage)
     tracking = understood(options.tracking or default_address(storage, make=True))
     _check_tracking(tracking, storage, settings["tracking_optional"])
     data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
@@ -152,6 +155,8 @@ def launch_spec(
             foresight = foresee(spec, planted.at_most(), planted.store, wanted)
             if not (elsewhere or options.despite_memory):
                 foresight.check_memory(planted.at_most())
+            # Of a cluster each node is looked at.
+            needs_bytes = 0 if options.despite_memory or not elsewhere else foresight.memory_bytes(planted.at_most())
             packing = foresight.packing
             resources = Resources(packing.cpus_per_trial, packing.gpus_per_trial, shares.get("max_parallel"))
             print(*foresight.plan.brief(), sep="\n", flush=True)
@@ -174,9 +179,9 @@ def launch_spec(
             folder.write(file, spec.to_yaml())
         driver = _driver(settings)
         run = planted.launch(
-            resources, data_dir=data_dir, save_seconds=settings["save_seconds"],
+            resources, data_dir=data_dir, plugins=in_storage, save_seconds=settings["save_seconds"],
             rule=RetryRule(max_retries=settings["max_retries"]), estimates=foresight.estimates,
-            wall_seconds=wall_seconds_of(file, versions.present),
+            wall_seconds=wall_seconds_of(file, versions.present), needs_bytes=needs_bytes,
         )  # fmt: skip
         projection = projection_of(spec, file, versions)
         forecast = foresight.plan.estimate

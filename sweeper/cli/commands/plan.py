@@ -20,10 +20,12 @@ from sweeper.cli.options import (
     data_option,
     json_option,
     overrides_option,
+    plugins_option,
     shares_options,
     spec_argument,
     storage_option,
 )
+from sweeper.cli.plugins.agreed import checked_plugins, plugin_reader
 from sweeper.cli.versioning import change_of
 from sweeper.launch.sweep import PlantedSweep, reachable
 from sweeper.planning.foresight import RequestedShares, calibrate_here, digests_to_plan_with, foresee
@@ -59,10 +61,11 @@ class _Asked:
     "--calibrate", is_flag=True,
     help="time a few batches of whatever no stored epoch tells of, about a minute at most, and remember it",
 )  # fmt: skip
+@plugins_option
 @json_option("all of it as JSON")
 def plan(
     specs: Sequence[str], storage: str, overrides: Sequence[str], data_dir: str | None, shares: Shares,
-    calibrate: bool, as_json: bool,
+    calibrate: bool, allow_plugins: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Prints what a launch would train."""
     # A chain stands alone: what its sweeps have in common it says itself.
@@ -74,11 +77,13 @@ def plan(
     asked = _Asked(store, wanted, folder, calibrate, as_json)
     if linked:
         return _plan_chain(linked, asked)
-    return _plan_specs([load_spec(name, overrides) for name in specs], asked)
+    reader = plugin_reader(allow_plugins)
+    return _plan_specs([load_spec(name, overrides, reader) for name in specs], asked, allow_plugins)
 
 
-def _plan_specs(specs: Sequence[Spec], asked: _Asked) -> int:
+def _plan_specs(specs: Sequence[Spec], asked: _Asked, allow_plugins: bool) -> int:
     """Prints the plan of each spec, and of several what they have in common."""
+    warnings = {spec.name: checked_plugins(spec, asked.store.root, allow_plugins) for spec in specs}
     digests, notes = _digests(specs, asked)
     if any(spec.search is not None for spec in specs):
         notes.append("Of what a search may still ask for, every trial is counted as the longest that it can be.")
@@ -90,7 +95,7 @@ def _plan_specs(specs: Sequence[Spec], asked: _Asked) -> int:
         if asked.calibrate:
             calibrate_here(forest, asked.store, asked.wanted, asked.data_dir)
         forests.append(forest)
-        plans.append(foresee(spec, forest, asked.store, asked.wanted, [*notes, *change]).plan)
+        plans.append(foresee(spec, forest, asked.store, asked.wanted, [*notes, *warnings[spec.name], *change]).plan)
     if len(plans) == 1:
         print(json.dumps(plans[0].as_dict(), indent=1) if asked.as_json else plans[0].text())
         return ExitCode.GOOD

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sweeper.launch.launch import Launch, Resources
 from sweeper.stages.faults import Failure, Fault
 from sweeper.text import in_words
+from trainers.costs.units import BYTE
 from trainers.errors import InvalidInput
 
 LOOK_SECONDS = 2.0
@@ -29,6 +30,11 @@ class Node:
     resources: Mapping[str, float]
     is_leaving: bool = False  # it was told to drain: what runs there has some seconds left
     answers: bool = True  # it takes connections from here
+
+    @property
+    def memory_bytes(self) -> float:
+        """The memory that Ray counts here, for workers and for what they share; 0 where it does not say."""
+        return self.resources.get("memory", 0.0) + self.resources.get("object_store_memory", 0.0)
 
     def room(self, resources: Resources) -> int:
         """How many trials it holds at once."""
@@ -84,6 +90,15 @@ class Nodes:
     def check_room(self) -> None:
         """Raises InvalidInput where no node could hold one trial, unless one is to be waited for."""
         self.here = {node.id: node for node in self.look()}
+        large = [node for node in self.here.values() if node.room(self.launch.resources)]
+        if large and all(map(self._is_too_small, large)) and not self.scaling.waits_at_the_start:
+            most = max(node.memory_bytes for node in large)
+            raise InvalidInput(
+                f"memory: one trial is estimated at {BYTE.print(self.launch.needs_bytes)}, more than the "
+                f"{BYTE.print(most)} that any node of the cluster has: a smaller width or batch_size takes less, and "
+                "--despite-memory starts it all the same"
+            )
+        self._leave_out_small()
         if self.slots() or self.scaling.waits_at_the_start:
             return
         resources = self.launch.resources
@@ -104,6 +119,7 @@ class Nodes:
             return False
         first, self._looked_at = self._looked_at is None, now
         before, self.here = self.here, {node.id: node for node in self.look()}
+        self._leave_out_small()
         if not first:
             self._tell_changes(before)
         self._wait(now)
@@ -181,6 +197,16 @@ class Nodes:
         parts = [_counted(resources.cpus_per_trial, "CPU")]
         parts += [_counted(resources.gpus_per_trial, "GPU")] if resources.gpus_per_trial else []
         return f"a node with {' and '.join(parts)} for a trial"
+
+    def _is_too_small(self, node: Node) -> bool:
+        """Whether its memory cannot hold a trial that runs on CPUs. Of GPUs' memory Ray says nothing."""
+        on_cpus = not self.launch.resources.gpus_per_trial
+        return on_cpus and 0 < node.memory_bytes < self.launch.needs_bytes
+
+    def _leave_out_small(self) -> None:
+        for node in filter(self._is_too_small, self.here.values()):
+            needs, has = BYTE.print(self.launch.needs_bytes), BYTE.print(node.memory_bytes)
+            self.found_unfit(node.id, f"a trial is estimated at {needs} of memory, and it has {has}")
 
     # Faults of nodes
 

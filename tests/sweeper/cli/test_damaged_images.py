@@ -36,7 +36,7 @@ def test_a_damaged_image_is_named_at_once_and_is_no_fault_to_be_tried_again(imag
     assert "4 training and 2 test images of 2 classes, all of which can be decoded" in capsys.readouterr().out
     content = damaged.read_bytes()
     damaged.write_bytes(bytes(len(content)))
-    reason = f"data_dir: {damaged} cannot be decoded (cannot identify image file"
+    reason = f"data_dir: {damaged} cannot be decoded (it is no image of a format that is known)"
     assert main(check) == 1
     assert f"image_folder  damaged  {reason}" in capsys.readouterr().out
     assert main(launch) == 2

@@ -24,8 +24,8 @@ from trainers.training import TrainingRun
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = {
-    sweeper: ["LimitReached", "NotCompleted", "Plan", "Spec", "Stopped", "Sweep", "launch", "plan"],
-    trainers: ["InvalidInput", "Recipe", "TrainingRun", "load_splits", "load_ticket", "save_ticket"],
+    sweeper: ["LimitReached", "NotCompleted", "Plan", "Spec", "Stopped", "Sweep", "launch", "plan", "use_plugin"],
+    trainers: ["InvalidInput", "Recipe", "TrainingRun", "check_method", "load_splits", "load_ticket", "save_ticket"],
 }
 SMALL = {
     "name": "small",

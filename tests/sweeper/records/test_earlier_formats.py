@@ -18,7 +18,7 @@ recipe: {network: lenet, width: 0.1, dataset: digits, method: slot_machine, sele
 budget_epochs: 2
 slot_epochs: [2, 1]
 """
-NEW = ("argmax_test_accuracy", "sampled_test_accuracy")
+NEW = tuple(f"{way}_test_{what}" for way in ("argmax", "sampled") for what in ("accuracy", "loss"))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_record_of_a_recipe_that_is_no_longer_one_keeps_its_flops(stored):
 
 
 def test_records_of_sampled_selection_hold_both_evaluations(stored):
-    assert FORMAT == 4
+    assert FORMAT == 5
     assert {record.phase for record in stored} == {"slot", "finetune"}
     for record in stored:
         ways = [record.argmax_test_accuracy, record.sampled_test_accuracy]

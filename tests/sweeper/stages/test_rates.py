@@ -149,7 +149,7 @@ class Earlier(MemoryStore):
     def __init__(self, *recipes):
         super().__init__()
         for one in recipes:
-            for point in earlier_points(one, DIGESTS[one.dataset]):
+            for point in earlier_points(one, DIGESTS[one.dataset])[-1]:
                 self.held.setdefault(point.lineage, {})[point.epoch] = point.begin
 
 

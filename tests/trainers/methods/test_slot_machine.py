@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.trainers.methods.k_scores import all_lines, attach_k_scores
+from trainers.errors import InvalidInput
 from trainers.kernels import native
 from trainers.kernels.options import draw_options, values_of_the_network
 from trainers.methods.base import attach, bake, selected_weights
@@ -296,3 +297,42 @@ def test_the_values_of_a_network_are_those_of_every_layer_by_its_bound(kind):
         drawn = draw_options(layer, name, seed=7, count=5, sharing="network", value_bound=kind, score_ranges=(1.0, 0.1))
         expected = torch.from_numpy(values_of_the_network(7, 5)) * drawn.value_bound
         torch.testing.assert_close(drawn.shared_values().double(), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", ["centred", "antithetic", "stratified"])
+@pytest.mark.parametrize("sharing", ["none", "layer", "network"])
+def test_values_hang_together_as_their_layout_says_and_are_selected_from(sharing, layout, dtype):
+    if (sharing, layout) == ("none", "centred"):
+        pytest.skip("centred values are shared")
+    layer = nn.Linear(30, 20, bias=False).to(dtype)
+    given = {"seed": 7, "count": 5, "value_bound": "glorot_uniform", "score_ranges": (1.0, 0.1)}
+    drawn = draw_options(layer, "0", sharing=sharing, layout=layout, **given)
+    independent = draw_options(layer, "0", sharing=sharing, **given)
+    lines = [drawn.line(option, torch.device("cpu")) for option in range(5)]
+    values, scores = (torch.stack([part.expand(600) for part in parts], 1) for parts in zip(*lines, strict=True))
+    own = [torch.from_numpy(part).expand(600, 5) for part in independent.lines(np.arange(600))]
+    assert torch.equal(scores, own[1]) and not torch.equal(values, own[0])
+    assert torch.equal(values, torch.from_numpy(drawn.lines(np.arange(600))[0]).expand(600, 5))
+    bound = drawn.value_bound
+    if layout == "centred":
+        assert values.mean(1).abs().max() < 1e-6 * bound
+        torch.testing.assert_close(values, own[0] - own[0].mean(1, keepdim=True))
+    if layout == "antithetic":
+        assert torch.equal(values[:, 1], -values[:, 0]) and torch.equal(values[:, 3], -values[:, 2])
+        assert torch.equal(values[:, ::2], own[0][:, ::2])
+    if layout == "stratified":
+        parts = (values / bound + 1) * 5 / 2  # the k-th is between k and k + 1
+        assert ((parts - torch.arange(5)) > -1e-5).all() and ((parts - torch.arange(5)) < 1 + 1e-5).all()
+        torch.testing.assert_close(parts - torch.arange(5), (own[0] / bound + 1) / 2, rtol=0, atol=1e-5)
+    slot = attach_options(layer, drawn)
+    pull = torch.randn(20, 30, dtype=dtype, generator=torch.Generator().manual_seed(1)) * 0.3
+    best = (values.double() * pull.double().view(-1, 1) + scores.double()).argmax(1)
+    assert torch.equal(slot.selected(pull).view(-1), values.gather(1, best[:, None])[:, 0])
+
+
+def test_centred_values_of_ones_own_are_refused():
+    given = {"network": "lenet", "dataset": "digits", "method": "slot_machine", "value_layout": "centred"}
+    with pytest.raises(InvalidInput, match="value_layout: 'centred' is of two or more shared values"):
+        Recipe.complete(given)
+    assert Recipe.complete({**given, "sharing": "layer"}).value_layout == "centred"

@@ -19,6 +19,7 @@ NEVER_IN_A_RESULT = {
     "slot_optimizer": "has one value",
     "dataset": "which data they are is tested with the data",
     "image_size": "of image_folder only, tested with it",
+    **dict.fromkeys(("method_options", "plugins"), "of plug-ins, tested with them"),
     **dict.fromkeys(
         ("conversion", "conversion_bits", "conversion_scales"), "in no epoch's result, tested with the conversions"
     ),
@@ -61,6 +62,7 @@ OWN: dict[str, dict[str, tuple[dict[str, Any], Any, Any]]] = {
         "value_bound": ({}, "glorot_uniform", "glorot_normal"),
         "score_range_conv": (CONV, 1.0, 0.1),
         "score_range_linear": ({}, 1.0, 0.1),
+        "value_layout": ({}, None, "stratified"),
         "evaluation": (PROBABILISTIC, "argmax", "sampled"),
         "evaluation_samples": ({**PROBABILISTIC, "evaluation": "sampled"}, 2, 5),
     },

@@ -102,10 +102,11 @@ def test_arrays_that_it_does_not_make_are_refused(change, message):
 @pytest.mark.parametrize("alphabet", [2, 8, 65536])
 def test_symbols_that_the_reader_knows_are_not_stored(alphabet):
     generator = np.random.default_rng(1)
-    whole = [by_input(60, 784, alphabet), by_input(20, 60, alphabet)]
+    whole = [by_input(300, 784, alphabet), by_input(20, 300, alphabet)]
     free = [generator.random(whole[0].shape) < 0.3, None]
     layers = [np.where(free[0], whole[0], 0).astype(np.uint16), whole[1]]
     arrays = symbol_arrays(layers, alphabet, free)
     found = read_symbols(arrays, [layer.shape for layer in layers], alphabet, free)
     assert all(np.array_equal(one, other) for one, other in zip(layers, found, strict=True))
+    assert (POSITIONS in arrays) is (alphabet < 65536)
     assert nbytes(arrays) < 0.6 * nbytes(symbol_arrays(whole, alphabet))

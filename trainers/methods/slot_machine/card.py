@@ -41,6 +41,13 @@ class SlotMachine(Method):
         Literal["argmax", "sampled"], Field(description="weights at evaluation: PS argmax or sampled")
     ]
     evaluation_samples: EvaluationSamples | None = None
+    value_layout: Annotated[
+        Literal["centred", "antithetic", "stratified"] | None,
+        Field(
+            description="shared values less their mean; pairs of ±w; or one value from each of K equal parts of the "
+            "range; left out: independent values"
+        ),
+    ] = None
 
     families: ClassVar = (
         Family("gs", "slot machine, GS", "o", "#0068a8", "#5fb4ea"),
@@ -49,10 +56,11 @@ class SlotMachine(Method):
         Family("ps_finetuned", "slot machine PS, finetuned", "d", "#856300", "#dcb643"),
     )
     in_words: ClassVar = frozenset({"options", "selection"})
-    optional: ClassVar = frozenset({"evaluation_samples"})
+    optional: ClassVar = frozenset({"evaluation_samples", "value_layout"})
     decisive: ClassVar = ("selection", "options")
     phrases: ClassVar = {
         "sharing": SHARING.__getitem__, "value_bound": value_bound_words, "evaluation": evaluation_words,
+        "value_layout": "{} values".format,
         "evaluation_samples": "mean of {} samples".format,
     }  # fmt: skip
 
@@ -96,6 +104,11 @@ class SlotMachine(Method):
 
     @classmethod
     def faults(cls, own: Given) -> list[str]:
+        if own.get("value_layout") == "centred" and (own.get("sharing") == "none" or own.get("options") == 1):
+            return [
+                "value_layout: 'centred' is of two or more shared values (sharing: layer or network; "
+                "or take antithetic or stratified)"
+            ]
         if own.get("selection") == "greedy" and own.get("evaluation") == "sampled":
             return ["evaluation: greedy selection evaluates by argmax, not 'sampled'"]
         return []
@@ -103,6 +116,11 @@ class SlotMachine(Method):
     @classmethod
     def idle(cls, *, convolutions: bool) -> dict[str, Any]:
         return {} if convolutions else {"score_range_conv": 1.0}  # what every preset has
+
+    @classmethod
+    def recorded_for_all(cls, own: Given) -> dict[str, Any]:
+        one_pass = own.get("selection") == "probabilistic" and own.get("evaluation_samples") is None
+        return {"evaluation": "both"} if one_pass else {}
 
     @property
     def words(self) -> str:
@@ -136,6 +154,7 @@ class SlotMachine(Method):
             sharing=self.sharing,
             value_bound=self.value_bound,
             score_ranges=(self.score_range_conv, self.score_range_linear),
+            layout=self.value_layout,
         )
         slot = attach_options(
             layer,

@@ -55,6 +55,28 @@ def test_as_many_trials_run_at_once_as_the_nodes_hold_each_by_itself(nodes, shar
     assert Cluster(*there, **shares).nodes.slots() == slots
 
 
+def small(name, gigabytes, **more):
+    there = node(name, **more)
+    shared = {"memory": 0.7e9 * gigabytes, "object_store_memory": 0.3e9 * gigabytes}
+    return replace(there, resources={**there.resources, **shared})
+
+
+def test_a_trial_that_fits_no_nodes_memory_is_refused_and_a_small_node_left_out():
+    cluster = Cluster(small("a", 8), small("bb", 16))
+    cluster.launch.needs_bytes = 20 * 10**9
+    message = "memory: one trial is estimated at 20.0 GB, more than the 16.0 GB that any node of the cluster has"
+    with pytest.raises(InvalidInput, match=message):
+        cluster.nodes.check_room()
+    assert cluster.nodes.slots() == 8, "nothing is left out of what is not started"
+    cluster.later(small("a", 8), small("bb", 16), small("ccc", 32))
+    assert cluster.nodes.slots() == 4
+    assert "node a is left out: a trial is estimated at 20.0 GB of memory, and it has 8.00 GB" in cluster.said
+    assert not cluster.nodes.may_use("bb")
+    on_gpus = Cluster(small("a", 8, gpus=1.0), gpus_per_trial=1.0)
+    on_gpus.launch.needs_bytes = 20 * 10**9
+    on_gpus.nodes.check_room()
+
+
 def test_room_follows_the_nodes_that_are_there_and_has_a_ceiling():
     cluster = Cluster(node("a"), max_parallel=6)
     assert cluster.nodes.wanted() == 4

@@ -1,0 +1,177 @@
+"""What a method of one's own must keep to, checked on something small: for plug-ins, and for users' tests.
+
+A fault names the rule that is broken and where the class or function stands. What the code itself raises is raised.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainers.data.splits import DataSplits, Split
+from trainers.errors import InvalidInput
+from trainers.methods.base import attach, selected_weights
+from trainers.methods.card import Method
+from trainers.plugins.known import PlugIn, know_code
+from trainers.recipe.plugin_facts import facts_of_registries
+from trainers.recipe.recipe import Recipe
+from trainers.training import TrainingRun
+
+SHAPE, CLASSES, BATCH = (1, 8, 8), 4, 16
+State = dict[str, Tensor]
+
+
+class BrokenRule(InvalidInput):
+    """Something of one's own breaks a rule; the text says where it stands, which rule, and how to mend it."""
+
+
+def check_method(card: type[Method], **options: Any) -> None:
+    """Trains a small network by a method twice; raises BrokenRule where it breaks a rule of methods.
+
+    It builds, attaches, takes steps, bakes and goes on from a saved state; the same seed gives the same bits, another
+    layer and another seed other randomness; nothing of the process is left changed. `options`: its hyperparameters,
+    as far as they have no defaults. Raises InvalidInput for wrong ones.
+    """
+    recipe = _recipe_of("METHODS", card, method="checked.own", network="lenet", width=0.1,
+                        **{f"method_options.{name}": value for name, value in options.items()})  # fmt: skip
+    broken = _fault_at(card)
+    method = card.of(recipe.method_fields())
+    layer = nn.Linear(12, 12, bias=False)
+    with _global_state_kept(broken, "attach"):
+        _check_randomness(method, layer, broken)
+    data = _noise(SHAPE, CLASSES)
+    first = _trained(recipe, data, broken)
+    random.random(), np.random.random(), torch.rand(3)  # a process that did other work between
+    second = _trained(recipe, data, broken)
+    for (where, one), (_, other) in zip(first, second, strict=True):
+        if not _same(one, other):
+            raise broken(f"the same seed gives other numbers the second time, {where}: draw only from RandomStream "
+                         "(trainers.streams), or from torch's generator while it trains")  # fmt: skip
+
+
+def _recipe_of(registry: str, entry: Any, **fields: Any) -> Recipe:
+    """A recipe of something that is registered for this check alone."""
+    registries = {registry: {"own": entry}}
+    plugin = PlugIn("checked", "0" * 64, facts=facts_of_registries(registries))
+    know_code(plugin, registries)
+    slot_phase = plugin.facts.get("METHODS", {}).get("own", {}).get("slot_phase", False)
+    epochs = {"slot_epochs": 2 * slot_phase, "finetune_epochs": 2}
+    return Recipe.complete({"dataset": "digits", "batch_size": BATCH, **epochs, **fields, "plugins": plugin.key})
+
+
+def _fault_at(entry: Any) -> Callable[[str], BrokenRule]:
+    """Makes faults that say in which file and line something stands."""
+    try:
+        _, line = inspect.getsourcelines(entry)
+        where = f"{inspect.getsourcefile(entry)}:{line}: {entry.__name__}: "
+    except (OSError, TypeError):
+        where = f"{getattr(entry, '__name__', entry)}: "
+    return lambda rule: BrokenRule(where + rule)
+
+
+def _noise(shape: tuple[int, int, int], classes: int) -> DataSplits:
+    """Noise with a patch that tells the class."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        labels = torch.arange(count) % classes
+        images = torch.randn(count, *shape, generator=generator)
+        images[:, :, :4] += (labels[:, None, None, None] - classes / 2) * 2
+        return Split(images, labels)
+
+    return DataSplits(split(3 * BATCH + 5), split(21), split(21), classes, "noise", shape)
+
+
+def _check_randomness(method: Method, plain: nn.Module, broken: Callable[[str], BrokenRule]) -> None:
+    """That what a layer gets hangs on its name and the seed, and on nothing else."""
+
+    def given(name: str, seed: int) -> State:
+        network = nn.ModuleDict({name: copy.deepcopy(plain)})
+        attach(network, method, seed)
+        state = {key.partition(".")[2]: tensor.detach().clone() for key, tensor in network.state_dict().items()}
+        for _, selection, original in selected_weights(network):
+            state["selected"] = selection.selected(original).detach().clone()
+        return state
+
+    first = given("one", 0)
+    if method.slot_phase and "selected" not in first:
+        raise broken("it has a slot phase, and attach registers no SelectedWeight on a layer (slot_phase = False?)")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        again = given("one", 0)
+    if not _same(first, again):
+        raise broken("attach gives a layer other numbers the second time, for the same name and seed: draw them from "
+                     "RandomStream(stream_key(seed, …, name)) of trainers.streams")  # fmt: skip
+    by_seed, by_name = given("one", 1), given("two", 0)
+    if not _same(first, by_seed) and _same(first, by_name):
+        raise broken("attach gives every layer the same randomness: put the layer's name into its stream's key")
+
+
+def _trained(recipe: Recipe, data: DataSplits, broken: Callable[[str], BrokenRule]) -> list[tuple[str, State]]:
+    """The state before, after and between the phases; goes on from a saved state beside it, which must end alike."""
+    run = TrainingRun(recipe, data)
+    states = [("before it trains", _copied(run))]
+    for phase, _ in recipe.phases():
+        if run.phase != phase:
+            run.turn_to(phase)
+            if list(selected_weights(run.network)):
+                raise broken("its selected weights cannot be baked in: they are still selected in the finetune phase")
+        run.train_epoch()
+        other = TrainingRun(recipe, data)
+        other.load_state_dict(_copied(run))
+        run.train_epoch()
+        torch.rand(5)  # what a process draws between epochs must not matter
+        other.train_epoch()
+        states.append((f"after the {phase} phase", _copied(run)))
+        if not _same(states[-1][1], _copied(other)):
+            raise broken(f"gone on from a saved state, the {phase} phase ends otherwise: what an epoch leaves behind "
+                         "must be in parameters and buffers, or follow from the seed")  # fmt: skip
+        if not _same(run.state_dict(), states[-1][1]) or run.test() != run.test():
+            raise broken("to measure its network changes it")
+    run.costs()  # the size of its ticket among them
+    return states
+
+
+def _copied(run: TrainingRun) -> State:
+    return {name: tensor.detach().clone() for name, tensor in run.state_dict().items()}
+
+
+def _same(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(
+        one[name].shape == other[name].shape and torch.equal(one[name], other[name]) for name in one
+    )
+
+
+@contextmanager
+def _global_state_kept(broken: Callable[[str], BrokenRule], what: str) -> Iterator[None]:
+    before = _global_state()
+    yield
+    changed = [name for name, value in _global_state().items() if value != before[name]]
+    if changed:
+        raise broken(f"{what} changes {' and '.join(changed)} of the whole process")
+
+
+def _global_state() -> dict[str, Any]:
+    return {
+        "torch's default type": torch.get_default_dtype(),
+        "torch's threads": torch.get_num_threads(),
+        "whether torch computes gradients": torch.is_grad_enabled(),
+        "torch's generator": torch.get_rng_state().tolist(),
+        "torch's choice of algorithms": (
+            torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
+        ),
+        "Python's generator": random.getstate(),
+        "NumPy's generator": str(np.random.get_state()),
+        "the working folder": os.getcwd(),
+        "the environment": dict(os.environ),
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Plug-ins: methods, networks and data sets from a folder of the user's own."""

@@ -1,0 +1,71 @@
+"""What a spec tells of a plug-in in plain data, made from its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, get_args, get_origin
+
+from trainers.errors import InvalidInput
+from trainers.methods.card import Method
+from trainers.plugins.known import KINDS, WORD, Facts
+from trainers.recipe.choices import Preset
+from trainers.recipe.method_fields import hyperparameters
+
+
+def facts_of_registries(registries: Mapping[str, Mapping[str, Any]]) -> Facts:
+    """The facts of all that a plug-in registers. Raises InvalidInput, a line per fault."""
+    facts: dict[str, dict[str, Any]] = {}
+    faults = [f"{registry}: a plug-in brings {' and '.join(_TOLD)} only" for registry, entries in registries.items()
+               if entries and registry not in _TOLD]  # fmt: skip
+    for registry, entries in registries.items() if not faults else ():
+        for name, entry in entries.items():
+            if not (isinstance(name, str) and WORD.fullmatch(name)):
+                faults.append(f"{registry}: {name!r} is no name: small letters, digits and '_', a letter first")
+                continue
+            try:
+                facts.setdefault(registry, {})[name] = _TOLD[registry](entry)
+            except (InvalidInput, TypeError, NotImplementedError) as error:
+                faults.append(f"{registry}: {name}: {error or type(error).__name__}")
+    if not facts and not faults:
+        faults = [f"it registers nothing: give it one of {', '.join(KINDS)}, a dict of what it brings by name"]
+    if faults:
+        raise InvalidInput("\n".join(faults))
+    return facts
+
+
+class _PresetAlone(Mapping[str, Any]):
+    """What a plug-in's presets may look at: nothing of the recipe."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise InvalidInput(f"preset_fields: of a plug-in they go by the preset alone, and these look at {name!r}")
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def method_facts(card: Any) -> dict[str, Any]:
+    """What a spec tells of a plug-in's method, in plain data. Raises InvalidInput, TypeError."""
+    if not (isinstance(card, type) and issubclass(card, Method)):
+        raise InvalidInput(f"METHODS: {card!r} is no card; a method is a dataclass below trainers.methods.card.Method")
+    own = fields(card)  # type: ignore[arg-type]  # every method is a dataclass
+    stated = {one.name: None if one.default is MISSING else one.default for one in own}
+    filled_in = {}
+    for preset in get_args(Preset):
+        filled = card.preset_fields(_PresetAlone(), preset)
+        filled_in[preset] = {
+            "options": {**stated, **{name: value for name, value in filled.items() if name in stated}},
+            "fields": {name: value for name, value in filled.items() if name not in stated},
+        }
+    floats = sorted(name for name, kind in hyperparameters(card).items() if _bare(kind) is float)
+    return {"slot_phase": card.slot_phase, "floats": floats, "presets": filled_in}
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if hasattr(kind, "__metadata__") else get_origin(kind) or kind
+
+
+_TOLD: dict[str, Callable[[Any], dict[str, Any]]] = {"METHODS": method_facts}
