@@ -97,7 +97,7 @@ def evaluated_as(record: StageRecord, way: str | None) -> StageRecord:
 
     Recipes share a stage only where its record holds the figures of all of them (`Method.recorded_for_all`).
     """
-    if record.recipe.get("evaluation") == way or record.argmax_test_loss is None:
+    if record.argmax_test_loss is None or record.recipe.get("evaluation") == way:
         return record
     figures = {name: getattr(record, f"{way}_{name}") for name in ("test_accuracy", "test_loss")}
     return replace(record, epochs=epochs_evaluated_as(record.epochs, way), **figures)
