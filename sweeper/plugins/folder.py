@@ -37,7 +37,7 @@ class PlugInFolder:
         name = Path(os.path.normpath(path)).name
         if not path.is_dir() or not (path / ENTRY).is_file():
             what = "is no folder" if not path.is_dir() else f"has no {ENTRY}"
-            raise InvalidInput(f"plugins: {folder} {what}; sweeper plugin new {folder} writes one that works")
+            raise InvalidInput(f"plugins: {folder} {what}; docs/plugins.md has one that works")
         if not WORD.fullmatch(name) or name in LIKE_PACKAGES:
             raise InvalidInput(
                 f"plugins: {name!r}: a plug-in is called as its folder, and a name has small letters, digits and '_', "

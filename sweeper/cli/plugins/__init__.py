@@ -1,1 +1,1 @@
-"""What the command line does about plug-ins: asks whether to run one, and writes a new one."""
+"""What the command line does about plug-ins: asks whether to run one, and takes it along."""

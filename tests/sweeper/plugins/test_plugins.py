@@ -158,7 +158,7 @@ def test_a_method_that_breaks_a_rule_is_refused_before_anything_is_planned(tmp_p
         ("my_methods.sparse", "mine.sparse", "'mine.sparse' is of a plug-in that the spec does not name"),
         ("[./my_methods]", "[./my_methods, ./x/my_methods]", "plugins: two are called my_methods"),
         ("[./my_methods]", "[https://example.org/my_methods]", "is an address; a plug-in is a folder"),
-        ("[./my_methods]", "[./none]", "is no folder; sweeper plugin new"),
+        ("[./my_methods]", "[./none]", "is no folder; docs/plugins.md has one"),
         ("method: my_methods.sparse", "method: supermask", "no recipe here can have 0.25 or 1"),
     ],
 )
