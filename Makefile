@@ -46,7 +46,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv, once: about 190 packages, several GB with torch; minutes, or less than one with uv."
 	@$(PYTHON) -m venv .venv
 	@{ command -v uv >/dev/null && uv pip install --quiet --compile-bytecode --python $(BIN)/python $(PACKAGES); } \
-		|| $(BIN)/python -m pip install --quiet $(PACKAGES)
+		|| $(BIN)/python -m pip install --progress-bar on $(PACKAGES)
 	@touch $(READY)
 
 demo: $(READY)
@@ -66,13 +66,13 @@ reproduce-row: $(READY)
 	@$(BIN)/sweeper report $(ROW_SWEEP) --storage $(ROW_STORAGE) --against $(RESULTS) -o $(ROW_STORAGE)/report
 	@sed -n '/^## Against/,/^## Sweep/p' $(ROW_STORAGE)/report/report.md | sed '$$d'
 
-# loadgroup hands out tests one by one: some take a minute. Those that start Ray wait for it half of the time.
+# Files are handed out whole (tests/side_by_side.py). Tests that start Ray wait for it half of the time.
 test: $(READY)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations 15 $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --durations 15 $(TESTS)
 
 # What `make test` has, but for the tests that start Ray, servers, browsers, a local S3 or real launches, or are slow.
 check: lint
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not (cluster or docker or browser or bucket or slow)' $(TESTS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m 'not (cluster or docker or browser or bucket or slow)' $(TESTS)
 
 test-mutations: $(READY)
 	@$(BIN)/python -m tests.mutations $(MUTATIONS)

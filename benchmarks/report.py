@@ -1,12 +1,16 @@
-"""How long a report over many runs takes: python -m benchmarks.report [RUNS], printing JSON.
+"""How long a report over many runs takes: python -m benchmarks.report [RUNS] [--alike] [--profile], printing JSON.
 
 The runs are made up and written straight into MLflow's tables (through its client they would take half an hour). Each
-says what gets selected in a file of its own, as a small network that is really trained says it.
+says what gets selected in a file of its own, as a small network that is really trained says it. With --alike all runs
+end with one accuracy and one cost, as those of `benchmarks.scale` do.
 """
 
 from __future__ import annotations
 
+import argparse
+import cProfile
 import json
+import pstats
 import shutil
 import sqlite3
 import sys
@@ -35,8 +39,14 @@ SWEEP, EPOCHS, SEEDS, CURVE = "many", 40, 4, 5
 START = 1_790_000_000_000
 
 
-def main(runs: int = 10_000) -> None:
-    """Make up a sweep of so many trials, report it, say what that took."""
+def main() -> None:
+    """Makes up a sweep of so many trials, reports it, says what that took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=int, nargs="?", default=10_000)
+    parser.add_argument("--alike", action="store_true", help="all runs end alike")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, on stderr")
+    arguments = parser.parse_args()
+    runs, profiler = arguments.runs, cProfile.Profile() if arguments.profile else None
     with TemporaryDirectory() as name:
         folder = Path(name)
         database = folder / "mlflow.db"
@@ -45,9 +55,14 @@ def main(runs: int = 10_000) -> None:
         experiment = client.create_experiment(SWEEP, artifact_location=str(folder / "artifacts"))
         recipes = list(islice(made_up_recipes(), runs))
         selection = selection_text(trained(folder / "trained").result(0).snapshots)
-        insert(database, int(experiment), recipes, folder / "artifacts", selection)
+        insert(database, int(experiment), recipes, folder / "artifacts", selection, arguments.alike)
         made, cpu_made = perf_counter(), process_time()
+        if profiler:
+            profiler.enable()
         page = build_report([SWEEP], f"sqlite:///{database}", folder / "report")
+        if profiler:
+            profiler.disable()
+            pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(80)
         ended, cpu_ended = perf_counter(), process_time()
         size = sum(path.stat().st_size for path in page.parent.rglob("*") if path.is_file())
         found = {
@@ -91,14 +106,16 @@ def trained(folder: Path) -> Launch:
     return launch
 
 
-def insert(database: Path, experiment: int, recipes: list[Recipe], artifacts: Path, selection: str) -> None:
+def insert(
+    database: Path, experiment: int, recipes: list[Recipe], artifacts: Path, selection: str, alike: bool
+) -> None:
     """A parent run and a run per recipe, by the project's schema, each with a short validation curve and a file."""
-    random = np.random.default_rng(0)
+    random, spread = np.random.default_rng(0), 0.0 if alike else 1.0
     rows: dict[str, list[tuple[Any, ...]]] = {"runs": [], "tags": [], "params": [], "metrics": [], "latest_metrics": []}
     parent = uuid4().hex
     add_run(rows, experiment, parent, SWEEP, "", {"sweeper.kind": "sweep"}, {}, {"trials": len(recipes)}, 0)
     for recipe, label in zip(recipes, arm_labels(recipes), strict=True):
-        accuracy = 0.98 - 0.04 / (recipe.options or 1) + float(random.normal(0, 0.002))
+        accuracy = 0.98 - 0.04 * spread / (recipe.options or 1) + float(random.normal(0, 0.002 * spread))
         tags = {
             "mlflow.parentRunId": parent, "sweeper.kind": "trial", "sweeper.sweep": SWEEP, "sweeper.arm": label,
             "sweeper.status": "COMPLETED", "sweeper.arm_hash": recipe.arm_hash(), "sweeper.host": "node",
@@ -107,8 +124,9 @@ def insert(database: Path, experiment: int, recipes: list[Recipe], artifacts: Pa
         metrics = {
             "test_accuracy": accuracy, "test_loss": 0.1, "validation_accuracy": accuracy, "train_loss": 0.1,
             "train_accuracy": accuracy, "validation_loss": 0.1, "learning_rate": 0.1, "changed_fraction": 0.01,
-            "epochs": EPOCHS, "flops": 1e12, "train_seconds": 40 + float(random.normal()), "state_bytes": 2.1e6,
-            "peak_memory_bytes": 2e8, "stored_bits_per_weight": float(np.log2(recipe.options or 1)),
+            "epochs": EPOCHS, "flops": 1e12, "train_seconds": 40 + spread * float(random.normal()),
+            "state_bytes": 2.1e6, "peak_memory_bytes": 2e8,
+            "stored_bits_per_weight": 1.0 if alike else float(np.log2(recipe.options or 1)),
         }  # fmt: skip
         fields = recipe.model_dump(mode="json", exclude_none=True, exclude={"filled"})
         run = uuid4().hex
@@ -147,4 +165,4 @@ def add_run(
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:2]))
+    main()

@@ -219,6 +219,11 @@ def _add_corners(spec: Spec, grid: _Block, survey: _Survey) -> None:
     matters = {name for dimension in spec.search.space.values() for name in dimension.when}
     for search in survey.searches:
         hashes: dict[tuple[str, str], set[str]] = {}  # by a field and the rest of the point
+        try:
+            for point in spec.search.enqueued(search.known):
+                _add(spec, grid, search.cell, point, survey)
+        except InvalidInput as error:
+            survey.faults[str(error)] = None
         for point in spec.search.corners(search.known):
             asked |= point.keys()
             _add(spec, grid, search.cell, point, survey)

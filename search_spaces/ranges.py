@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from trainers.costs.registry import EPOCHS, OBJECTIVES, cost_named
+from trainers.errors import InvalidInput, nearest
 
 ACCURACY = "validation_accuracy"
 KINDS = ("uniform", "log_uniform", "integer", "choice")
@@ -23,6 +24,14 @@ def is_better_higher(objective: str) -> bool:
     return objective == ACCURACY or (objective != EPOCHS and cost_named(objective).better == "higher")
 
 
+def _whole(value: Any) -> Any:
+    """1e3 is a float in YAML, and means a whole number where one is asked for."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
 class Dimension(BaseModel):
     """The values that a search may give one recipe field."""
 
@@ -30,9 +39,9 @@ class Dimension(BaseModel):
 
     uniform: list[float] | None = Field(None, description="[low, high]: any number between, all alike")
     log_uniform: list[float] | None = Field(None, description="[low, high], above 0: any number, orders of size alike")
-    integer: list[int] | None = Field(None, description="[low, high]: any whole number from low to high")
+    integer: list[Whole] | None = Field(None, description="[low, high]: any whole number from low to high")
     choice: Annotated[list[Any], Field(min_length=1)] | None = Field(None, description="one of these values")
-    step: Annotated[int, Field(ge=1)] | None = Field(None, description="integer: low, low + step, low + 2 step, …")
+    step: Annotated[Whole, Field(ge=1)] | None = Field(None, description="integer: low, low + step, low + 2 step, …")
     log: bool = Field(False, description="integer: orders of size alike, not numbers")
     when: dict[str, Any] = Field(
         {}, description="searched only where these fields have these values (one, or a list of them)"
@@ -84,6 +93,13 @@ class Dimension(BaseModel):
             return range(low, high + 1, self.step or 1)
         return None
 
+    def holds(self, value: Any) -> bool:
+        """Whether a search may give the field this value."""
+        if (values := self.values()) is not None:
+            return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in values)
+        low, high = self.bounds
+        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
     def ends(self) -> list[Any]:
         """Low and high of a range, or every choice."""
         return list(self.choice) if self.choice is not None else list(self.bounds)
@@ -97,7 +113,7 @@ class Search(BaseModel):
     sampler: Literal["random", "tpe", "nsga2"] = Field(
         description="how the next point is proposed: at random; TPE, from the best so far; NSGA-II, for two objectives"
     )
-    trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    trials: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         description="points to try, each trained with all seeds; in every cell of the grid of axes and slot_epochs"
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of the sampler, not of training")
@@ -107,6 +123,9 @@ class Search(BaseModel):
     )
     population: Annotated[int, Field(ge=2)] | None = Field(
         None, description="nsga2: points in a generation (default: a quarter of trials, from 4 to 50)"
+    )
+    enqueue: list[dict[str, Any]] = Field(
+        [], description="points that are tried first, such as those of a paper; they count among the trials"
     )
     space: Annotated[dict[str, Dimension], Field(min_length=1)] = Field(
         description="recipe fields and the values they may take; the other fields are those of the cell of the grid"
@@ -125,7 +144,29 @@ class Search(BaseModel):
             if name in dimension.when:
                 raise ValueError(f"search.space.{name}.when: a field cannot wait for its own value")
         self.order()
+        for number, point in enumerate(self.enqueue):
+            for name, value in point.items():
+                if name not in self.space:
+                    raise ValueError(
+                        f"search.enqueue[{number}].{name}: is not in search.space{nearest(name, self.space)}"
+                    )
+                if not self.space[name].holds(value):
+                    told = self.space[name].model_dump(exclude_defaults=True)
+                    raise ValueError(f"search.enqueue[{number}].{name}: {value!r} is not in its range, {told}")
         return self
+
+    def enqueued(self, known: Known) -> list[Point]:
+        """The points that are tried first, but for what is not searched there. Raises InvalidInput."""
+        return [self._enqueued(number, known) for number in range(len(self.enqueue))]
+
+    def _enqueued(self, number: int, known: Known) -> Point:
+        point: dict[str, Any] = {}
+        for name in self.order():
+            if not self.space[name].when or self.asks_for(name, known(point)):
+                if name not in self.enqueue[number]:
+                    raise InvalidInput(f"search.enqueue[{number}].{name}: missing, and it is searched there")
+                point[name] = self.enqueue[number][name]
+        return point
 
     def order(self) -> list[str]:
         """The fields, each after those that its condition names. Raises ValueError for a circle."""

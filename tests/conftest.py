@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from tests.cluster.postgres import postgres_programs, postgres_server
+from tests.side_by_side import ByFile
 
 # Set before torch is imported anywhere: the tests run side by side, and so do the workers that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -56,6 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(module) if module in LONGEST else len(LONGEST)
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """How tests are handed out by `-n`."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

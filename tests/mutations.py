@@ -403,14 +403,14 @@ MUTATIONS = {
     "record_cut_or_altered": Mutation(
         "a record is cut, altered, or half written",
         "sweeper/records/stage_record.py",
-        "if said != sha256(canonical(content)) or text != canonical({**content, \"sha256\": said}):",
+        "if not whole:",
         "if False:",
         f"{MISHAPS}records_cut_altered_or_half_written_are_told_set_aside_and_trained_again",
     ),
     "any_byte_changed": Mutation(
         "any byte of a record or state is changed, or it is cut anywhere",
         "sweeper/records/stage_record.py",
-        'or text != canonical({**content, "sha256": said})',
+        " and sha256(text[: seal.start()] + seal[2]) == seal[1].decode()",
         "",
         f"{STORE}a_record_is_damaged_whichever_of_its_bytes_is_changed",
     ),

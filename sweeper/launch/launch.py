@@ -306,6 +306,8 @@ class Launch(SteeredSweep):
                 return False
             self.elsewhere.discard(stage.key)
             record = self.store.read_span(stage.key, stage.start)
+            if record is not None and self.store.is_left_out(stage.key):
+                record = None  # what goes on from here needs the state
             fields = None if record else self.store.read_failure(stage.key)
         except StoreError as error:
             self.fail(stage.key, Failure(Fault.INFRASTRUCTURE, str(error)))

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 from sweeper.records.compressed import packed
 from sweeper.records.layout import StoredStage
 from sweeper.records.stage_record import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
-from sweeper.records.store import DRAFTS_ARE_OLD_AFTER_SECONDS, RECORD, Store, check_agreement, contradiction
+from sweeper.records.store import (
+    DRAFTS_ARE_OLD_AFTER_SECONDS,
+    RECORD,
+    Store,
+    check_agreement,
+    check_left,
+    contradiction,
+)
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import point_key
 from sweeper.storage.base import Place, StoreError, checked_key, is_key, missing
@@ -68,14 +75,19 @@ class ObjectStore(Store):
         found = self._found(key)
         if not found:
             raise StorageFault(f"no stage ends at {key[:16]} in {self.root}")
+        check_left(found[1], key)
         content = self._read_state(key, found[1])
         if content is None:
             raise StorageFault(f"the state at {key[:16]} was damaged; it is set aside in {self.root / 'damaged'}")
         return load(content)
 
+    def is_left_out(self, key: str) -> bool:
+        found = self._found(key)
+        return found is not None and found[1].left_out
+
     def has_state(self, key: str) -> bool:
         found = self._found(key)
-        return found is not None and self._read_state(key, found[1]) is not None
+        return found is not None and not found[1].left_out and self._read_state(key, found[1]) is not None
 
     def expect(self, lineages: Collection[str]) -> None:
         """Prefetches the records of these lineages, side by side."""
@@ -164,6 +176,10 @@ class ObjectStore(Store):
             if path.create(encode(record, file)):
                 return True
             first = self._found(record.key)
+            if first is not None and first[1].left_out and not file.left_out:
+                path.put(encode(record, file))
+                self.bucket.bucket.known.pop(record.key, None)
+                return True
             if first is not None:
                 if first[1].sha256 != file.sha256:
                     self._state(record.key, file).remove()

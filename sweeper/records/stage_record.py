@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 from pydantic import ValidationError
@@ -74,10 +75,7 @@ class StageRecord:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
         """The record with these fields, no others and all that records always had. Raises Damaged."""
-        own = {item.name for item in fields(cls)} - {"costs"}
-        optional = {item.name for item in fields(cls) if {item.default, item.default_factory} != {MISSING}}
-        optional |= {name for name, cost in COSTS.items() if not cost.in_every_record}
-        wanted = own | COSTS.keys()
+        own, optional, wanted = _names_of_fields(tuple(COSTS))
         if not wanted - optional <= values.keys() <= wanted:
             odd = ", ".join(sorted(wanted ^ values.keys()))
             raise Damaged(f"its fields are not those of a stage's record: {odd}")
@@ -85,12 +83,21 @@ class StageRecord:
         return cls(costs=costs, **{name: value for name, value in values.items() if name in own})
 
 
+@lru_cache(maxsize=1)
+def _names_of_fields(costs: tuple[str, ...]) -> tuple[set[str], set[str], set[str]]:
+    """Of a record but for its costs; of those that may be missing; of all. They are asked for with every record."""
+    own = {item.name for item in fields(StageRecord)} - {"costs"}
+    optional = {item.name for item in fields(StageRecord) if {item.default, item.default_factory} != {MISSING}}
+    optional |= {name for name in costs if not COSTS[name].in_every_record}
+    return own, optional, own | {*costs}
+
+
 def evaluated_as(record: StageRecord, way: str | None) -> StageRecord:
     """The record with the figures of this evaluation, where the recipe that trained it evaluates otherwise.
 
     Recipes share a stage only where its record holds the figures of all of them (`Method.recorded_for_all`).
     """
-    if record.recipe.get("evaluation") == way or record.argmax_test_loss is None:
+    if record.argmax_test_loss is None or record.recipe.get("evaluation") == way:
         return record
     figures = {name: getattr(record, f"{way}_{name}") for name in ("test_accuracy", "test_loss")}
     return replace(record, epochs=epochs_evaluated_as(record.epochs, way), **figures)
@@ -145,6 +152,18 @@ class StateFile:
     sha256: str
     size: int
 
+    @property
+    def left_out(self) -> bool:
+        """Whether it holds no tensor, as in a sweep exported without its states: the result counts, nothing goes on."""
+        return self.sha256 == _NO_TENSORS
+
+
+_NO_TENSORS = hashlib.sha256(b"\x08" + bytes(7) + b"{}      ").hexdigest()  # safetensors of an empty mapping
+
+
+# The end of a record's text. Its hash is that of all the rest, so that to check it nothing is encoded again.
+_SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})",("state_file":\{[^{}]*\}\})\Z')
+
 
 def encode(record: StageRecord, state: StateFile) -> bytes:
     """The text of record.json: canonical JSON that holds the hash of itself and of the state file."""
@@ -157,14 +176,15 @@ def decode(text: bytes) -> tuple[StageRecord, StateFile]:
 
     Raises Damaged unless every byte is as written, NewerFormat for what a later version wrote.
     """
+    seal = _SEAL.search(text)
+    whole = seal is not None and sha256(text[: seal.start()] + seal[2]) == seal[1].decode()
     try:
         content = json.loads(text)
     except ValueError as error:
         raise Damaged(f"not JSON: {error}") from None
     if not isinstance(content, dict) or "record" not in content:
         raise Damaged("JSON, but not a stage's record")
-    said = content.pop("sha256", None)
-    if said != sha256(canonical(content)) or text != canonical({**content, "sha256": said}):
+    if not whole:
         raise Damaged("it does not match its own SHA-256")
     if isinstance(content.get("format"), int) and content["format"] > FORMAT:
         raise NewerFormat(f"format {content['format']}, and this version reads up to {FORMAT}")

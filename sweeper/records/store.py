@@ -14,6 +14,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.records.compressed import packed
 from sweeper.records.layout import Damage, StoredStage
 from sweeper.records.stage_record import (
     Damaged,
@@ -38,8 +39,12 @@ if TYPE_CHECKING:
 __all__ = ["Damage", "StageRecord", "StorageFault", "Store", "StoreError", "StoredStage"]
 
 RECORD, STATE = "record.json", "state.safetensors"
+READ_AHEAD = 30_000  # records, each of some kB
 DRAFTS_ARE_OLD_AFTER_SECONDS = 24 * 3600.0
 _FOLDER = re.compile(r"([0-9]{6,})-([0-9a-f]{16})")
+
+
+_Found = tuple[StageRecord, StateFile]
 
 
 @dataclass
@@ -47,6 +52,8 @@ class Store(Unfinished):
     """Finished stages, besides the unfinished ones. Any number of processes may read and write it at once."""
 
     _starts: dict[Path, int] = field(default_factory=dict)  # of records that were read once: they never change
+    # What was read to plan, for who reads it next to launch: a file that has not been touched since is not read again.
+    _ahead: dict[Path, tuple[_Found, tuple[int, ...]]] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Checks that the folder can be written, and removes what crashed writers left long ago."""
@@ -101,6 +108,7 @@ class Store(Unfinished):
         found = folder and self._read_folder(folder, key)
         if not folder or not found:
             raise StorageFault(f"no stage ends at {key[:16]} in {self.root}")
+        check_left(found[1], key)
         with storage_errors("read", folder / STATE):
             content = (folder / STATE).read_bytes()
         if sha256(content) != found[1].sha256:
@@ -109,12 +117,18 @@ class Store(Unfinished):
             raise StorageFault(f"the state at {key[:16]} was damaged; it is set aside in {self.root / 'damaged'}")
         return load(content)
 
+    def is_left_out(self, key: str) -> bool:
+        """Whether this stage came as a result alone: its state was left out when its sweep was exported."""
+        folder = self._folder_of(key)
+        found = folder and self._read_folder(folder, key)
+        return bool(found and found[1].left_out)
+
     def has_state(self, key: str) -> bool:
         """Whether training can go on from this point: reads all of its state and checks it."""
         folder = self._folder_of(key)
         seen = identity(folder) if folder else None
         found = folder and self._read_folder(folder, key)
-        if not folder or not found:
+        if not folder or not found or found[1].left_out:
             return False
         with storage_errors("read", folder / STATE), (folder / STATE).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -135,10 +149,12 @@ class Store(Unfinished):
                 if not name or not key.startswith(name[2]):
                     self._set_aside(folder, "its name is not that of a stage of this lineage", identity(folder))
                     continue
-                found = self._read_folder(folder, key)
+                found = self._read_folder(folder, key, fold=len(self._ahead) < READ_AHEAD)
                 if not found:
                     continue
                 self._starts[folder] = found[0].start
+                if len(self._ahead) < READ_AHEAD and (untouched := _touched(folder)):
+                    self._ahead[folder] = found, untouched
             spans[int(folder.name.partition("-")[0])] = self._starts[folder]
         return spans
 
@@ -169,12 +185,9 @@ class Store(Unfinished):
 
     def remove(self, stage: StoredStage) -> None:
         """Removes a stage for good: whole or not at all, whenever this process dies. Raises StoreError."""
-        draft = self._incoming / uuid.uuid4().hex  # what is left there is cleared away by a later launch
         with storage_errors("remove", stage.place):
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            Path(str(stage.place)).rename(draft)
+            self._put_away(Path(str(stage.place)))
             self._pointer(stage.key).unlink(missing_ok=True)
-            shutil.rmtree(draft)
 
     def remove_leftovers(self) -> int:
         """Removes states that crashed writers left long ago; returns how many. In a folder a launch does."""
@@ -183,6 +196,7 @@ class Store(Unfinished):
     def write(self, record: StageRecord, state: Mapping[str, Tensor]) -> bool:
         """Stores a finished stage. False if another writer was first: then theirs stays, and this one is dropped.
 
+        One without its state gives way to one that has it.
         Raises StoreError: full disk, no permission.
         """
         from safetensors.torch import save
@@ -200,7 +214,8 @@ class Store(Unfinished):
         try:
             draft.mkdir(parents=True)
             write_synced(draft / STATE, state)
-            write_synced(draft / RECORD, encode(record, StateFile(sha256(state), len(state))))
+            file = StateFile(sha256(state), len(state))
+            write_synced(draft / RECORD, encode(record, file))
             sync_folder(draft)
             # Before the stage itself: a key without a stage is nothing, a stage without its key would be lost.
             pointer = f"{record.lineage} {record.end}\n".encode()
@@ -210,11 +225,20 @@ class Store(Unfinished):
                 if self._rename(draft, folder):
                     sync_folder(folder.parent)
                     return True
-                if self._read_folder(folder, record.key):
+                first = self._read_folder(folder, record.key)
+                if first and (not first[1].left_out or file.left_out):
                     return False
+                if first:
+                    self._put_away(folder)
             raise StoreError(f"storage: cannot write {folder}: what lies there is damaged and cannot be moved away")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def _put_away(self, folder: Path) -> None:
+        draft = self._incoming / uuid.uuid4().hex  # what is left there is cleared away by a later launch
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(draft)
+        shutil.rmtree(draft)
 
     @staticmethod
     def _rename(draft: Path, folder: Path) -> bool:
@@ -234,11 +258,14 @@ class Store(Unfinished):
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None  # the write that ends with a whole pointer makes it whole
 
-    def _read_folder(self, folder: Folder, key: str) -> tuple[StageRecord, StateFile] | None:
+    def _read_folder(self, folder: Folder, key: str, fold: bool = False) -> _Found | None:
         """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
+        if (ahead := self._ahead.pop(folder, None)) and ahead[1] == _touched(folder):
+            return ahead[0]
         seen = identity(folder)
         try:
-            record, state = decode((folder / RECORD).read_bytes())
+            text = (folder / RECORD).read_bytes()
+            record, state = decode(text)
             size = (folder / STATE).stat().st_size
         except (FileNotFoundError, NotADirectoryError) as error:
             if seen is None:
@@ -253,8 +280,8 @@ class Store(Unfinished):
         else:
             damage = contradiction(record, state, key, size)
             if not damage:
-                return record, state
-        return self._read_folder(folder, key) if self._set_aside(folder, damage, seen) else None
+                return (packed(record, text) if fold else record), state
+        return self._read_folder(folder, key, fold) if self._set_aside(folder, damage, seen) else None
 
     def _forget(self, key: str) -> None:
         """A finished stage needs neither its partial nor its failure any more."""
@@ -263,11 +290,32 @@ class Store(Unfinished):
             self.clear_failure(key)
 
 
+def _touched(folder: Folder) -> tuple[int, ...]:
+    """A value that changes whenever a stage's files do; empty if they are not there."""
+    try:
+        both = [(folder / name).stat() for name in (RECORD, STATE)]
+    except OSError:
+        return ()
+    return tuple(value for status in both for value in (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
 def contradiction(record: StageRecord, state: StateFile, key: str, size: int) -> str:
     """How a record contradicts this key, or the size of its state; empty if it does not."""
     if record.key != key or key != point_key(record.lineage, record.end):
         return f"{RECORD} is that of another stage, {record.key[:16]}"
     return f"{STATE} has {size} bytes, and {state.size} were written" if size != state.size else ""
+
+
+class StateLeftOut(StorageFault):
+    """The state of a stage that came without it."""
+
+
+def check_left(state: StateFile, key: str) -> None:
+    """Raises StateLeftOut for one that was."""
+    if state.left_out:
+        raise StateLeftOut(
+            f"the state at {key[:16]} was left out when its sweep was exported: its results are all there is"
+        )
 
 
 def check_agreement(record: StageRecord) -> None:

@@ -177,6 +177,9 @@ class CellStudy:
         self._has_misfits = False
         copy, self._copy = self._copy or self._copied(), None
         number = len(self.asked)
+        for known in self.search.enqueued(self.cell.known):
+            if self._is_new(known) and self._fit(fits, known):
+                return self._placed(self._suggested(copy), known)
         for attempt in range(PROPOSALS):
             copy.sampler = sampler(self.search, number, attempt)
             proposal = self._suggested(copy)
@@ -186,8 +189,10 @@ class CellStudy:
                 return proposal
             copy.tell(proposal.number, state=TrialState.FAIL)
         point = self._unseen(number, fits)
-        if point is None:
-            return None
+        return None if point is None else self._placed(proposal, point)
+
+    def _placed(self, proposal: optuna.trial.FrozenTrial, point: Point) -> optuna.trial.FrozenTrial:
+        """A proposal that is moved to a point."""
         proposal.params = dict(point)
         proposal.distributions = {name: distribution(self.search.space[name]) for name in point}
         return proposal

@@ -135,7 +135,7 @@ def _study_name(spec: Spec, cell: CellSearch, sweep: str) -> str:
     """A study of its own for whatever changes what a point means or is told; more trials go on with the same."""
     assert spec.search is not None
     told = spec.model_dump(mode="json", include={"recipe", "budget_epochs", "seeds"})
-    search = spec.search.model_dump(mode="json", exclude={"trials"}, exclude_defaults=True)
+    search = spec.search.model_dump(mode="json", exclude={"trials", "enqueue"}, exclude_defaults=True)
     where = ", ".join(f"{name}={value}" for name, value in cell.cell.items())
     digest = content_hash([NUMERICS_VERSION, told, search, dict(cell.cell)])[:12]
     return " ".join(part for part in (sweep, where, digest) if part)

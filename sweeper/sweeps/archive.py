@@ -33,7 +33,7 @@ from sweeper.records.stage_record import (
     encode_partial,
     sha256,
 )
-from sweeper.records.store import RECORD, STATE, Store, contradiction
+from sweeper.records.store import RECORD, STATE, StateLeftOut, Store, contradiction
 from sweeper.records.sweep_folder import SweepFile
 from sweeper.stages.faults import StorageFault
 from sweeper.storage.base import is_key, storage_errors
@@ -57,9 +57,11 @@ def is_archive(path: Path) -> bool:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def write_archive(path: Path, sweep: KeptSweep, keys: Collection[str], store: Store) -> int:
+def write_archive(path: Path, sweep: KeptSweep, keys: Collection[str], store: Store, states: bool = True) -> int:
     """Writes a sweep with what is stored of these stages; returns how many are finished. Whole, or not at all.
 
+    Without states only results go along: the file is a hundredth as large, and where it comes nothing can go on from
+    the end of a stage, nor be made a ticket.
     Where it is tracked and where its data lie is left out: both are of this machine. Raises InvalidInput.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -79,7 +81,7 @@ def write_archive(path: Path, sweep: KeptSweep, keys: Collection[str], store: St
                 for digest in sorted(sweep.plugins()):
                     for name, content in parts_of(store.root, digest).items():
                         add(name, content)
-                for name, content in _of_stages(sorted(keys), store):
+                for name, content in _of_stages(sorted(keys), store, states):
                     add(name, content)
                 archive.writestr(MANIFEST, _manifest(sweep.file.name, hashes))
             draft.replace(path)
@@ -93,20 +95,22 @@ def _manifest(sweep: str, hashes: Mapping[str, str]) -> bytes:
     return canonical({**content, "sha256": sha256(canonical(content))})
 
 
-def _of_stages(keys: Collection[str], store: Store) -> Iterator[tuple[str, bytes]]:
+def _of_stages(keys: Collection[str], store: Store, states: bool) -> Iterator[tuple[str, bytes]]:
     from safetensors.torch import save
 
     failures = store.failures()
     for key in keys:
         if (record := store.read(key)) is not None:
             try:
-                state = save(store.read_state(key))
+                state = save(store.read_state(key) if states else {})
+            except StateLeftOut:
+                state = save({})
             except StorageFault as error:
                 raise InvalidInput(f"storage: {error}; the same again leaves it out") from None
             yield f"stages/{key}/{RECORD}", encode(record, StateFile(sha256(state), len(state)))
             yield f"stages/{key}/{STATE}", state
             continue
-        if store.partial_record(key) and (partial := store.read_partial(key)):
+        if states and store.partial_record(key) and (partial := store.read_partial(key)):
             yield f"partials/{key}", encode_partial(partial[0], save(partial[1]))
         if key in failures:
             yield f"failures/{key}.json", json.dumps(failures[key], indent=1).encode()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.cli.main import main
+
 ROOT = Path(__file__).resolve().parents[2]
 ROW = "--set options=2 --set method=slot_machine --set selection=greedy --set budget_epochs=2 --set seeds=2"
 
@@ -22,11 +24,10 @@ def make(results, storage):
 
 @pytest.mark.slow
 def test_a_row_run_once_more_in_another_storage_says_what_moved(tmp_path):
-    before = make(tmp_path / "nothing", tmp_path / "first")
-    assert before.returncode != 0 and "sweep: 'digits_quickstart'" not in before.stderr
-    launched = [Path(sys.executable).with_name("sweeper"), "report", "digits_quickstart"]
-    subprocess.run([*launched, "--storage", tmp_path / "first", "-o", tmp_path / "results"], check=True)
-    again = make(tmp_path / "results", tmp_path / "second")
+    first, results = ["--storage", str(tmp_path / "first")], tmp_path / "results"
+    assert main(["launch", "digits_quickstart", *ROW.split(), *first, "--local", "--yes"]) == 0
+    assert main(["report", "digits_quickstart", *first, "-o", str(results)]) == 0
+    again = make(results, tmp_path / "second")
     assert again.returncode == 0, again.stderr
     assert "in both, of which 0 moved beyond the interval of the difference." in again.stdout
     assert "| the same |" in again.stdout, "on one machine the same row gives the same numbers"

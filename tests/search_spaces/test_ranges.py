@@ -205,3 +205,26 @@ def test_the_schema_knows_searches_and_rungs(fields, fits):
 
     found = list(jsonschema.Draft202012Validator(spec_schema()).iter_errors({"name": "x", "recipe": BASE, **fields}))
     assert (found == []) is fits
+
+
+def test_whole_numbers_may_be_written_as_powers_of_ten():
+    asked = {"sampler": "random", "trials": 1e1, "space": {"options": {"integer": [2e0, 1e1], "step": 2.0}}}
+    search = Search.model_validate(asked)
+    assert (search.trials, search.space["options"].integer, search.space["options"].step) == (10, [2, 10], 2)
+    with pytest.raises(ValueError, match="valid integer"):
+        Search.model_validate({**asked, "trials": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("point", "reason"),
+    [
+        ({"optons": 4}, "search.enqueue[0].optons: is not in search.space (did you mean options?)"),
+        ({"options": 9}, "search.enqueue[0].options: 9 is not in its range, {'integer': [2, 8]}"),
+        ({"options": True}, "search.enqueue[0].options: True is not in its range"),
+        ({}, "search.enqueue[0].options: missing, and it is searched there"),
+    ],
+)
+def test_a_point_to_be_tried_first_is_one_of_the_space(point, reason):
+    with pytest.raises(InvalidInput) as caught:
+        expand(spec(search={"enqueue": [point]}))
+    assert reason in str(caught.value)

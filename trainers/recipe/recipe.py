@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -275,6 +276,7 @@ class Recipe(_WithMethods):
         return self.model_copy(update={"seed": 0}).content_hash()
 
 
+@cache
 def _phase_of(field: str) -> Phase | None:
     """The phase that a field is of; None for one that matters from the first step on."""
     return next((phase for phase in IN_ORDER if field == phase or field.startswith(f"{phase}_")), None)

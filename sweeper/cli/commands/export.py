@@ -36,18 +36,31 @@ SAMPLED = "sampled", "mean_of_samples"
     "--sweep", "whole", metavar="NAME", shell_complete=completion.sweeps,
     help="all of this sweep instead, as one file: what `sweeper import` brings into another storage",
 )  # fmt: skip
+@click.option(
+    "--without-states", is_flag=True,
+    help="with --sweep: results alone, a small file; they count as stored where they come, and have no tickets",
+)  # fmt: skip
 @out_option("the folder where the tickets go, or the file with --sweep", "PATH")
 @click.option("--phase", type=OneOf(["last", *IN_ORDER]), default="last", help="at whose end (default: last)")
 @plugins_option
 def export(
-    sweep: str | None, trials: Sequence[str], storage: str, whole: str | None, out: str, phase: str, allow_plugins: bool
+    sweep: str | None,
+    trials: Sequence[str],
+    storage: str,
+    whole: str | None,
+    without_states: bool,
+    out: str,
+    phase: str,
+    allow_plugins: bool,
 ) -> int:
     """Writes a ticket per trial, or a whole sweep."""
     if (sweep is None) == (whole is None):
         raise InvalidInput("sweep: name the one whose tickets are wanted, or with --sweep the one that is wanted whole")
     if whole is not None:
-        return export_whole(SweepFolder.find(storage_that_answers(storage), whole), Path(out))
+        return export_whole(SweepFolder.find(storage_that_answers(storage), whole), Path(out), not without_states)
     assert sweep is not None
+    if without_states:
+        raise InvalidInput("--without-states: goes with --sweep; a ticket is made of a state")
     from sweeper.cli.plugins.agreed import ready_plugins
     from sweeper.launch.view import SweepView
     from sweeper.records.bucket_store import open_store

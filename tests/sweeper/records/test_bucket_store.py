@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sweeper.records.bucket_store import ObjectStore, check_promises, open_store
+from sweeper.records.store import StateLeftOut
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.stages.faults import Fault, StorageFault, failure_of
 from sweeper.stages.forest import plant, point_key
@@ -201,6 +202,20 @@ def test_a_damaged_partial_or_failure_is_as_good_as_none(store):
     assert len(store.damages) == 2
     store.write_partial(KEY, a_record(), a_state())
     assert again(store).read_partial(KEY)[0] == a_record()
+
+
+def test_a_result_without_its_state_counts_and_gives_way_to_one_that_has_it(store):
+    assert store.write(a_record(), {})
+    other = again(store)
+    assert other.has(KEY) and other.spans(LINEAGE) == {2: 0} and other.read(KEY) == a_record()
+    assert other.is_left_out(KEY) and not other.has_state(KEY)
+    with pytest.raises(StateLeftOut, match="was left out"):
+        other.read_state(KEY)
+    assert not again(store).write(a_record(test_accuracy=0.9), {})
+    assert again(store).write(a_record(), a_state())
+    assert not again(store).is_left_out(KEY) and again(store).read_state(KEY).keys() == a_state().keys()
+    assert not again(store).write(a_record(test_accuracy=0.9), {})
+    assert again(store).has_state(KEY) and store.damages == []
 
 
 # What lies in it

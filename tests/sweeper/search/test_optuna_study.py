@@ -109,6 +109,20 @@ def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(tmp_path, sa
 
 
 @every_sampler
+def test_points_known_to_be_good_come_first_and_later_ones_next(tmp_path, search):
+    greedy = {"selection": "greedy", "options": 12, "slot_learning_rate": 0.2, "slot_epochs": 4}
+    sampled = {"selection": "probabilistic", "options": 8, "slot_epochs": 2}
+    twice = {**sampled, "slot_learning_rate": 0.5}  # which is searched for greedy selection alone
+    store = FakeStore()
+    searching(spec(enqueue=[greedy, sampled, twice], **search), tmp_path, store).run()
+    tried = [trial.params for trial in trials_of(tmp_path)]
+    assert (len(tried), tried[:2]) == (12, [greedy, sampled]) and sampled not in tried[2:]
+    later = {**greedy, "options": 64}
+    searching(spec(enqueue=[greedy, later], trials=14, **search), tmp_path, store).run()
+    assert [trial.params for trial in trials_of(tmp_path)][:13] == [*tried, later]
+
+
+@every_sampler
 @pytest.mark.parametrize("eventful", [False, True])
 def test_points_are_proposed_as_in_a_copy_of_the_study_made_anew_for_each(tmp_path, monkeypatch, search, eventful):
     small = {**SPACE, "options": {"integer": [2, 5]}}

@@ -53,8 +53,8 @@ def shared(a, b):
 def test_slot_phases_share_their_epochs_as_long_as_their_rates_agree(one, other):
     a, b = recipe(**one), recipe(**other)
     agree = agreeing(rates(a), rates(b))
-    # Where a fall begins, its first epoch may have a rate that another schedule has, too.
-    assert agree - 1 <= shared(a, b) <= agree
+    # Where a fall begins, its first epoch may have a rate that another schedule has, too: in one, or in both.
+    assert agree - 2 <= shared(a, b) <= agree
     if one["slot_schedule"] == other["slot_schedule"] in ("constant", "steps"):
         assert shared(a, b) == agree
 

@@ -15,7 +15,7 @@ from sweeper.sweeps.kept import KeptSweep
 from sweeper.sweeps.references import stages_of
 from sweeper.sweeps.removal import Removal
 from sweeper.sweeps.rename import rename
-from tests.sweeper.sweeps.launched import experiments, killed_at, said, stages_in, trials_of, wrong
+from tests.sweeper.sweeps.launched import SECOND, experiments, killed_at, said, stages_in, trials_of, wrong
 from trainers.errors import InvalidInput
 
 
@@ -61,6 +61,34 @@ def test_a_sweep_goes_into_another_storage_whole(capsys, launched, storage, tmp_
     tickets = [{path.name: path.read_bytes() for path in (tmp_path / out).iterdir()} for out in ("here", "there")]
     assert len(tickets[0]) == 4 and tickets[0] == tickets[1]
     assert "sweep 'tiny' in" in wrong(capsys, "import", file, "--storage", storage)
+
+
+def test_a_sweep_without_states_is_small_and_its_results_count_as_stored(capsys, own, archive, storage, tmp_path):
+    file, spec = tmp_path / "tiny.zip", tmp_path / "tiny.yaml"
+    code, out, _ = said(capsys, "export", "--sweep", "tiny", "--without-states", "-o", file, "--storage", own)
+    assert code == 0 and out.startswith(f"tiny: 2 versions, 12 stages without their states: {file} (")
+    assert file.stat().st_size < archive.stat().st_size / 2
+    assert said(capsys, "import", file, "--storage", storage)[0] == 0
+    assert trials_of(capsys, storage, "tiny") == trials_of(capsys, own, "tiny")
+    spec.write_text(SECOND)
+    assert "left to train: 0 epochs" in said(capsys, "plan", spec, "--storage", storage)[1]
+    said_so = wrong(capsys, "export", "tiny", "-o", tmp_path / "tickets", "--storage", storage)
+    assert "was left out when its sweep was exported" in said_so
+    again = tmp_path / "again.zip"
+    assert said(capsys, "export", "--sweep", "tiny", "-o", again, "--storage", storage)[0] == 0
+    # Another split goes on from a slot phase, which has to be trained once more: and then has what it had.
+    spec.write_text(SECOND.replace("finetune_epochs: 1", "finetune_epochs: 2").replace("[2, 8]", "[8]"))
+    found = []
+    for place in (storage, own):
+        assert said(capsys, "launch", spec, "--storage", place, "--local", "--yes")[0] == 0
+        found.append([trial["test_accuracy"] for trial in trials_of(capsys, place, "tiny")])
+    assert found[0] == found[1]
+
+
+def test_states_are_left_out_of_whole_sweeps_alone(capsys, launched, tmp_path):
+    assert wrong(capsys, "export", "tiny", "--without-states", "-o", tmp_path, "--storage", launched).startswith(
+        "--without-states: goes with --sweep"
+    )
 
 
 def test_a_sweep_comes_under_another_name_beside_one_that_has_its_own(capsys, archive, own):

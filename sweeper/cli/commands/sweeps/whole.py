@@ -16,7 +16,7 @@ from trainers.errors import InvalidInput
 from trainers.readable import counted
 
 
-def export_whole(folder: SweepFolder, path: Path) -> int:
+def export_whole(folder: SweepFolder, path: Path, states: bool) -> int:
     """Writes a sweep that is not being run, with all its versions, to a file; returns the exit code."""
     from sweeper.launch.view import SweepView
     from sweeper.records.bucket_store import open_store
@@ -30,9 +30,10 @@ def export_whole(folder: SweepFolder, path: Path) -> int:
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run ({folder.holder()}); sweeper stop ends that")
     view = SweepView(folder)
-    stages = write_archive(path, KeptSweep.read(folder), stages_of(view), open_store(folder.storage))
+    stages = write_archive(path, KeptSweep.read(folder), stages_of(view), open_store(folder.storage), states)
     versions = counted(len(view.versions.numbers), "version")
-    print(f"{folder.name}: {versions}, {counted(stages, 'stage')}: {path} ({BYTE.print(path.stat().st_size)})")
+    without = "" if states else " without their states"
+    print(f"{folder.name}: {versions}, {counted(stages, 'stage')}{without}: {path} ({BYTE.print(path.stat().st_size)})")
     return ExitCode.GOOD
 
 

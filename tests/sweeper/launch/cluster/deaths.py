@@ -24,9 +24,13 @@ seeds: 2
 
 
 def tables_after_deaths(
-    folder: Path, enough: Callable[[int], bool], say: Callable[[str], None] = print
+    folder: Path, enough: Callable[[int], bool], pause: float, say: Callable[[str], None] = print
 ) -> list[object]:
-    """The tables of a launch whose workers and nodes die until it is enough of deaths, and of an undisturbed one."""
+    """The tables of a launch whose workers and nodes die until it is enough of deaths, and of an undisturbed one.
+
+    Up to `pause` seconds lie between two deaths. Where that is less than a worker takes to start, a stage has three
+    deaths without a saved epoch, and is rightly given up.
+    """
     chance = random.Random()
     (folder / "deaths.yaml").write_text(SPEC)
     with growing() as cluster:
@@ -38,9 +42,8 @@ def tables_after_deaths(
         )  # fmt: skip
         deaths = 0
         wait_until(lambda: _workers(raylets), launch.process)
-        while not enough(deaths):
-            wait_until(lambda: _workers(raylets), launch.process)
-            time.sleep(chance.uniform(0.0, 2.0))
+        while not enough(deaths) and launch.process.poll() is None:
+            time.sleep(chance.uniform(0.0, pause))
             deaths += _one_dies(cluster, raylets, chance, say)
         (folder / "hurry").touch()
         text = launch.ends_with(0)
