@@ -13,7 +13,6 @@ from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, OneOf, command
 from sweeper.cli.commands.sweeps.whole import export_whole
 from sweeper.cli.options import out_option, plugins_option, storage_option, sweep_argument
-from sweeper.records.stage_record import evaluated_as
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.folder import Folder
 from sweeper.storage.place import storage_that_answers
@@ -64,6 +63,7 @@ def export(
     from sweeper.cli.plugins.agreed import ready_plugins
     from sweeper.launch.view import SweepView
     from sweeper.records.bucket_store import open_store
+    from sweeper.records.stage_record import evaluated_as
     from sweeper.records.trained import network_of, record_of, wanted_trials
     from trainers.tickets.tickets import connections, save_ticket
 

@@ -17,6 +17,7 @@ from tests.sweeper.cli.answers import said, wrong
 from tests.sweeper.plugins.written import SPARSE, SPEC, forget, modules, written
 from trainers.errors import InvalidInput
 from trainers.plugins.known import short
+from trainers.recipe.recipe import Recipe
 
 ALLOW = "--allow-plugins"
 
@@ -110,6 +111,42 @@ def test_a_ticket_that_needs_a_plugin_says_which(tmp_path, storage, capsys):
     forget()
     load_ticket(path)  # its weights are all kept: what is drawn from the method's streams needs the code
     assert sweeper.use_plugin(tmp_path / "my_methods").startswith("my_methods@")
+
+
+SELECTS = (
+    SPARSE.replace("slot_phase: ClassVar = False", "slot_phase: ClassVar = True").partition("    def attach")[0]
+    + """\
+    def attach(self, layer: Any, name: str, seed: int) -> None:
+        from trainers.methods.supermask.weight import attach_mask
+
+        attach_mask(layer, name, seed, "signed_constant", rescale=False, sample_at_evaluation=False)
+
+
+METHODS = {"sparse": SparseStart}
+"""
+)
+
+
+def test_a_ticket_whose_weights_are_drawn_needs_the_plugins_code(tmp_path):
+    import sweeper
+    from trainers.methods.base import attach
+    from trainers.methods.registry import build_method
+    from trainers.networks.registry import build_network
+    from trainers.tickets.tickets import load_ticket, save_ticket
+
+    written(tmp_path, SELECTS)
+    key = sweeper.use_plugin(tmp_path / "my_methods")
+    fields = {"network": "lenet", "dataset": "digits", "method": "my_methods.sparse", "width": 0.1, "plugins": key}
+    slots = {"slot_epochs": 1, "slot_learning_rate": 1.0, "slot_weight_decay": 0.0, "slot_schedule": "constant"}
+    recipe = Recipe.complete({**fields, **slots, "finetune_epochs": 0})
+    network = build_network(recipe, (1, 8, 8), 10)
+    attach(network, build_method(recipe), recipe.seed)
+    save_ticket(network, recipe, tmp_path / "ticket")
+    forget()
+    with pytest.raises(InvalidInput, match=f"it needs the code of {short(key)}, which was not imported"):
+        load_ticket(tmp_path / "ticket")
+    sweeper.use_plugin(tmp_path / "my_methods")
+    load_ticket(tmp_path / "ticket")
 
 
 BROKEN = {
