@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from trainers.costs.registry import RECORD_FORMAT
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
 BLOCK = re.compile(r"```python\n# (?P<file>\S+), (?P<where>above|in) (?P<name>\w+)\n(?P<code>.*?)```", re.DOTALL)
@@ -70,7 +72,7 @@ def test_costs_added_as_written_go_from_plan_to_report(tree):
     sweeper(tree, "report", "toy", "--storage", "store", "-o", "out")
 
     records = [json.loads(path.read_bytes()) for path in tree.glob("store/stages/*/*/*/record.json")]
-    assert {content["format"] for content in records} == {4}
+    assert {content["format"] for content in records} == {RECORD_FORMAT + 1}, "which the page says"
     kept = [(content["record"]["recipe"]["method"], content["record"]["trained_parameters"]) for content in records]
     parameters = {max(count for method, count in kept if method == of) for of in ("slot_machine", "learned")}
     assert len(set(kept)) == 3, "a slot phase trains a scalar a layer besides"

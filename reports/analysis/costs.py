@@ -12,13 +12,14 @@ import pandas as pd
 from reports.analysis.arms import same_problem
 from reports.analysis.statistics import pareto_front
 from trainers.costs.registry import COSTS, Cost
+from trainers.networks.registry import NETWORKS
 
 STORED, TICKET = "stored_bits_per_weight", "ticket_bytes"
 SHOWN: dict[str, Cost] = {
     **{name: COSTS[name] for name in (TICKET, "train_cpu_seconds", "train_seconds")},
     **COSTS,
 }
-PLAIN = ("network", "dataset", "padding", "width", "dropout")
+PLAIN = ("network", "dataset", *sorted({name for network in NETWORKS.values() for name in network.fields}))
 
 
 def with_tickets(arms: pd.DataFrame) -> pd.DataFrame:
@@ -54,16 +55,15 @@ def _differs(costs: pd.Series[Any]) -> bool:
 
 
 def _connections(arm: Mapping[Any, Any]) -> float:
-    plain = tuple(None if pd.isna(arm[field]) else arm[field] for field in PLAIN)
-    return _counted(*plain)
+    return _counted(*(None if pd.isna(arm[field]) else arm[field] for field in PLAIN))
 
 
 @lru_cache
-def _counted(network: str, dataset: str, padding: int, width: float, dropout: float) -> float:
+def _counted(network: str, dataset: str, *fields: Any) -> float:
     """The weights of such a network for the images of that data set."""
     from trainers.costs.flops import connections_of  # only where it is needed
 
     try:
-        return float(connections_of(network, dataset, padding=padding, width=width, dropout=dropout))
+        return float(connections_of(network, dataset, **dict(zip(PLAIN[2:], fields, strict=True))))
     except (KeyError, TypeError, ValueError):  # of another version, or images of one's own
         return nan

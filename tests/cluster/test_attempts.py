@@ -42,7 +42,7 @@ def test_no_spec_names_a_folder_elsewhere(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_name_reaches_a_cluster_that_is_none(name, capsys):
     assert main(["resume", name, "--cluster", "http://127.0.0.1:9"]) == 2
-    assert "is no name of a sweep" in capsys.readouterr().err
+    assert "sweep: letters, digits" in capsys.readouterr().err
 
 
 def test_what_a_flag_says_is_never_run_by_the_shell_of_a_cluster(tmp_path):

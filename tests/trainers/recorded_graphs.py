@@ -129,5 +129,5 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(native, "library", lambda: None)
     monkeypatch.setattr(SlotWeight, "_on_cpu", staticmethod(lambda tensor: False))
-    monkeypatch.setattr(edge_popup, "_highest", lambda numbers, rank: numbers.topk(rank, sorted=False).values.amin())
+    monkeypatch.setattr(edge_popup, "_ranked", lambda numbers, rank: numbers.topk(rank, sorted=False).values.amin())
     return made

@@ -246,6 +246,6 @@ def test_the_schema_goes_where_it_is_told(capsys, tmp_path):
     assert code == 0
     assert f"# yaml-language-server: $schema={tmp_path}/new/schema.json" in out
     assert json.loads((tmp_path / "new" / "schema.json").read_text()) == printed
-    assert printed["properties"]["recipe"]["properties"]["method"]["enum"]
+    assert printed["properties"]["recipe"]["properties"]["method"]["anyOf"][0]["enum"]
     (tmp_path / "file").write_text("")
     assert "out: cannot write" in wrong(capsys, "schema", "-o", tmp_path / "file" / "schema.json")

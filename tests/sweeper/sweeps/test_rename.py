@@ -40,7 +40,7 @@ def test_a_name_that_is_taken_or_none_is_refused_and_nothing_changes(capsys, own
         ("searched", f"name: there is a sweep 'searched' in {own} already"),
         (
             "a/b",
-            f"name: {RULE}, not 'a/b'",
+            f"name: {RULE}, such as a-b, not 'a/b'",
         ),
         ("other", "name: MLflow has an experiment 'other' already, perhaps a deleted one"),
     ):
