@@ -69,7 +69,7 @@ def write_archive(path: Path, sweep: KeptSweep, keys: Collection[str], store: St
     file = replace(sweep.file, tracking=IN_THE_STORAGE, data_dir=None)
     try:
         with storage_errors("write", path):
-            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1 if states else 9) as archive:
 
                 def add(name: str, content: bytes) -> None:
                     archive.writestr(name, content)
