@@ -42,8 +42,6 @@ RECORD, STATE = "record.json", "state.safetensors"
 READ_AHEAD = 30_000  # records, each of some kB
 DRAFTS_ARE_OLD_AFTER_SECONDS = 24 * 3600.0
 _FOLDER = re.compile(r"([0-9]{6,})-([0-9a-f]{16})")
-
-
 _Found = tuple[StageRecord, StateFile]
 
 
@@ -149,11 +147,13 @@ class Store(Unfinished):
                 if not name or not key.startswith(name[2]):
                     self._set_aside(folder, "its name is not that of a stage of this lineage", identity(folder))
                     continue
-                found = self._read_folder(folder, key, fold=len(self._ahead) < READ_AHEAD)
+                # Looked at before it is read: what another writer puts there meanwhile is read anew.
+                untouched = _touched(folder) if len(self._ahead) < READ_AHEAD else ()
+                found = self._read_folder(folder, key, fold=bool(untouched))
                 if not found:
                     continue
                 self._starts[folder] = found[0].start
-                if len(self._ahead) < READ_AHEAD and (untouched := _touched(folder)):
+                if untouched:
                     self._ahead[folder] = found, untouched
             spans[int(folder.name.partition("-")[0])] = self._starts[folder]
         return spans
