@@ -149,6 +149,9 @@ class TrainingRun:
         before = self._selection()
         rate = learning_rate(self.recipe, self.phase, self.epoch)
         set_learning_rate(self._optimizer, rate)
+        if self.phase == "slot" and self.recipe.looks_at_length:
+            for _, selection, _ in selected_weights(self.network):
+                selection.begin_epoch(self.epoch / self.recipe.slot_epochs)
         # Images that are streamed are decoded by processes of their own.
         with metered(self.device, one_process=isinstance(self.data.train, Split)) as taken:
             train = self._train_all_batches()

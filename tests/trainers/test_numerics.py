@@ -131,6 +131,16 @@ TRAINED: dict[str, dict[str, list[float]]] = {
         "validation_loss": [1.93253, 1.93253, 1.69052],
         "changed_fraction": [0.0, 0.0, 0.0],
     },
+    "binary": {
+        "train_loss": [2.22858, 1.86675, 1.52267],
+        "validation_loss": [2.03016, 1.61625, 1.3336],
+        "changed_fraction": [0.0127854, 0.0178082, 0.0],
+    },
+    "binary, one quantile": {
+        "train_loss": [2.22873, 1.86818, 1.50496],
+        "validation_loss": [2.03396, 1.60327, 1.30452],
+        "changed_fraction": [0.0126712, 0.0179224, 0.0],
+    },
     "supermask": {
         "train_loss": [2.33264, 2.3245],
     },

@@ -13,7 +13,7 @@ from trainers.data.splits import DataSplits, Split, load_splits
 from trainers.recipe.recipe import Recipe
 from trainers.training import EpochRecord, TrainingRun
 
-STEPPED_METHODS = ("slot_machine", "edge_popup", "supermask", "signed_supermask")
+STEPPED_METHODS = ("slot_machine", "edge_popup", "supermask", "signed_supermask", "binary")
 SLOT_METHODS = (*STEPPED_METHODS, "random_features")  # the last one solves for its last layer, in place of steps
 SCHEDULE = {"schedule": "steps", "schedule_epochs": 1, "schedule_factor": 0.5}
 # Every way to find weights that trains or evaluates differently from the others.
@@ -34,6 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "supermask, rescaled": {"method": "supermask", "rescale": True, "evaluation": "threshold"},
     "signed_supermask": {"method": "signed_supermask"},
     "random_features": {"method": "random_features"},
+    "binary": {"method": "binary"},
+    "binary, one quantile": {"method": "binary", "tau_start": 0.9, "tau_end": 0.9},
 }
 
 
@@ -47,6 +49,8 @@ def tiny_recipe(**fields: Any) -> Recipe:
         base.update({f"{phase}_{name}": value for name, value in SCHEDULE.items()})
     if fields.get("method") == "supermask":
         base["slot_learning_rate"] = 50.0
+    if fields.get("method") == "binary":
+        base["slot_learning_rate"] = 0.01
     given = {**base, **fields}
     return Recipe.complete({name: value for name, value in given.items() if value is not None})
 

@@ -240,9 +240,16 @@ class Recipe(_WithMethods):
         """
         values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
         own = {name: value for name, value in values.items() if _phase_of(name) == phase}
+        if phase == "slot" and self.looks_at_length:
+            own["slot_length"] = self.slot_epochs  # whatever course its rates follow
         if phase in PHASES and own[f"{phase}_schedule"] not in LENGTH_DEPENDENT_SCHEDULES:
             del own[f"{phase}_epochs"]
         return own
+
+    @property
+    def looks_at_length(self) -> bool:
+        """Whether its method, in the slot phase, hangs on the phase's length."""
+        return not is_of_plugin(self.method) and METHODS[self.method].looks_at_length(self.method_fields())
 
     def common_fields(self) -> dict[str, Any]:
         """What matters from the first step on, whatever the phase."""

@@ -85,6 +85,7 @@ OWN: dict[str, dict[str, tuple[dict[str, Any], Any, Any]]] = {
     },
     "signed_supermask": {"threshold_fraction": ({}, 0.75, 0.4), "mask_decay": ({}, 1e-3, 1e-2)},
     "random_features": {"value_scale": ({}, 1.0, 3.0)},
+    "binary": {"tau_start": ({}, 0.85, 0.6), "tau_end": ({}, 0.99, 0.9)},
 }
 
 
