@@ -25,7 +25,7 @@ from trainers.costs.meters import Metered, metered
 from trainers.data.batches import Batches, training_batches
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.splits import DataSplits, Split
-from trainers.methods.base import attach, bake, selected_weights
+from trainers.methods.base import attach, bake, selected_weights, shuffle_weights
 from trainers.methods.card import Method
 from trainers.methods.registry import build_method
 from trainers.methods.snapshots import LayerSelection, total_fractions
@@ -186,6 +186,8 @@ class TrainingRun:
         if self.phase == "slot":
             self._slot_epochs_done = self.epoch
         bake(self.network)
+        if phase == "finetune" and self.recipe.finetune_start == "shuffled":
+            shuffle_weights(self.network, self.recipe.seed)
         if phase == "conversion":
             conversion = build_conversion(self.recipe)
             assert conversion is not None, "a recipe without one has no such phase"

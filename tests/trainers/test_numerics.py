@@ -106,6 +106,11 @@ TRAINED: dict[str, dict[str, list[float]]] = {
         "validation_loss": [2.09168, 1.86607, 1.62512],
         "changed_fraction": [0.0, 0.0, 0.0],
     },
+    "learned, Kaiming": {
+        "train_loss": [2.66132, 1.72993, 1.40989],
+        "validation_loss": [1.87591, 1.55443, 1.22975],
+        "changed_fraction": [0.0, 0.0, 0.0],
+    },
     "learned, random option": {
         "train_loss": [2.19047, 1.7488, 1.44163],
         "validation_loss": [1.90257, 1.62535, 1.30704],

@@ -23,6 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "slot_machine, layer-shared": {"method": "slot_machine", "sharing": "layer"},
     "learned": {"method": "learned"},
     "learned, random option": {"method": "learned", "start": "random_option"},
+    "learned, Kaiming": {"method": "learned", "start": "kaiming"},
     "edge_popup": {"method": "edge_popup", "weight_init": "kaiming_normal", "keep_fraction": 0.3},
     "edge_popup, frozen": {
         "method": "edge_popup",

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from trainers.methods.card import Method
 from trainers.methods.snapshots import mask_in_use
-from trainers.streams import GOLDEN, mixed, signed
+from trainers.streams import GOLDEN, mixed, signed, torch_generator
 
 KEYS_OF_THE_GENERATOR = ("cpu",)  # kinds of devices; pinned numbers hang on it
 WEIGHTED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -129,3 +129,13 @@ def bake(network: nn.Module) -> None:
             layer.weight = nn.Parameter(weight)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
+
+
+@torch.no_grad()
+def shuffle_weights(network: nn.Module, seed: int) -> None:
+    """Put the weights of each layer into random order: what is left of a selection is each layer's distribution."""
+    for name, layer in weighted_layers(network):
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        order = torch.randperm(weight.numel(), generator=torch_generator("cpu", seed, "shuffled weights", name))
+        weight.copy_(weight.flatten()[order.to(weight.device)].view_as(weight))

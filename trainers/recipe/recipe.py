@@ -162,6 +162,11 @@ class Recipe(_WithMethods):
     )
 
     finetune_epochs: Epochs = Field(description="epochs in which the weights themselves are learned")
+    finetune_start: Annotated[Literal["selected", "shuffled"] | None, _unless("selected")] = Field(
+        None,
+        description="what the finetune phase starts from: the selected weights, or each layer's in random order, which "
+        "keeps their distribution alone; left out: as they are",
+    )
     finetune_learning_rate: Positive
     finetune_momentum: BelowOne = 0.9
     finetune_nesterov: bool = False
@@ -332,6 +337,11 @@ def _phase_faults(recipe: Recipe) -> list[str]:
         faults.append(
             f"slot_epochs: {recipe.method} has no slot phase, so it must be 0, not {recipe.slot_epochs} "
             "(use finetune_epochs)"
+        )
+    if recipe.finetune_start and not (recipe.slot_epochs and recipe.finetune_epochs):
+        faults.append(
+            f"finetune_start: it needs slot_epochs and finetune_epochs above 0, so leave it out, "
+            f"not {recipe.finetune_start!r}"
         )
     for phase in PHASES:
         schedule = getattr(recipe, f"{phase}_schedule")

@@ -112,7 +112,7 @@ class BinaryWeight(SelectedWeight):
 
 def attach_binary(layer: nn.Module, name: str, seed: int, tau_start: float, tau_end: float) -> None:
     """Give the layer shadow weights, and let it see their signs."""
-    set_initial_weights(layer, name, seed, options=None, value_bound=None)
+    set_initial_weights(layer, name, seed)
     weight = layer.weight
     assert isinstance(weight, Tensor)
     with torch.no_grad():
