@@ -22,7 +22,9 @@ class LearnedWeights(Method):
     """Weights learned from random ones: Glorot-uniform, Kaiming-normal, or one of K options a connection, at random."""
 
     # random_option: the slot machines' untrained counterpart, which alone has options
-    start: Annotated[Literal["glorot", "kaiming", "random_option"], Field(description="learned weights start from this")]
+    start: Annotated[
+        Literal["glorot", "kaiming", "random_option"], Field(description="learned weights start from this")
+    ]
     options: Options | None
     value_bound: ValueBound | None
 
