@@ -340,7 +340,7 @@ NEEDS = {
     "value_scale": {"method": "random_features"},
     "tau_start": {"method": "binary"},
     "tau_end": {"method": "binary"},
-    "finetune_start": {"slot_epochs": 2, "finetune_epochs": 1},
+    "finetune_start": {"slot_epochs": 20, "finetune_epochs": 20},
     "rescale": {"method": "supermask"},
     "readout": {"network": "lenet"},
     "image_size": {"dataset": "image_folder"},
