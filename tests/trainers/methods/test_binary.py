@@ -126,6 +126,16 @@ def test_a_phase_shares_nothing_with_a_shorter_one_unless_the_quantile_stays(sch
     assert (begun(10, tau_end=0.85) == begun(11, tau_end=0.85)) == (schedule != "cosine")
 
 
+def test_the_published_rate_is_for_networks_with_batch_norm():
+    found = [
+        Recipe.complete({"network": network, "dataset": "cifar10", "method": "binary"}).slot_learning_rate
+        for network in ("resnet18", "vgg19", "conv2", "lenet")
+    ]
+    assert found == [0.1, 0.1, 0.01, 0.01]
+    tuned = Recipe.complete({**GIVEN, "preset": "tuned"})
+    assert (tuned.batch_size, tuned.slot_learning_rate, tuned.slot_schedule) == (128, 0.01, "cosine")
+
+
 def test_a_quantile_that_falls_is_refused():
     with pytest.raises(InvalidInput, match=r"tau_end: at least tau_start, which is 0.9, not 0.8"):
         Recipe.complete({**GIVEN, "tau_start": 0.9, "tau_end": 0.8})

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from trainers.methods.card import Family, Given, Method
+from trainers.methods.schedules import is_tuned
 
 if TYPE_CHECKING:
     from torch import nn
 
+WITH_BATCH_NORM = frozenset({"vgg19", "resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50"})
 Quantile = Annotated[float, Field(gt=0.5, lt=1)]
 
 
@@ -31,13 +33,13 @@ class BinaryWeights(Method):
     @classmethod
     def preset_fields(cls, given: Given, preset: str) -> dict[str, Any]:
         """Xu et al. (2021), CIFAR-10: SGD 0.1, cosine, momentum 0.9, L2 5e-4, batch 256, 600 epochs. Their warm-up of
-        five epochs is left out."""
+        five epochs is left out. Their networks have batch norm; for those without the rate is ours."""
         return {
             "tau_start": 0.85,
             "tau_end": 0.99,
-            "batch_size": 256,
+            "batch_size": 128 if is_tuned(given["network"], preset) else 256,
             "slot_epochs": 600,
-            "slot_learning_rate": 0.1,
+            "slot_learning_rate": 0.1 if given["network"] in WITH_BATCH_NORM else 0.01,
             "slot_weight_decay": 5e-4,
             "slot_schedule": "cosine",
         }
