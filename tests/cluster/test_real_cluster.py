@@ -112,6 +112,12 @@ class Lab:
         forest = plant(expand(load_spec(str(folder.spec_path))), folder.read().digests, store)
         return Launch("faults", forest, folder.read().digests, store, Resources(), {}, read_only=True)
 
+    def worker_trains(self):
+        """Whether an epoch of a stage that runs on the worker is saved."""
+        store = Store(self.storage)
+        saved = [store.partial_record(path.name) for path in self.storage.glob("partials/*/*")]
+        return bool({record.environment["process"] for record in saved if record} & set(self.worker.pids()))
+
     def records(self):
         return set(self.storage.glob("stages/*/*/*/record.json"))
 
@@ -186,6 +192,7 @@ def test_a_sweep_on_a_cluster_outlives_whatever_fails_and_is_tracked_as_it_was(l
     wait_until(lambda: len(lab.records()) >= 2, lab.ray)
     secrets_are_nowhere_to_be_seen(lab)
 
+    wait_until(lab.worker_trains, lab.ray)  # else nothing is lost with it that could be tried again
     lab.worker.cut_off()
     lab.kill_mlflow()
     wait_until(lambda: lab.nodes() == [lab.head.address], lab.ray)
