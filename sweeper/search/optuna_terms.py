@@ -23,7 +23,7 @@ from optuna.trial import TrialState, create_trial
 from search_spaces.ranges import Dimension, Search
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.status import Status
-from trainers.data.registry import DATA_SETS
+from trainers.data.registry import IMAGE_FOLDER, data_set_named
 from trainers.hashing import content_hash
 from trainers.recipe.recipe import Recipe
 
@@ -66,8 +66,7 @@ def as_pruned(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
 
 def chance_accuracy(recipe: Recipe) -> float:
     """The accuracy of guessing; 0 where only looking at the images would tell how many classes there are."""
-    known = DATA_SETS.get(recipe.dataset)
-    return 1 / known.classes if known else 0.0
+    return 0.0 if recipe.dataset == IMAGE_FOLDER else data_set_named(recipe.dataset, recipe.plugins).chance
 
 
 def outcome_of(
