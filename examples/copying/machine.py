@@ -1,7 +1,7 @@
 """An LSTM controller with an external memory, after neural Turing machines (Graves et al., 2014), and small.
 
-The memory has a slot a step. A head's place is a distribution over the slots; in every step it stays or moves on by one,
-softly. What is written is added where the writing head is; what is read goes to the controller and to the outputs.
+The memory has a slot a step. A head's place is a distribution over the slots; in every step it stays or moves on by
+one, softly. What is written is added where the writing head is; what is read goes to the controller and to the outputs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class MemoryMachine(nn.Module):
             memory = memory + writing[:, :, None] * word[:, None, :]
             read = (reading[:, :, None] * memory).sum(1)
             answers.append(self.answer(torch.cat([hidden, read], 1)))
-            writing, reading = (_moved(place, move) for place, move in zip((writing, reading), moves.chunk(2, 1)))
+            move_writing, move_reading = moves.chunk(2, 1)
+            writing, reading = _moved(writing, move_writing), _moved(reading, move_reading)
         return torch.cat(answers[-self.asked :], 1)
 
 

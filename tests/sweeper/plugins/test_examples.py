@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import trainers
 from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
 from sweeper.cli.plugins.agreed import plugin_reader
@@ -21,6 +22,7 @@ from trainers.costs import counting
 from trainers.costs.shapes import _known as known_shapes
 from trainers.costs.shapes import network_shape
 from trainers.errors import InvalidInput
+from trainers.methods.base import selected_weights
 from trainers.networks.registry import build_network, network_arguments
 from trainers.plugins import known
 from trainers.recipe.recipe import Recipe
@@ -112,3 +114,21 @@ def test_a_data_set_that_draws_afresh_is_refused_before_anything_is_planned(tmp_
     data.write_text(data.read_text().replace("    return Images(rows[train]", shuffled))
     message = wrong(capsys, "plan", spec, "--storage", tmp_path / "s", ALLOW)
     assert message.startswith("plugins: tabular/data.py:14: read: the reader changes NumPy's generator"), message
+
+
+def test_a_controller_with_memory_learns_to_copy_by_selecting_its_weights(tmp_path):
+    shutil.copytree(EXAMPLES / "copying", tmp_path / "copying", ignore=shutil.ignore_patterns("__pycache__"))
+    spec = read(Path(shutil.copy(EXAMPLES / "copying.yaml", tmp_path)))
+    slot = next(recipe for recipe in expand(spec) if recipe.method == "slot_machine" and recipe.width == 1)
+    data = trainers.load_splits(slot, None)
+    assert (data.task, data.train.labels.shape) == ("bits", (4000, 24))
+    run = trainers.TrainingRun(slot, data)
+    fixed = [selection.options for _, selection, _ in selected_weights(run.network)]
+    assert len(fixed) == 4, "all layers are slot machines"
+    for _ in range(2):
+        record = run.train_epoch()
+    copied_bits = ((run.network(data.test.images) > 0) == (data.test.labels > 0.5)).float().mean()
+    assert run.test().accuracy == pytest.approx(float(copied_bits), abs=1e-6)
+    assert record.validation_accuracy > 0.65  # by guessing 0.5; with 6,000 bits the deviation of that is 0.005
+    with pytest.raises(InvalidInput, match=r"random_features solves for classes, and copying\.vectors asks for bits"):
+        Recipe.complete({**slot.model_dump(include={"network", "dataset", "plugins"}), "method": "random_features"})
