@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from search_spaces.spec import Spec
 from sweeper.launch.launch import Resources
 from sweeper.launch.sweep import PlantedSweep
+from sweeper.records.environment import utc_now
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.search.spec_versions import Versions, rest_of
 from sweeper.stages.status import Status
@@ -46,8 +48,18 @@ class SweepView:
         planted = PlantedSweep(self.spec, folder, digests, sources_apart, read_only=True)
         self.launch = planted.launch(Resources())
         self.running = self.is_present and folder.is_running(patience_seconds)
+        if self.is_present:
+            self._add_seconds(planted)
         results = self.launch.results()
         self.results = results if self.running else [result.at_rest() for result in results]
+
+    def _add_seconds(self, planted: PlantedSweep) -> None:
+        """Fills in how long the last launch took by now, or until it was killed: it did not say so itself."""
+        last = self.file.launches[-1] if self.file.launches else {}
+        if last.get("outcome") == "running":
+            began = str(last["started_at"])
+            passed = datetime.fromisoformat(utc_now()) - datetime.fromisoformat(began)
+            last["seconds"] = max(0.0, passed.total_seconds()) if self.running else planted.seconds_since(began)
 
     @property
     def state(self) -> str:
