@@ -8,18 +8,17 @@ from typing import Protocol
 
 from trainers.readable import interval, percent, points
 
+NUMBERS_BEGIN = frozenset("0123456789+−-–—(<>~≥≤?")
+
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need; the first to the left, the others to the right."""
-    lines = [list(headers), *[list(row) for row in rows]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    """Columns as wide as they need: words to the left, numbers (all but the first column) to the right."""
+    columns = []
+    for position, (header, *cells) in enumerate(zip(headers, *rows, strict=True)):
+        width = max(len(cell) for cell in (header, *cells))
+        is_numbers = position > 0 and all(not cell or cell[0] in NUMBERS_BEGIN for cell in cells)
+        columns.append([cell.rjust(width) if is_numbers else cell.ljust(width) for cell in (header, *cells)])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 def in_words(seconds: float) -> str:
