@@ -43,9 +43,7 @@ class Linked:
     notes: list[str]  # which overrides were left out where, and why
 
 
-def load_chain(
-    name_or_path: str, overrides: Sequence[str] = (), read_plugin: PlugInReader = refused
-) -> Linked | None:
+def load_chain(name_or_path: str, overrides: Sequence[str] = (), read_plugin: PlugInReader = refused) -> Linked | None:
     """The chain of this name or in this file with its specs; None for a file that is a single spec.
 
     An override goes to every sweep that can have it; one that none can have is a fault. Plug-ins of its specs are read
