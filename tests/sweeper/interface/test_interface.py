@@ -25,8 +25,11 @@ from trainers.training import TrainingRun
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = {
     sweeper: ["LimitReached", "NotCompleted", "Plan", "Spec", "Stopped", "Sweep", "launch", "plan", "use_plugin"],
-    trainers: ["InvalidInput", "Recipe", "TrainingRun", "check_method", "load_splits", "load_ticket", "save_ticket"],
-}
+    trainers: [
+        "InvalidInput", "Recipe", "TrainingRun", "check_data_set", "check_method", "check_network", "load_splits",
+        "load_ticket", "save_ticket",
+    ],
+}  # fmt: skip
 SMALL = {
     "name": "small",
     "recipe": {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 2, "width": 0.2},
