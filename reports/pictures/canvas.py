@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -86,6 +87,12 @@ def ticks_at(axis: Any, values: Iterable[float]) -> None:
     """Ticks at these values alone."""
     axis.set_major_locator(FixedLocator(sorted(set(values))))
     axis.set_minor_locator(NullLocator())
+
+
+def have_room(axes: Axes, values: Iterable[float]) -> bool:
+    """Whether the number of each value fits under the axis."""
+    places = sorted(float(axes.transData.transform((value, 1.0))[0]) for value in set(values))
+    return all(right - left > 30 for left, right in pairwise(places))
 
 
 def logarithmic_ticks(axis: Any, low: float, high: float) -> None:

@@ -15,7 +15,8 @@ from reports.pictures.placement import along, clusters, is_free, is_inside, push
 from trainers.conversions.registry import families
 from trainers.readable import percent
 
-LONGEST_NAME = 44  # letters
+LONGEST_NAME, END_KEPT = 44, 14  # letters
+MARK = 8.0  # pt, the height of a mark
 LOWEST = -3.0  # %: nothing is below 0, however wide an interval
 CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
 # A family is told by its shape as well as by its colour.
@@ -30,8 +31,12 @@ def room_for(names: Iterable[str]) -> float:
 
 
 def shortened(name: str) -> str:
-    """A name that fits beside a picture; the whole of it shows on hovering, and in the data."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip(' ,')}…"
+    """A name that fits beside a picture, its end kept, which tells arms apart; the whole of it shows on hovering."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = name[-END_KEPT:]
+    end = end[end.index(" ") :].rstrip() if " " in end else end
+    return f"{name[: LONGEST_NAME - 1 - len(end)].rstrip(' ,')}…{end}"
 
 
 def part(name: str, family: str) -> dict[str, Any]:
@@ -115,22 +120,40 @@ def view(
     return float(ends.min()), float(ends.max())
 
 
-def spread_sideways(axes: Any, costs: pd.Series[Any], apart: float = 9.0) -> list[float]:
-    """How far to move each point sideways (in pt) so that those of nearly equal cost stand side by side, on a shade.
+def spread_sideways(axes: Any, points: pd.DataFrame, apart: float = 9.0) -> list[float]:
+    """How far to move each point sideways (in pt) so that those of nearly equal cost and accuracy stand side by side.
 
-    The first of them, which is the best, stays where it belongs.
+    The first of them, which is the best, stays where it belongs; where they are more than two there is a shade behind.
     """
-    widest = max(len(members) for members in clusters(places_of(axes, costs), apart))
+    costs, spans = points["cost"], _spans(axes, points)
+    widest = max(len(members) for members in clusters(places_of(axes, costs), apart, spans))
     if widest > 1:
         widen(axes, (widest + 1) * apart / 2 / axes.get_window_extent().width)
     places = places_of(axes, costs)
-    for members in clusters(places, apart):
+    for members in clusters(places, apart, spans):
         if len(members) > 2:
             middle, half = places[members[0]], (len(members) // 2 + 0.7) * apart
+            bottom, top = min(spans[member][0] for member in members), max(spans[member][1] for member in members)
             edges = axes.transData.inverted().transform([(middle - half, 0.0), (middle + half, 0.0)])[:, 0]
-            axes.axvspan(*edges, color=FAINT, alpha=0.08, linewidth=0)
-            axes.axvline(float(costs.iloc[members[0]]), color=RULE, linewidth=1, zorder=0.6)
-    return side_by_side(places, apart)
+            low, high = (
+                float(share) for share in axes.transAxes.inverted().transform([(0.0, bottom), (0.0, top)])[:, 1]
+            )
+            axes.axvspan(*edges, low, high, color=FAINT, alpha=0.08, linewidth=0)
+            axes.axvline(float(costs.iloc[members[0]]), low, high, color=RULE, linewidth=1, zorder=0.6)
+    return side_by_side(places, apart, spans)
+
+
+def _spans(axes: Any, points: pd.DataFrame) -> list[tuple[float, float]]:
+    """From where to where each point with its interval reaches on the page, in pt; at least a mark's height."""
+    found = []
+    for point in rows(points):
+        half = 0.0 if isnan(point.half_width) else float(point.half_width)
+        low, high = (
+            float(axes.transData.transform((1.0, 100 * (point.accuracy + way * half)))[1]) + way * MARK / 2
+            for way in (-1, 1)
+        )
+        found.append((low, high))
+    return found
 
 
 def places_of(axes: Any, costs: pd.Series[Any]) -> list[float]:

@@ -17,6 +17,7 @@ from reports.pictures.canvas import (
     axes_of,
     drawn,
     few_ticks,
+    have_room,
     logarithmic_ticks,
     plain_numbers,
     shifted,
@@ -120,7 +121,12 @@ def accuracy_over(
             ends.append((accuracy.iloc[-1], name, COLOURS[family][0]))
             known = series[series["published"].notna()]
             axes.plot(known["x"], 100 * known["published"].astype(float), "o--", color=colour, **PUBLISHED)
-        ticks_at(axes.xaxis, points["x"])
+        if have_room(axes, points["x"]):
+            ticks_at(axes.xaxis, points["x"])
+        elif logarithmic:
+            logarithmic_ticks(axes.xaxis, *axes.get_xlim())
+        else:
+            few_ticks(axes.xaxis, 7)
         plain_numbers(axes.xaxis)
         axes.set_xlabel(x_label)
         accuracy_axis(axes)

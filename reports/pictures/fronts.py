@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ from reports.pictures.canvas import (
     axes_of,
     drawn,
     few_ticks,
+    have_room,
     logarithmic_ticks,
     plain_numbers,
     renderer_of,
@@ -49,8 +49,8 @@ def accuracy_against_cost(
 
     points: label, family, cost, cost_half_width, cost_text, accuracy, half_width, published (fractions), n, front,
     shown, named, below. Arms with `named` are labelled; those off the front are grey; those `below` the scale stand at
-    its lower edge. Points of nearly equal cost are spread sideways, the best of them staying where it belongs; where
-    they are too many, all but those to be `shown` are dots.
+    its lower edge. Points of nearly equal cost that hide one another are spread sideways, the best of them staying
+    where it belongs; where they are too many, all but those to be `shown` are dots.
     levels: label, family, accuracy, below: lines across; what is `below` the scale is written at the bottom.
     """
     marks = {}
@@ -59,7 +59,7 @@ def accuracy_against_cost(
         points = points[~points["below"]].sort_values("accuracy", ascending=False)
         limits(axes, points)
         crowded = len(points) > CROWD
-        shifts = [0.0] * len(points) if crowded else spread_sideways(axes, points["cost"])
+        shifts = [0.0] * len(points) if crowded else spread_sideways(axes, points)
         places = [shifted(figure, axes, shift) for shift in shifts]
         for place, (point, moved) in enumerate(zip(rows(points), places, strict=True)):
             if crowded and not point.shown:
@@ -111,14 +111,8 @@ def _cost_axis(axes: Any, costs: pd.Series[Any], label: str) -> None:
     plain_numbers(axes.xaxis)
     if axes.get_xscale() == "linear":
         few_ticks(axes.xaxis, 7)
-    elif costs.nunique() <= FEW_COSTS and _apart(axes, costs):
+    elif costs.nunique() <= FEW_COSTS and have_room(axes, costs):
         ticks_at(axes.xaxis, costs)
     else:
         logarithmic_ticks(axes.xaxis, *axes.get_xlim())
     axes.set_xlabel(label)
-
-
-def _apart(axes: Any, costs: pd.Series[Any]) -> bool:
-    """Whether there is room for the number of each cost under the axis."""
-    places = sorted(float(axes.transData.transform((cost, 1.0))[0]) for cost in set(costs))
-    return all(right - left > 30 for left, right in pairwise(places))

@@ -8,22 +8,31 @@ Spot = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def clusters(places: Sequence[float], apart: float) -> list[list[int]]:
-    """Places nearer than `apart` to the first of their cluster, by index; that first one comes first."""
+def clusters(places: Sequence[float], apart: float, spans: Sequence[Spot]) -> list[list[int]]:
+    """Marks that hide one another, by index: nearer than `apart` to the first of them, and over the same heights.
+
+    spans: from where to where each mark reaches, (low, high).
+    """
     found: list[list[int]] = []
     for index, place in enumerate(places):
-        near = next((members for members in found if abs(places[members[0]] - place) < apart), None)
-        if near is None:
-            found.append([index])
+        for members in found:
+            near = abs(places[members[0]] - place) < apart
+            if near and any(_overlap(spans[index], spans[member]) for member in members):
+                members.append(index)
+                break
         else:
-            near.append(index)
+            found.append([index])
     return found
 
 
-def side_by_side(places: Sequence[float], apart: float) -> list[float]:
+def _overlap(one: Spot, other: Spot) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def side_by_side(places: Sequence[float], apart: float, spans: Sequence[Spot]) -> list[float]:
     """How far to move each place so that those of a cluster stand `apart`; its first one stays, the rest alternate."""
     shifts = [0.0] * len(places)
-    for members in clusters(places, apart):
+    for members in clusters(places, apart, spans):
         for rank, member in enumerate(members[1:], start=1):
             steps = (rank + 1) // 2 * (1 if rank % 2 else -1)
             shifts[member] = places[members[0]] - places[member] + apart * steps
