@@ -26,6 +26,7 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "padding": lambda value: f"padding {value}",
     "activation": lambda value: "" if value == "relu" else value.upper(),
     "readout": lambda value: "" if value == "last" else "read from all hidden layers",
+    "finetune_start": lambda value: "" if value == "selected" else "finetuned from shuffled weights",
     "augmentation": lambda value: _AUGMENTATION[value],
     "method_options": lambda value: ", ".join(_phrase(name, one, {}) for name, one in options_of(value).items()),
     "plugins": lambda value: ", ".join(map(short, keys_in(value))),
@@ -47,7 +48,7 @@ def facts_of(recipe: Recipe) -> dict[str, Any]:
     facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
     for phase in dict.fromkeys(part.phase for part in stretches(recipe)):
         facts |= recipe.phase_fields(phase)
-    facts = {"conversion": "none", "activation": "relu", "readout": "last"} | facts
+    facts = {"conversion": "none", "activation": "relu", "readout": "last", "finetune_start": "selected"} | facts
     lengths = {"slot_epochs": recipe.slot_epochs, "finetune_epochs": recipe.finetune_epochs}
     return {"preset": recipe.preset, **facts, **lengths}
 

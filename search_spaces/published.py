@@ -1,8 +1,9 @@
 """Published accuracies, each with its setting and its source; the numbers lie in published.csv, best sources first.
 
-Left out: methods that are not ours (IteRand, ReCU, TNT), networks that are not ours (VGG-small, LeNet-5), and
+Left out: methods that are not ours (IteRand, TNT), networks that are not ours (VGG-small, LeNet-5), and
 the slot machines of a reproduction that updated the chosen score only; its learned weights are there, the only ones of
-which it is known that their images were not augmented. ImageNet is our `image_folder`.
+which it is known that their images were not augmented. ImageNet is our `image_folder`. ReCU is there with weights and
+activations of one bit, and stands beside no arm: our binary weights have activations as they are.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class Published:
     def augmented(self) -> bool | None:
         """Whether the training images were augmented; None where nobody says."""
         return {"augmented": True, "not augmented": False}.get(self.setting.split("; ")[0])
+
+    @property
+    def of_binary_activations(self) -> bool:
+        """Whether activations have one bit, too, which none of our methods does."""
+        return "activations of one bit" in self.setting
 
     @property
     def keep_fraction(self) -> float | None:
@@ -92,7 +98,8 @@ def published_for(
     wanted = {"augmented": augmented, "keep_fraction": keep_fraction, "weight_init": weight_init}
     found = []
     for row in all_published():
-        if (row.network, row.dataset, row.method, row.options) != (network, dataset, method, options):
+        described = (row.network, row.dataset, row.method, row.options)
+        if described != (network, dataset, method, options) or row.of_binary_activations:
             continue
         stated = {name: getattr(row, name) for name, value in wanted.items() if value is not None}
         stated |= {"selection": row.selection} if selection is not None else {}

@@ -143,6 +143,6 @@ assert "torch" not in sys.modules, "a recipe is read without torch"
         "network: vgg19 needs images of at least 16 x 16 pixels, and stripes are 8 x 8 (use lenet, shallow, conv2, "
         "conv4, conv6, resnet18, resnet34, resnet50, resnet101, wide_resnet50, perceptron)",
         "method: 'sparse' is not one of slot_machine, learned, edge_popup, supermask, signed_supermask, "
-        "random_features, sparse_start (did you mean sparse_start?)",
+        "random_features, binary, sparse_start (did you mean sparse_start?)",
         "density: learned has no such field, so it must be left out, not 0.5",
     ]

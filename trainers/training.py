@@ -24,7 +24,7 @@ from trainers.costs.meters import Metered, metered
 from trainers.data.batches import Batches, training_batches
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.splits import DataSplits, Split
-from trainers.methods.base import attach, bake, selected_weights
+from trainers.methods.base import attach, bake, selected_weights, shuffle_weights
 from trainers.methods.card import Method
 from trainers.methods.registry import build_method
 from trainers.methods.snapshots import LayerSelection, total_fractions
@@ -149,6 +149,9 @@ class TrainingRun:
         before = self._selection()
         rate = learning_rate(self.recipe, self.phase, self.epoch)
         set_learning_rate(self._optimizer, rate)
+        if self.phase == "slot" and self.recipe.looks_at_length:
+            for _, selection, _ in selected_weights(self.network):
+                selection.begin_epoch(self.epoch / self.recipe.slot_epochs)
         # Images that are streamed are decoded by processes of their own.
         with metered(self.device, one_process=isinstance(self.data.train, Split)) as taken:
             train = self._train_all_batches()
@@ -183,6 +186,8 @@ class TrainingRun:
         if self.phase == "slot":
             self._slot_epochs_done = self.epoch
         bake(self.network)
+        if phase == "finetune" and self.recipe.finetune_start == "shuffled":
+            shuffle_weights(self.network, self.recipe.seed)
         if phase == "conversion":
             conversion = build_conversion(self.recipe)
             assert conversion is not None, "a recipe without one has no such phase"

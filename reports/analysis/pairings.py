@@ -26,10 +26,11 @@ Pairing = Callable[["Arena"], Pairs]
 
 
 class Arena:
-    """All arms that have data and are not converted, by position, and who is like whom among them."""
+    """All arms that have data, neither converted nor finetuned from shuffled weights, and who is like whom there."""
 
     def __init__(self, arms: pd.DataFrame) -> None:
-        self.arms = arms[(arms["n"] > 0) & arms["conversion"].isna()].reset_index(drop=True)
+        as_claimed = arms["conversion"].isna() & (arms["finetune_start"] != "shuffled")
+        self.arms = arms[(arms["n"] > 0) & as_claimed].reset_index(drop=True)
         self.likeness = Likeness(self.arms)
         # Columns as plain arrays: a pairing looks at them thousands of times.
         self.of = {field: self.arms[field].fillna("").to_numpy(dtype=str) for field in TEXT}

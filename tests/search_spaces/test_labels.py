@@ -90,7 +90,7 @@ CHOICES = {
     "options": [1, 2, 8, 64],
     "selection": ["greedy", "probabilistic"],
     "sharing": ["none", "layer", "network"],
-    "start": ["glorot", "random_option"],
+    "start": ["glorot", "kaiming", "random_option"],
     "keep_fraction": [0.3, 0.5, 0.305],
     "weight_init": ["signed_constant"],
     "rescale": [True, False],

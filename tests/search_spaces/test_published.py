@@ -80,6 +80,7 @@ def test_edge_popup_on_imagenet_is_told_by_its_fixed_weights(network, weight_ini
         ("lenet", "mnist", "slot_machine", 3),
         ("lenet", "mnist", "slot_machine", 8, "greedy", "layer"),
         ("conv6", "mnist", "learned"),
+        ("resnet18", "cifar10", "binary"),  # of weights and activations: those of weights alone nobody published
     ],
 )
 def test_what_nobody_published_is_an_empty_list(arm):

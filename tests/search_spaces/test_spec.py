@@ -324,6 +324,7 @@ VALUES = {
     "conversion": "bfloat16", "conversion_bits": 3, "conversion_scales": "kernel",
     "activation": "elu", "readout": "all_hidden", "gain": "mean_size", "frozen_fraction": 0.5,
     "threshold_fraction": 0.5, "mask_decay": 0.01, "value_layout": "stratified",
+    "tau_start": 0.9, "tau_end": 0.95, "finetune_start": "shuffled",
 }  # fmt: skip
 NEEDS = {
     "start": {"method": "learned"},
@@ -337,6 +338,9 @@ NEEDS = {
     "threshold_fraction": {"method": "signed_supermask"},
     "mask_decay": {"method": "signed_supermask"},
     "value_scale": {"method": "random_features"},
+    "tau_start": {"method": "binary"},
+    "tau_end": {"method": "binary"},
+    "finetune_start": {"slot_epochs": 20, "finetune_epochs": 20},
     "rescale": {"method": "supermask"},
     "readout": {"network": "lenet"},
     "image_size": {"dataset": "image_folder"},

@@ -106,6 +106,11 @@ TRAINED: dict[str, dict[str, list[float]]] = {
         "validation_loss": [2.09168, 1.86607, 1.62512],
         "changed_fraction": [0.0, 0.0, 0.0],
     },
+    "learned, Kaiming": {
+        "train_loss": [2.66132, 1.72993, 1.40989],
+        "validation_loss": [1.87591, 1.55443, 1.22975],
+        "changed_fraction": [0.0, 0.0, 0.0],
+    },
     "learned, random option": {
         "train_loss": [2.19047, 1.7488, 1.44163],
         "validation_loss": [1.90257, 1.62535, 1.30704],
@@ -130,6 +135,16 @@ TRAINED: dict[str, dict[str, list[float]]] = {
         "train_loss": [1.90035, 1.90035, 1.82165],
         "validation_loss": [1.93253, 1.93253, 1.69052],
         "changed_fraction": [0.0, 0.0, 0.0],
+    },
+    "binary": {
+        "train_loss": [2.22858, 1.86675, 1.52267],
+        "validation_loss": [2.03016, 1.61625, 1.3336],
+        "changed_fraction": [0.0127854, 0.0178082, 0.0],
+    },
+    "binary, one quantile": {
+        "train_loss": [2.22873, 1.86818, 1.50496],
+        "validation_loss": [2.03396, 1.60327, 1.30452],
+        "changed_fraction": [0.0126712, 0.0179224, 0.0],
     },
     "supermask": {
         "train_loss": [2.33264, 2.3245],

@@ -13,7 +13,7 @@ from trainers.data.splits import DataSplits, Split, load_splits
 from trainers.recipe.recipe import Recipe
 from trainers.training import EpochRecord, TrainingRun
 
-STEPPED_METHODS = ("slot_machine", "edge_popup", "supermask", "signed_supermask")
+STEPPED_METHODS = ("slot_machine", "edge_popup", "supermask", "signed_supermask", "binary")
 SLOT_METHODS = (*STEPPED_METHODS, "random_features")  # the last one solves for its last layer, in place of steps
 SCHEDULE = {"schedule": "steps", "schedule_epochs": 1, "schedule_factor": 0.5}
 # Every way to find weights that trains or evaluates differently from the others.
@@ -23,6 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "slot_machine, layer-shared": {"method": "slot_machine", "sharing": "layer"},
     "learned": {"method": "learned"},
     "learned, random option": {"method": "learned", "start": "random_option"},
+    "learned, Kaiming": {"method": "learned", "start": "kaiming"},
     "edge_popup": {"method": "edge_popup", "weight_init": "kaiming_normal", "keep_fraction": 0.3},
     "edge_popup, frozen": {
         "method": "edge_popup",
@@ -34,6 +35,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "supermask, rescaled": {"method": "supermask", "rescale": True, "evaluation": "threshold"},
     "signed_supermask": {"method": "signed_supermask"},
     "random_features": {"method": "random_features"},
+    "binary": {"method": "binary"},
+    "binary, one quantile": {"method": "binary", "tau_start": 0.9, "tau_end": 0.9},
 }
 
 
@@ -47,6 +50,8 @@ def tiny_recipe(**fields: Any) -> Recipe:
         base.update({f"{phase}_{name}": value for name, value in SCHEDULE.items()})
     if fields.get("method") == "supermask":
         base["slot_learning_rate"] = 50.0
+    if fields.get("method") == "binary":
+        base["slot_learning_rate"] = 0.01
     given = {**base, **fields}
     return Recipe.complete({name: value for name, value in given.items() if value is not None})
 

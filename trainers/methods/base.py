@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from trainers.methods.card import Method
 from trainers.methods.snapshots import mask_in_use
-from trainers.streams import GOLDEN, mixed, signed
+from trainers.streams import GOLDEN, mixed, signed, torch_generator
 
 KEYS_OF_THE_GENERATOR = ("cpu",)  # kinds of devices; pinned numbers hang on it
 WEIGHTED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -52,6 +52,9 @@ class SelectedWeight(nn.Module):
         key: Tensor = mixed(self.noise.add_(signed(GOLDEN)).clone())
         return key
 
+    def begin_epoch(self, share: float) -> None:
+        """Told before each epoch of a slot phase which share of it is done, where the method `looks_at_length`."""
+
     def selected(self, original: Tensor) -> Tensor:
         """The weight that the present state stands for, without sampling: what baking leaves. A fresh tensor."""
         raise NotImplementedError
@@ -71,6 +74,15 @@ class SelectedWeight(nn.Module):
     def chosen_weight(self, chosen: Tensor) -> Tensor:
         """The weight of these choices, bit for bit as `selected` gives it. A mask keeps what has 1 and drops 0."""
         return self.selected(chosen.to(torch.float32))
+
+    def beside_choices(self) -> Tensor | None:
+        """What the weight hangs on besides choices and seed, a vector in float32 as long as the weight is; None: on
+        nothing."""
+        return None
+
+    def take_beside_choices(self, found: Tensor) -> None:
+        """Takes this for what `beside_choices` gives."""
+        raise NotImplementedError
 
 
 def weighted_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -117,3 +129,13 @@ def bake(network: nn.Module) -> None:
             layer.weight = nn.Parameter(weight)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
+
+
+@torch.no_grad()
+def shuffle_weights(network: nn.Module, seed: int) -> None:
+    """Put the weights of each layer into random order: what is left of a selection is each layer's distribution."""
+    for name, layer in weighted_layers(network):
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        order = torch.randperm(weight.numel(), generator=torch_generator("cpu", seed, "shuffled weights", name))
+        weight.copy_(weight.flatten()[order.to(weight.device)].view_as(weight))

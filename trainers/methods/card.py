@@ -75,6 +75,14 @@ class Method:
         return {}
 
     @classmethod
+    def looks_at_length(cls, own: Given) -> bool:
+        """Whether its slot phase hangs on the phase's length: then phases of other lengths share nothing with it.
+
+        Only such a method is told how far the phase has come. Not asked of plug-ins, which are never told.
+        """
+        return False
+
+    @classmethod
     def of(cls, values: Given) -> Self:
         """The method with its hyperparameters taken from these values."""
         own: Any = fields(cls)  # type: ignore[arg-type]  # every method is a dataclass

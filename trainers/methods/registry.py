@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, Protocol
 
 from trainers.errors import InvalidInput, one_of
+from trainers.methods.binary.card import BinaryWeights
 from trainers.methods.card import Method
 from trainers.methods.edge_popup.card import EdgePopup
 from trainers.methods.learned.card import LearnedWeights
@@ -23,6 +24,7 @@ METHODS: dict[str, type[Method]] = {
     "supermask": Supermask,
     "signed_supermask": SignedSupermask,
     "random_features": RandomFeatures,
+    "binary": BinaryWeights,
 }
 
 

@@ -163,6 +163,11 @@ class Recipe(_WithMethods):
     )
 
     finetune_epochs: Epochs = Field(description="epochs in which the weights themselves are learned")
+    finetune_start: Annotated[Literal["selected", "shuffled"] | None, _unless("selected")] = Field(
+        None,
+        description="what the finetune phase starts from: the selected weights, or each layer's in random order, which "
+        "keeps their distribution alone; left out: as they are",
+    )
     finetune_learning_rate: Positive
     finetune_momentum: BelowOne = 0.9
     finetune_nesterov: bool = False
@@ -241,9 +246,16 @@ class Recipe(_WithMethods):
         """
         values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
         own = {name: value for name, value in values.items() if _phase_of(name) == phase}
+        if phase == "slot" and self.looks_at_length:
+            own["slot_length"] = self.slot_epochs  # whatever course its rates follow
         if phase in PHASES and own[f"{phase}_schedule"] not in LENGTH_DEPENDENT_SCHEDULES:
             del own[f"{phase}_epochs"]
         return own
+
+    @property
+    def looks_at_length(self) -> bool:
+        """Whether its method, in the slot phase, hangs on the phase's length."""
+        return not is_of_plugin(self.method) and METHODS[self.method].looks_at_length(self.method_fields())
 
     def common_fields(self) -> dict[str, Any]:
         """What matters from the first step on, whatever the phase."""
@@ -326,6 +338,11 @@ def _phase_faults(recipe: Recipe) -> list[str]:
         faults.append(
             f"slot_epochs: {recipe.method} has no slot phase, so it must be 0, not {recipe.slot_epochs} "
             "(use finetune_epochs)"
+        )
+    if recipe.finetune_start and not (recipe.slot_epochs and recipe.finetune_epochs):
+        faults.append(
+            f"finetune_start: it needs slot_epochs and finetune_epochs above 0, so leave it out, "
+            f"not {recipe.finetune_start!r}"
         )
     for phase in PHASES:
         schedule = getattr(recipe, f"{phase}_schedule")

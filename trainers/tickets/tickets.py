@@ -177,7 +177,7 @@ class _Parts:
     symbols: list[Symbols]  # a matrix (outputs, inputs) for each of the weights
     free: Free = field(default_factory=list)  # which of them are not known from the seed
     choices: int = 0  # the symbols are below this
-    scales: dict[str, Tensor] = field(default_factory=dict)  # of converted weights
+    scales: dict[str, Tensor] = field(default_factory=dict)  # of converted weights, or what a method has beside choices
     converted: bool = False
 
 
@@ -192,6 +192,8 @@ def _parts(network: nn.Module, recipe: Recipe) -> _Parts:
             assert parts.choices in (0, selection.choices), "one method gives all layers their weights"
             parts.choices, parts.weights[name] = selection.choices, weight
             parts.symbols.append(_matrix(selection.chosen(original)))
+            if (beside := selection.beside_choices()) is not None:
+                parts.scales[name] = beside
             parts.free.append(_free(selection))
         conversion = build_conversion(recipe)
         if conversion is not None and not parts.symbols:
@@ -299,6 +301,11 @@ def _build(plan: _Plan, attached: bool) -> nn.Module:
 def _draw(network: nn.Module, shapes: dict[str, tuple[int, ...]], arrays: Arrays) -> dict[str, Tensor]:
     """The weights of these names and shapes, from the seed and what the arrays say was chosen."""
     selections = {f"{name}.weight": selection for name, selection, _ in selected_weights(network)}
+    beside = {name: found for name in shapes if (found := selections[name].beside_choices()) is not None}
+    scales = _scales(arrays, {name: tuple(found.shape) for name, found in beside.items()}, "its method")
+    for name in beside:
+        selections[name].take_beside_choices(torch.tensor(scales[name]))
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(SCALES)}
     choices = max((selections[name].choices for name in shapes), default=0)
     symbols = _symbols(arrays, shapes.values(), choices, [_free(selections[name]) for name in shapes])
     chosen = (torch.from_numpy(part.astype(np.int64)) for part in symbols)
@@ -312,14 +319,8 @@ def _put_together(recipe: Recipe, shapes: dict[str, tuple[int, ...]], arrays: Ar
     """The converted weights of these names and shapes."""
     conversion = build_conversion(recipe)
     assert conversion is not None, "a ticket without one is refused"
-    scales = {name.removeprefix(SCALES): array for name, array in arrays.items() if name.startswith(SCALES)}
     wanted = {name: shape for name in shapes if (shape := conversion.scales_shape(shapes[name])) != (0,)}
-    if {name: (array.shape, str(array.dtype)) for name, array in scales.items()} != {
-        name: (shape, "float32") for name, shape in wanted.items()
-    }:
-        raise TicketError(
-            f"its scales are not those of {recipe.conversion} weights, of these shapes in float32: {wanted}"
-        )
+    scales = _scales(arrays, wanted, f"{recipe.conversion} weights")
     codes = {name: array for name, array in arrays.items() if not name.startswith(SCALES)}
     symbols = _symbols(codes, shapes.values(), conversion.codes)
     return {
@@ -328,6 +329,15 @@ def _put_together(recipe: Recipe, shapes: dict[str, tuple[int, ...]], arrays: Ar
         )
         for (name, shape), part in zip(shapes.items(), symbols, strict=True)
     }
+
+
+def _scales(arrays: Arrays, wanted: dict[str, tuple[int, ...]], of: str) -> Arrays:
+    """The scales by the names of their weights. Raises TicketError where they have other names, shapes or kinds."""
+    scales = {name.removeprefix(SCALES): array for name, array in arrays.items() if name.startswith(SCALES)}
+    found = {name: (array.shape, str(array.dtype)) for name, array in scales.items()}
+    if found != {name: (shape, "float32") for name, shape in wanted.items()}:
+        raise TicketError(f"its scales are not those of {of}, of these shapes in float32: {wanted}")
+    return scales
 
 
 def _symbols(

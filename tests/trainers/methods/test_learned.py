@@ -15,7 +15,7 @@ from trainers.methods.learned.card import LearnedWeights
 from trainers.methods.slot_machine.card import SlotMachine
 from trainers.training import TrainingRun
 
-GLOROT = LearnedWeights("glorot", None, None)
+GLOROT, KAIMING = LearnedWeights("glorot", None, None), LearnedWeights("kaiming", None, None)
 
 
 def random_option(options: int, value_bound: str = "glorot_uniform") -> LearnedWeights:
@@ -40,6 +40,13 @@ def test_glorot_weights_are_uniform_up_to_the_glorot_bound():
     assert weights["2.weight"].std().item() == pytest.approx(reference.std().item(), rel=0.02)
 
 
+def test_kaiming_weights_are_normal_and_as_wide_as_their_inputs_ask():
+    weights = start(KAIMING)
+    for name, fan_in in (("0.weight", 2 * 9), ("2.weight", 300)):
+        numbers = weights[name].flatten().double().numpy()
+        assert stats.kstest(numbers, stats.norm(0, math.sqrt(2 / fan_in)).cdf).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("options", [1, 2, 8])
 @pytest.mark.parametrize("value_bound", ["glorot_uniform", "glorot_normal"])
 def test_a_random_option_is_one_of_the_slot_machines_and_each_as_often(options, value_bound):
@@ -53,7 +60,7 @@ def test_a_random_option_is_one_of_the_slot_machines_and_each_as_often(options, 
         assert options == 1 or stats.chisquare(taken.sum(1).numpy()).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("method", [GLOROT, random_option(8)])
+@pytest.mark.parametrize("method", [GLOROT, KAIMING, random_option(8)])
 def test_starts_are_keyed_by_seed_and_layer_and_leave_biases_alone(method):
     torch.manual_seed(0)
     first = start(method, seed=1)

@@ -85,11 +85,14 @@ OWN: dict[str, dict[str, tuple[dict[str, Any], Any, Any]]] = {
     },
     "signed_supermask": {"threshold_fraction": ({}, 0.75, 0.4), "mask_decay": ({}, 1e-3, 1e-2)},
     "random_features": {"value_scale": ({}, 1.0, 3.0)},
+    "binary": {"tau_start": ({}, 0.85, 0.6), "tau_end": ({}, 0.99, 0.9)},
 }
 
 
 def changes(method: str) -> dict[str, tuple[dict[str, Any], Any, Any]]:
     found = {**COMMON, **OWN[method]}
+    if METHODS[method].slot_phase:
+        found["finetune_start"] = ({}, None, "shuffled")
     for phase in PHASES:
         if phase == "finetune" or method in STEPPED_METHODS:
             found.update({f"{phase}_{name}": change for name, change in LEARNING.items()})
@@ -106,6 +109,8 @@ def test_every_field_of_a_recipe_is_among_the_changes(method):
     unused = set().union(*METHOD_FIELDS.values()) - METHOD_FIELDS[method]
     if method not in STEPPED_METHODS:
         unused |= {field for field in Recipe.model_fields if field.startswith("slot_")}
+    if not METHODS[method].slot_phase:
+        unused.add("finetune_start")
     assert set(changes(method)) == set(Recipe.model_fields) - unused - set(NEVER_IN_A_RESULT)
 
 

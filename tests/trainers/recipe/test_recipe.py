@@ -46,7 +46,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         LENET,
         {"method": "slotmachine"},
         "method: 'slotmachine' is not one of slot_machine, learned, edge_popup, supermask, signed_supermask, "
-        "random_features (did you mean slot_machine?)",
+        "random_features, binary (did you mean slot_machine?)",
     ),
     (LENET, {"preset": "iclm"}, "preset: 'iclm' is not one of icml, authors_code, tuned (did you mean icml?)"),
     (

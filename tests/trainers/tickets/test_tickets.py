@@ -53,6 +53,8 @@ RECIPES = {
         "frozen_fraction": 0.5,
     },
     "signed supermask": {**DIGITS, "method": "signed_supermask"},
+    "binary": {**DIGITS, "method": "binary"},
+    "binary convolutions": {**DIGITS, "method": "binary", "network": "conv2", "dataset": "cifar10", "width": 0.1},
     "random features": {**DIGITS, "method": "random_features", "readout": "all_hidden"},
     "learned": {**DIGITS, "method": "learned"},
     "ternary": {**DIGITS, "method": "learned", "conversion": "ternary", "conversion_scales": "channel"},

@@ -19,10 +19,12 @@ AUTHORS_EPOCHS = {"lenet": 220, "conv2": 240, "conv4": 240, "conv6": 240, "vgg19
 
 @dataclass(frozen=True)
 class LearnedWeights(Method):
-    """Weights learned from random ones: Glorot-uniform, or one of K options a connection, taken at random."""
+    """Weights learned from random ones: Glorot-uniform, Kaiming-normal, or one of K options a connection, at random."""
 
     # random_option: the slot machines' untrained counterpart, which alone has options
-    start: Annotated[Literal["glorot", "random_option"], Field(description="learned weights start from this")]
+    start: Annotated[
+        Literal["glorot", "kaiming", "random_option"], Field(description="learned weights start from this")
+    ]
     options: Options | None
     value_bound: ValueBound | None
 
@@ -44,15 +46,17 @@ class LearnedWeights(Method):
 
     @classmethod
     def without(cls, own: Given) -> dict[str, str]:
-        if own.get("start", "glorot") != "glorot":
+        start = own.get("start") or "glorot"
+        if start == "random_option":
             return {}
-        return dict.fromkeys(("options", "value_bound"), "weights that start from glorot have no options")
+        return dict.fromkeys(("options", "value_bound"), f"weights that start from {start} have no options")
 
     @property
     def words(self) -> str:
-        return "learned weights" if self.start == "glorot" else f"learned weights from 1 of K={self.options}"
+        starts = {"glorot": "", "kaiming": " from Kaiming-normal", "random_option": f" from 1 of K={self.options}"}
+        return f"learned weights{starts[self.start]}"
 
     def attach(self, layer: nn.Module, name: str, seed: int) -> None:
         from trainers.methods.learned.weight import set_initial_weights
 
-        set_initial_weights(layer, name, seed, self.options, self.value_bound)
+        set_initial_weights(layer, name, seed, self.start, self.options, self.value_bound)

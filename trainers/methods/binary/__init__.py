@@ -1,0 +1,1 @@
+"""Binary weights: a sign a connection and a scale a channel, trained through the rounding."""
