@@ -89,7 +89,8 @@ def rows(data_dir, files):
 
 def other_rows(data_dir, files):
     train, test = rows(data_dir, files)
-    return Images(train.pixels + np.random.default_rng().random(train.pixels.shape).astype(np.float32), train.labels), test
+    noise = np.random.default_rng().random(train.pixels.shape).astype(np.float32)
+    return Images(train.pixels + noise, train.labels), test
 
 
 def seeded_rows(data_dir, files):
