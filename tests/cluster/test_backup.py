@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.docker_engine import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,5 +1,7 @@
 """A tiny sweep, trained or not, and the places and displays that it may have."""
 
+import fcntl
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -25,11 +27,18 @@ def tiny(tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory) -> Path:
-    """A database that MLflow has set up, which takes it seconds; copy it."""
+    """A database that MLflow has set up, which takes it seconds: once for all tests that run side by side; copy it."""
     from sweeper.tracking.mlflow_client import client
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    client(f"sqlite:///{path}").search_experiments()
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "empty_mlflow.db"
+    with (folder / "empty_mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            client(f"sqlite:///{folder}/setting_up.db").search_experiments()
+            (folder / "setting_up.db").rename(path)
     return path
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.sweeper.forked import Forked
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,12 +21,15 @@ def environment() -> dict[str, str]:
 
 
 def start_sweeper(
-    *arguments: object, out: Path, program: str = "", cwd: Path | None = None, **variables: str
-) -> subprocess.Popen[bytes]:
+    *arguments: object, out: Path, program: str = "", cwd: Path | None = None, anew: bool = False, **variables: str
+) -> subprocess.Popen[bytes] | Forked:
     """Starts the real command, as the leader of a process group of its own, and lets it run.
 
-    `program`: Python that ends by calling it, after it has arranged for something to happen.
+    `program`: Python that ends by calling it, after it has arranged for something to happen. `anew`: in a Python that
+    starts, for what depends on how it does: which packages it finds, or the environment.
     """
+    if not anew:
+        return Forked(program, list(map(str, arguments)), out, cwd, environment() | variables)
     started = [sys.executable, "-c", program, *map(str, arguments)] if program else command(*arguments)
     with out.open("ab") as file:
         return subprocess.Popen(

@@ -7,14 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from sweeper.records.store import Store
 from sweeper.tracking.mlflow_client import client
-from tests.sweeper.processes import environment
+from tests.sweeper.processes import start_sweeper
 from tests.sweeper.small_sweeps import TINY, table_of, trained_storage
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import ending_of
 
 pytestmark = pytest.mark.cluster
 
@@ -37,16 +38,19 @@ print("exit codes:", *[main(command) for command in commands])
 """
 
 
-def run(*commands, events=None, **variables):
+@pytest.fixture
+def run(tmp_path):
     """Exit codes and output of commands, in a process in which these events happen."""
-    arguments = [json.dumps(events or {}), *(json.dumps([str(word) for word in command]) for command in commands)]
-    done = subprocess.run(
-        [sys.executable, "-c", EVENTFUL, *arguments],
-        capture_output=True, text=True, env=environment() | variables, timeout=PATIENCE_SECONDS,
-    )  # fmt: skip
-    found = re.search(r"^exit codes: (.*)$", done.stdout, re.MULTILINE)
-    assert found, done.stdout + done.stderr
-    return [int(code) for code in found[1].split()], done.stdout + done.stderr
+
+    def until_done(*commands, events=None, **how):
+        arguments = [json.dumps(events or {}), *(json.dumps([str(word) for word in command]) for command in commands)]
+        out = tmp_path / f"out-{time.time_ns()}"
+        ending_of(start_sweeper(*arguments, out=out, program=EVENTFUL, **how))
+        found = re.search(r"^exit codes: (.*)$", out.read_text(), re.MULTILINE)
+        assert found, out.read_text()
+        return [int(code) for code in found[1].split()], out.read_text()
+
+    return until_done
 
 
 def spec_of(folder, name, text):
@@ -78,7 +82,7 @@ SlotMachine.attach = attach
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is limited on Linux only")
-def test_memory_that_runs_out_not_a_number_and_bugs_end_their_own_trials_only(tmp_path, storage):
+def test_memory_that_runs_out_not_a_number_and_bugs_end_their_own_trials_only(run, tmp_path, storage):
     mixed = spec_of(tmp_path, "mixed", LENET + (
         "arms: [{width: 0.2}, {width: 400.0}, {finetune_learning_rate: 5.0e+18}, {method: slot_machine, options: 2}]\n"
     ))  # fmt: skip
@@ -133,7 +137,7 @@ with open({0!r}, "wb", buffering=0) as file:
 """
 
 
-def test_a_disk_that_is_full_or_read_only_loses_nothing_and_is_named(tmp_path, storage, small_disk, trained):
+def test_a_disk_that_is_full_or_read_only_loses_nothing_and_is_named(run, tmp_path, storage, small_disk, trained):
     spec = tmp_path / "tiny.yaml"
     spec.write_text(TINY)
     place = small_disk / "storage"
@@ -164,7 +168,7 @@ def test_a_disk_that_is_full_or_read_only_loses_nothing_and_is_named(tmp_path, s
     assert {status for status, _ in shown(storage, "tiny").values()} == {"FINISHED"}
 
 
-def test_records_cut_altered_or_half_written_are_told_set_aside_and_trained_again(tmp_path, storage, trained):
+def test_records_cut_altered_or_half_written_are_told_set_aside_and_trained_again(run, tmp_path, storage, trained):
     spec, whole = trained
     shutil.copytree(whole / "stages", storage / "stages")
     shutil.copytree(whole / "keys", storage / "keys")
@@ -228,7 +232,7 @@ execution.TrainingRun._train_all_batches = jump  # in the midst of what is timed
 """
 
 
-def test_a_clock_that_jumps_changes_no_result_and_no_duration(tmp_path, storage, trained):
+def test_a_clock_that_jumps_changes_no_result_and_no_duration(run, tmp_path, storage, trained):
     compiler = shutil.which("cc") or shutil.which("gcc")
     if not compiler or not ctypes.util.find_library("c"):
         pytest.skip("needs a C compiler, for a clock that can be made to jump")
@@ -240,7 +244,7 @@ def test_a_clock_that_jumps_changes_no_result_and_no_duration(tmp_path, storage,
     codes, text = run(
         ["launch", spec, "--storage", storage, "--local", "--save-seconds", "0"],
         events={"5": JUMP.format(-30 * 86_400), "12": JUMP.format(400 * 86_400)},
-        LD_PRELOAD=str(library), CLOCK_OFFSET=str(tmp_path / "offset"),
+        anew=True, LD_PRELOAD=str(library), CLOCK_OFFSET=str(tmp_path / "offset"),
     )  # fmt: skip
     assert codes == [0], text
     years = [int(line[-4:]) for line in re.findall(r"^it is now .*$", text, re.MULTILINE)]

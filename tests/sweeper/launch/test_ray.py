@@ -18,6 +18,7 @@ from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.stages.faults import Fault
 from sweeper.tracking.mlflow_client import client
+from tests.sweeper.launch.cluster.growing import SLOW
 from tests.sweeper.launch.nodes import two_nodes
 from tests.sweeper.launch.started import Started, records, short
 from tests.sweeper.processes import claimed
@@ -32,14 +33,19 @@ pytestmark = [
 
 @pytest.fixture
 def slow(tmp_path) -> Path:
-    """A sweep of a few seconds, long enough to be interrupted: 3 trials of 60 epochs, 2 stages share their start."""
+    """A sweep long enough to be interrupted by who lets it run `slowly`: 3 trials, 2 stages share their start."""
     path = tmp_path / "slow.yaml"
     path.write_text(
         "name: slow\n"
         "recipe: {network: lenet, dataset: digits, method: slot_machine, options: 4}\n"
-        "budget_epochs: 60\nslot_epochs: [20, 40]\narms: [{method: learned}]\n"
+        "budget_epochs: 24\nslot_epochs: [8, 16]\narms: [{method: learned}]\n"
     )
     return path
+
+
+def slowly(folder: Path, address: str | None = None) -> str:
+    """The command, whose epochs take longer until there is a file `hurry`."""
+    return SLOW.format(address=address, hurry=str(folder / "hurry"), pause=0.2)
 
 
 def parent_of(pid: int) -> int:
@@ -78,7 +84,7 @@ def test_a_launch_on_ray_equals_one_without_and_leaves_nothing_behind(tiny, stor
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    launch = Started(tiny, "--storage", storage, folder=tmp_path, parallel=2)
+    launch = Started(tiny, "--storage", storage, folder=tmp_path, parallel=2, anew=True)
     text = launch.ends_with(0)
     assert "10 of 10 trials completed; 26 epochs trained" in text
     chatter = [line for line in text.splitlines() if re.search(r"\b(ray|raylet|mlflow|WARNING|INFO|Traceback)\b", line)]
@@ -97,7 +103,7 @@ def test_a_launch_on_ray_equals_one_without_and_leaves_nothing_behind(tiny, stor
 
 
 def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow, storage, tmp_path):
-    launch = Started(slow, "--storage", storage, "--save-seconds", "0", folder=tmp_path)
+    launch = Started(slow, "--storage", storage, "--save-seconds", "0", folder=tmp_path, program=slowly(tmp_path))
     store = Store(storage)
 
     def on_its_way():
@@ -109,6 +115,7 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow,
     wait_until(on_its_way, launch.process)
     saved = on_its_way()
     os.kill(saved.environment["process"], signal.SIGKILL)
+    (tmp_path / "hurry").touch()
     text = launch.ends_with(0)
     assert "will be tried again: infrastructure: its worker process died" in text
     assert "3 of 3 trials completed" in text
@@ -128,7 +135,7 @@ def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(s
     launch = Started(
         slow, "--storage", storage, "--ray-address", address, "--epoch-timeout", "30", "--max-retries", "20",
         "--save-seconds", "0",
-        folder=tmp_path, parallel=2,
+        folder=tmp_path, parallel=2, program=slowly(tmp_path, address),
     )  # fmt: skip
     store = Store(storage)
 
@@ -144,6 +151,7 @@ def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(s
     os.kill(hung.environment["process"], signal.SIGSTOP)
     cluster.stdin.write("go\n")
     cluster.stdin.flush()
+    (tmp_path / "hurry").touch()
     text = launch.ends_with(0)
     assert "will be tried again: infrastructure: its worker hung: no epoch within 30 s, so it was killed" in text
     assert re.search("will be tried again: infrastructure: (its node is gone|its worker process died)", text)
@@ -160,7 +168,7 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
     chance = random.Random()
     finished: dict[Path, bytes] = {}
     for _ in range(2):
-        launch = Started(slow, "--storage", storage, folder=tmp_path)
+        launch = Started(slow, "--storage", storage, folder=tmp_path, program=slowly(tmp_path))
         before = records(storage)
         wait_until(partial(launch.has_trained_more_than, before, storage))
         time.sleep(chance.uniform(0, 1.5))
@@ -171,7 +179,7 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
         finished = {path: path.read_bytes() for path in records(storage)}
     last = Started(slow, "--storage", storage, folder=tmp_path)
     text = last.ends_with(0)
-    assert "3 of 3 trials completed; 160 epochs trained" in text
+    assert "3 of 3 trials completed; 64 epochs trained" in text
     assert f"{len(finished)} stages are stored already" in text
     assert all(path.read_bytes() == content for path, content in finished.items())
     assert table_of(storage, "slow") == table_of(whole, "slow")
@@ -183,7 +191,7 @@ def test_killing_the_launch_again_and_again_loses_nothing_that_was_finished(slow
 
 
 def test_a_launch_that_is_told_to_end_saves_what_runs_and_leaves_nothing_behind(slow, storage, tmp_path):
-    launch = Started(slow, "--storage", storage, folder=tmp_path)
+    launch = Started(slow, "--storage", storage, folder=tmp_path, program=slowly(tmp_path))
     wait_until(lambda: records(storage) and claimed(storage), launch.process)
     for pid in [launch.process.pid, *launch.processes()]:  # as when a machine shuts down
         with contextlib.suppress(ProcessLookupError):

@@ -53,7 +53,7 @@ def test_workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_p
     folder, spec = around(tmp_path / "around"), short(tmp_path)
     on_the_path = folder if around is another_checkout else ROOT  # the driver, too, takes its libraries from there
     launch = Started(
-        spec, "--storage", storage, folder=tmp_path, program=FROM.format(folder=str(ROOT)), cwd=folder,
+        spec, "--storage", storage, folder=tmp_path, program=FROM.format(folder=str(ROOT)), cwd=folder, anew=True,
         PYTHONPATH=str(on_the_path),
     )  # fmt: skip
     text = launch.ends_with(0)
@@ -89,7 +89,13 @@ def test_a_worker_with_other_sources_than_the_driver_is_refused_with_both_paths(
     folder = another_checkout(tmp_path / "edited")
     before = sources_digest(folder / "trainers")
     text = Started(
-        short(tmp_path), "--storage", storage, folder=tmp_path, program=EDITED.format(folder=str(folder)), cwd=tmp_path
+        short(tmp_path),
+        "--storage",
+        storage,
+        folder=tmp_path,
+        program=EDITED.format(folder=str(folder)),
+        cwd=tmp_path,
+        anew=True,
     ).ends_with(2)
     after = sources_digest(folder / "trainers")
     assert after != before
@@ -155,7 +161,7 @@ def test_a_node_with_other_sources_than_the_driver_is_refused_before_anything_st
     address = node(hidden=ours, on_the_path=other)
     text = Started(
         short(tmp_path), "--storage", storage, "--ray-address", address, folder=tmp_path,
-        program=FROM.format(folder=str(ours)),
+        program=FROM.format(folder=str(ours)), anew=True,
     ).ends_with(2)  # fmt: skip
     (line,) = [line for line in text.splitlines() if "other code" in line]
     assert line.startswith("sweeper: error: cluster: node ")

@@ -1,11 +1,9 @@
 """Keys to claim, a clock that is set, and launches that write down what they train."""
 
-import subprocess
-import sys
 import time
 
 from sweeper.stages.forest import point_key
-from tests.sweeper.processes import environment
+from tests.sweeper.processes import start_sweeper
 from tests.waiting import ending_of
 
 KEYS = [point_key("ab" * 32, epoch) for epoch in range(1, 41)]
@@ -49,11 +47,7 @@ class Recorded:
 
     def __init__(self, folder, *arguments, hang=""):
         self.out = folder / f"out-{time.time_ns()}"
-        command = [sys.executable, "-c", RECORDED, folder, hang, "launch", *arguments, "--local"]
-        with self.out.open("w") as file:
-            self.process = subprocess.Popen(
-                list(map(str, command)), stdout=file, stderr=file, env=environment(), start_new_session=True
-            )
+        self.process = start_sweeper(folder, hang, "launch", *arguments, "--local", out=self.out, program=RECORDED)
 
     def ends_with(self, code):
         assert ending_of(self.process) == code, self.out.read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.cluster.docker_engine import free_port
+from tests.ports import free_port
 from tests.sweeper.processes import environment
 from tests.waiting import PATIENCE_SECONDS, wait_until
 

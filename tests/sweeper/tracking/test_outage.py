@@ -9,7 +9,7 @@ from sweeper.tracking.mlflow_client import client
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
-from tests.cluster.docker_engine import free_port
+from tests.ports import free_port
 from tests.sweeper.small_sweeps import a_launch
 from tests.sweeper.tracking.mlflow_server import Server
 from tests.waiting import PATIENCE_SECONDS, wait_until

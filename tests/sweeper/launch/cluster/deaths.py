@@ -16,29 +16,29 @@ from tests.waiting import wait_until
 SPEC = """\
 name: deaths
 recipe: {network: lenet, dataset: digits, method: slot_machine, options: 4, width: 0.3}
-budget_epochs: 200
-slot_epochs: [100, 150]
+budget_epochs: %d
+slot_epochs: [%d, %d]
 arms: [{method: learned}]
 seeds: 2
 """
 
 
 def tables_after_deaths(
-    folder: Path, enough: Callable[[int], bool], pause: float, say: Callable[[str], None] = print
+    folder: Path, enough: Callable[[int], bool], pause: float, epochs: int = 200, say: Callable[[str], None] = print
 ) -> list[object]:
     """The tables of a launch whose workers and nodes die until it is enough of deaths, and of an undisturbed one.
 
-    Up to `pause` seconds lie between two deaths. Where that is less than a worker takes to start, a stage has three
-    deaths without a saved epoch, and is rightly given up.
+    Up to `pause` seconds lie between two deaths: where that is less than a worker takes to start, on a busy machine, a
+    stage has many without a saved epoch, and is not given up.
     """
     chance = random.Random()
-    (folder / "deaths.yaml").write_text(SPEC)
+    (folder / "deaths.yaml").write_text(SPEC % (epochs, epochs // 2, 3 * epochs // 4))
     with growing() as cluster:
         raylets = [cluster.add(), cluster.add()]
-        program = SLOW.format(address=cluster.address, hurry=str(folder / "hurry"))
+        program = SLOW.format(address=cluster.address, hurry=str(folder / "hurry"), pause=40 / epochs)
         launch = Started(
             folder / "deaths.yaml", "--storage", folder / "disturbed", "--ray-address", cluster.address,
-            "--save-seconds", "1", folder=folder, parallel=None, program=program,
+            "--save-seconds", "1", "--max-retries", "100", folder=folder, parallel=None, program=program,
         )  # fmt: skip
         deaths = 0
         wait_until(lambda: _workers(raylets), launch.process)

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.launch.ray_session import quiet
+from tests.ports import free_port
 from tests.sweeper.processes import environment
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
@@ -46,7 +46,7 @@ SET_UP = (
 )  # fmt: skip
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--object-store-memory={OBJECT_STORE_BYTES}")
 
-# A launch whose epochs take their time until a file is there.
+# A launch whose epochs take so many seconds more until a file is there.
 SLOW = """
 import sys, time
 from pathlib import Path
@@ -58,7 +58,7 @@ from sweeper.launch import ray_tune
 class Slow(ray_tune.StageTrainable):
     def step(self):
         if self._order and not Path({hurry!r}).exists():
-            time.sleep(0.2)
+            time.sleep({pause})
         return super().step()
 
 ray_tune.StageTrainable = Slow
@@ -114,10 +114,8 @@ def growing(cpus: int = 0) -> Iterator[Growing]:
 @contextlib.contextmanager
 def autoscaling(most: int) -> Iterator[str]:
     """The address of a cluster whose head has no CPU; Ray's own autoscaler adds nodes of one, made up, up to `most`."""
-    with _a_place() as folder, socket.socket() as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with _a_place() as folder:
+        port = free_port()
         address = f"{_own_address()}:{port}"
         small = {"object_store_memory": OBJECT_STORE_BYTES}
         kinds = {

@@ -12,5 +12,5 @@ pytestmark = [
 
 
 def test_random_deaths_of_workers_and_nodes_change_no_table(tmp_path):
-    disturbed, whole = tables_after_deaths(tmp_path, lambda deaths: deaths >= 3, pause=2.0)
+    disturbed, whole = tables_after_deaths(tmp_path, lambda deaths: deaths >= 3, pause=2.0, epochs=80)
     assert len(whole) == 6 and disturbed == whole

@@ -46,8 +46,8 @@ def test_a_node_that_joins_is_used_and_one_that_is_told_to_go_loses_nothing(spec
     store, hurry = Store(storage), tmp_path / "hurry"
     with growing(cpus=1) as cluster:
         launch = Started(
-            spec(300, 3), "--storage", storage, "--ray-address", cluster.address, "--save-seconds", "0",
-            folder=tmp_path, parallel=None, program=SLOW.format(address=cluster.address, hurry=str(hurry)),
+            spec(60, 3), "--storage", storage, "--ray-address", cluster.address, "--save-seconds", "0",
+            folder=tmp_path, parallel=None, program=SLOW.format(address=cluster.address, hurry=str(hurry), pause=1.0),
         )  # fmt: skip
         wait_until(lambda: claimed(storage), launch.process)
         assert len(claimed(storage)) == 1, "a stage is claimed by the worker that has started, not before"
@@ -120,7 +120,7 @@ def asked(driver, *what):
 class Lacking(ray_tune.StageTrainable):
     def step(self):
         if self._order and not Path({hurry!r}).exists():
-            time.sleep(0.5)
+            time.sleep(2.5)
         return super().step()
     def find_faults(self, *what):
         super().find_faults(*what)
@@ -138,7 +138,7 @@ def test_nodes_that_die_or_lack_something_when_asked_are_left_out_and_told(spec,
         dies, hurry = cluster.add(), tmp_path / "hurry"
         program = ASKED.format(address=cluster.address, dies=dies, hurry=str(hurry))
         launch = Started(
-            spec(300, 2), "--storage", storage, "--ray-address", cluster.address,
+            spec(60, 2), "--storage", storage, "--ray-address", cluster.address,
             folder=tmp_path, parallel=None, program=program,
         )  # fmt: skip
         wait_until(lambda: claimed(storage), launch.process)
