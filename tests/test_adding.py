@@ -71,24 +71,40 @@ def tree(tmp_path_factory) -> Path:
     return root
 
 
-def run(tree: Path, *arguments: str) -> str:
-    """What a command of that tree's own says."""
-    program = f"import sys; sys.path.insert(0, {str(tree)!r}); from sweeper.cli.main import main; sys.exit(main())"
+# Commands of that tree's own, one after the other in one process.
+COMMANDS = """
+import shlex, sys
+sys.path.insert(0, {tree!r})
+from sweeper.cli.main import main
+for command in sys.argv[1:]:
+    if code := main(shlex.split(command)):
+        sys.exit(code)
+    print({end!r}, flush=True)
+"""
+END = "----- the next command -----"
+
+
+def run(tree: Path, *commands: str) -> list[str]:
+    """What each of these commands of that tree's own says."""
     environment = {**os.environ, "SWEEPER_DATA_DIR": str(tree / "data")}
-    command = [sys.executable, "-c", program, *arguments]
+    command = [sys.executable, "-c", COMMANDS.format(tree=str(tree), end=END), *commands]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout.split(END)
 
 
 @pytest.fixture(scope="module")
 def reported(tree) -> Path:
     """The folder of the report on a sweep of what was added; planned and launched first."""
     (tree / "added.yaml").write_text(SPEC)
-    planned = run(tree, "plan", "added.yaml", "--storage", "s")
+    planned, launched, *_ = run(
+        tree,
+        "plan added.yaml --storage s",
+        "launch added.yaml --storage s --local --yes",
+        "report added --storage s -o r",
+    )
     assert "sparse start 25 %" in planned
-    assert "10 trials" in run(tree, "launch", "added.yaml", "--storage", "s", "--local", "--yes")
-    run(tree, "report", "added", "--storage", "s", "-o", "r")
+    assert "10 trials" in launched
     return tree / "r"
 
 

@@ -54,10 +54,21 @@ def tree(tmp_path_factory) -> Path:
     return root
 
 
-def sweeper(tree, *arguments):
-    done = subprocess.run([sys.executable, "-m", "sweeper", *arguments], cwd=tree, capture_output=True, text=True)
+# Commands one after the other in one process.
+COMMANDS = """
+import shlex, sys
+from sweeper.cli.main import main
+for command in sys.argv[1:]:
+    if code := main(shlex.split(command)):
+        sys.exit(code)
+    print("----- the next command -----", flush=True)
+"""
+
+
+def sweeper(tree, *commands):
+    done = subprocess.run([sys.executable, "-c", COMMANDS, *commands], cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout.split("----- the next command -----")
 
 
 def test_a_cost_is_one_row_and_what_measures_it():
@@ -67,9 +78,9 @@ def test_a_cost_is_one_row_and_what_measures_it():
 
 
 def test_costs_added_as_written_go_from_plan_to_report(tree):
-    assert "2 arms" in sweeper(tree, "plan", "toy.yaml", "--storage", "store")
-    sweeper(tree, "launch", "toy.yaml", "--storage", "store", "--local", "--yes")
-    sweeper(tree, "report", "toy", "--storage", "store", "-o", "out")
+    launch, report = "launch toy.yaml --storage store --local --yes", "report toy --storage store -o out"
+    planned, *_ = sweeper(tree, "plan toy.yaml --storage store", launch, report)
+    assert "2 arms" in planned
 
     records = [json.loads(path.read_bytes()) for path in tree.glob("store/stages/*/*/*/record.json")]
     assert {content["format"] for content in records} == {RECORD_FORMAT + 1}, "which the page says"

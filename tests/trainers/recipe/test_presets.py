@@ -177,7 +177,7 @@ def test_tuned_is_the_papers_recipe_but_for_what_was_searched_in_lenet():
         ours, papers = (filled(preset, network, method, **epochs) for preset in ("tuned", "icml"))
         differ = {name for name in Recipe.model_fields if getattr(ours, name) != getattr(papers, name)}
         searched = {"finetune_learning_rate", "normalisation"}
-        searched |= {"score_range_linear"} if method == "slot_machine" else set()
+        searched |= {"slot_machine": {"score_range_linear"}, "binary": {"batch_size"}}.get(method, set())
         assert differ == {"preset", *(searched if network == "lenet" else ())}
     ours = filled("tuned", "lenet", "slot_machine", selection="probabilistic")
     assert (ours.slot_weight_decay, ours.evaluation) == (0.0, "sampled")
