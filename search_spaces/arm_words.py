@@ -33,6 +33,16 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
 }
 
 
+def network_name(network: str) -> str:
+    """What labels call a network; a plug-in's goes by its name, which no other has."""
+    return NETWORK_NAMES.get(network, network)
+
+
+def dataset_name(dataset: str) -> str:
+    """What labels call a data set; a plug-in's goes by its name, which no other has."""
+    return DATASET_NAMES.get(dataset, dataset)
+
+
 def facts_of(recipe: Recipe) -> dict[str, Any]:
     """The fields that count for this recipe, with the lengths of its phases and its preset."""
     facts = {name: value for name, value in recipe.common_fields().items() if name != "seed"}
@@ -46,8 +56,8 @@ def facts_of(recipe: Recipe) -> dict[str, Any]:
 def arm_text(recipe: Recipe, facts: Mapping[str, Any], shown: set[str]) -> str:
     """The text that describes an arm by these of its fields."""
     card = method_card(recipe.method, recipe.plugins)
-    where = [NETWORK_NAMES[recipe.network]] if "network" in shown else []
-    where += [DATASET_NAMES[recipe.dataset]] if "dataset" in shown else []
+    where = [network_name(recipe.network)] if "network" in shown else []
+    where += [dataset_name(recipe.dataset)] if "dataset" in shown else []
     phrases = [" ".join([*where, _method_words(recipe)])]
     left = shown - card.in_words - {"network", "dataset", "method"}
     conversion = build_conversion(recipe)

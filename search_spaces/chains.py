@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from search_spaces.loading import is_path, load_spec, read_spec_text
+from search_spaces.loading import PlugInReader, is_path, load_spec, read_spec_text, refused
 from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
 from trainers.errors import InvalidInput, explain
@@ -31,7 +31,7 @@ class Chain(BaseModel):
 
     def sweep_names(self) -> list[str]:
         """The names of the sweeps: of bundled ones as listed, of others as their files say."""
-        return [load_spec(sweep).name if is_path(sweep) else sweep for sweep in self.sweeps]
+        return [_stated_name(sweep) if is_path(sweep) else sweep for sweep in self.sweeps]
 
 
 @dataclass(frozen=True)
@@ -43,30 +43,31 @@ class Linked:
     notes: list[str]  # which overrides were left out where, and why
 
 
-def load_chain(name_or_path: str, overrides: Sequence[str] = ()) -> Linked | None:
+def load_chain(name_or_path: str, overrides: Sequence[str] = (), read_plugin: PlugInReader = refused) -> Linked | None:
     """The chain of this name or in this file with its specs; None for a file that is a single spec.
 
-    An override goes to every sweep that can have it; one that none can have is a fault. Raises InvalidInput.
+    An override goes to every sweep that can have it; one that none can have is a fault. Plug-ins of its specs are read
+    by `read_plugin`. Raises InvalidInput.
     """
     chain = read_chain(name_or_path)
     if chain is None:
         return None
     paths = chain.sweeps
     taken: dict[str, list[str]] = {path: list(chain.set) for path in paths}
-    specs = {path: load_spec(path, taken[path]) for path in paths}
+    specs = {path: load_spec(path, taken[path], read_plugin) for path in paths}
     notes: list[str] = []
     for override in overrides:
-        refused: dict[str, InvalidInput] = {}
+        unfit: dict[str, InvalidInput] = {}
         for path in paths:
             try:
-                specs[path] = load_spec(path, [*taken[path], override])
+                specs[path] = load_spec(path, [*taken[path], override], read_plugin)
             except InvalidInput as error:
-                refused[path] = error
+                unfit[path] = error
             else:
                 taken[path].append(override)
-        if len(refused) == len(paths):
-            raise next(iter(refused.values()))
-        notes += [f"{specs[path].name} goes without --set {override} ({error})" for path, error in refused.items()]
+        if len(unfit) == len(paths):
+            raise next(iter(unfit.values()))
+        notes += [f"{specs[path].name} goes without --set {override} ({error})" for path, error in unfit.items()]
     _check_names(chain, [specs[path].name for path in paths])
     return Linked(chain, [specs[path] for path in paths], notes)
 
@@ -86,6 +87,15 @@ def read_chain(name_or_path: str) -> Chain | None:
         raise InvalidInput(explain(error, Chain.model_fields, f"{label}: ")) from None
     folder = Path(name_or_path).parent if is_path(name_or_path) else Path()
     return chain.model_copy(update={"sweeps": [str(folder / name) if is_path(name) else name for name in chain.sweeps]})
+
+
+def _stated_name(path: str) -> str:
+    """What a spec's file calls its sweep; nothing of its plug-ins is read for that. Raises InvalidInput."""
+    text, label = read_spec_text(path)
+    data: Any = read_yaml(text)
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise InvalidInput(f"{label}: it is no spec with a name")
+    return str(data["name"])
 
 
 def _check_names(chain: Chain, names: list[str]) -> None:

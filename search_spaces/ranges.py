@@ -110,8 +110,9 @@ class Search(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    sampler: Literal["random", "tpe", "nsga2"] = Field(
-        description="how the next point is proposed: at random; TPE, from the best so far; NSGA-II, for two objectives"
+    sampler: Literal["random", "qmc", "tpe", "nsga2"] = Field(
+        description="how the next point is proposed: at random; quasi-random (Sobol's sequence, scrambled), which "
+        "fills the ranges more evenly; TPE, from the best so far; NSGA-II, for two objectives"
     )
     trials: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         description="points to try, each trained with all seeds; in every cell of the grid of axes and slot_epochs"

@@ -24,7 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "__init__", "checks", "training", "step", "costs", "tickets", "optimization", "recipe", "conversions",
+        "__init__", "checks", "training", "step", "tasks", "costs", "tickets", "optimization", "recipe", "conversions",
         "methods", "kernels", "networks", "data", "plugins", "streams", "numerics", "sources", "readable", "hashing",
         "errors", "kept_epochs", "cache_folder",
     ),

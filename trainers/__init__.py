@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.checks import check_data_set as check_data_set
     from trainers.checks import check_method as check_method
+    from trainers.checks import check_network as check_network
     from trainers.data.splits import load_splits as load_splits
     from trainers.errors import InvalidInput as InvalidInput
     from trainers.recipe.recipe import Recipe as Recipe
@@ -19,12 +21,24 @@ _PUBLIC = {
     "InvalidInput": "errors",
     "Recipe": "recipe.recipe",
     "TrainingRun": "training",
+    "check_data_set": "checks",
     "check_method": "checks",
+    "check_network": "checks",
     "load_splits": "data.splits",
     "load_ticket": "tickets.tickets",
     "save_ticket": "tickets.tickets",
 }
-__all__ = ["InvalidInput", "Recipe", "TrainingRun", "check_method", "load_splits", "load_ticket", "save_ticket"]
+__all__ = [
+    "InvalidInput",
+    "Recipe",
+    "TrainingRun",
+    "check_data_set",
+    "check_method",
+    "check_network",
+    "load_splits",
+    "load_ticket",
+    "save_ticket",
+]
 
 
 def __getattr__(name: str) -> Any:

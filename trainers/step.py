@@ -7,18 +7,26 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trainers.data.batches import Batches
+from trainers.data.data_set import CLASSIFICATION, Task
+from trainers.tasks import ASKED
 
 REPLAYED = ("cuda",)  # kinds of devices on which steps are replayed as graphs; all numbers of one are made alike
 
 
 class TrainingStep:
-    """A step on one batch; it adds the summed loss and the number classified rightly to `totals`, on the device."""
+    """A step on one batch; it adds the summed loss and the number that are right to `totals`, on the device."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: str, totals: Tensor):
-        self.network = network
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        precision: str,
+        totals: Tensor,
+        task: Task = CLASSIFICATION,
+    ):
+        self.network, self.asked = network, ASKED[task]
         self.optimizer = optimizer
         self.precision = precision
         self.totals = totals  # (2,), float32
@@ -26,12 +34,12 @@ class TrainingStep:
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         outputs = logits(self.network, images, self.precision)
-        loss = functional.cross_entropy(outputs, labels)
+        loss = self.asked.loss(outputs, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         with torch.no_grad():
             self.totals[0] += loss * len(labels)
-            self.totals[1] += (outputs.argmax(1) == labels).sum()
+            self.totals[1] += self.asked.right(outputs, labels)
 
 
 class GraphedStep:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trainers.conversions.apply import convert
 from trainers.conversions.registry import build_conversion
@@ -35,6 +34,7 @@ from trainers.recipe.choices import IN_ORDER, PHASES, Phase
 from trainers.recipe.recipe import Recipe
 from trainers.step import REPLAYED, GraphedStep, TrainingStep, logits, set_precision
 from trainers.streams import stream_key, torch_generator
+from trainers.tasks import ASKED
 
 NETWORK = ("network",)  # what it is initialised from
 MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exist already
@@ -42,7 +42,7 @@ MEASURED_STEP = 1  # of an epoch: the first one whose momenta and gradients exis
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy and the fraction classified rightly over a whole split."""
+    """Mean loss and score over a whole split: cross-entropy and the fraction classified rightly, or that of bits."""
 
     loss: float
     accuracy: float
@@ -227,12 +227,12 @@ class TrainingRun:
         self.network.eval()
         weights = [selection for _, selection, _ in selected_weights(self.network)]
         samples = max((weight.evaluation_samples for weight in weights if weight.sample_at_evaluation), default=1)
-        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        totals, asked = torch.zeros(2, dtype=torch.float64, device=self.device), ASKED[self.data.task]
         for _ in range(samples):
             for images, labels in split.batches(EVALUATION_BATCH):
                 outputs = logits(self.network, images, self.recipe.precision)
-                totals[0] += functional.cross_entropy(outputs, labels, reduction="sum")
-                totals[1] += (outputs.argmax(1) == labels).sum()
+                totals[0] += asked.summed_loss(outputs, labels)
+                totals[1] += asked.right(outputs, labels)
         loss, right = (totals / (samples * len(split))).tolist()
         return Evaluation(loss, right)
 
@@ -284,7 +284,7 @@ class TrainingRun:
         on_device = self._graphed or self.device.type in REPLAYED
         self._optimizer = build_sgd(self._trained(), self.recipe, phase, rate_on_device=on_device)
         totals = torch.zeros(2, device=self.device)
-        self._step = TrainingStep(self.network, self._optimizer, self.recipe.precision, totals)
+        self._step = TrainingStep(self.network, self._optimizer, self.recipe.precision, totals, self.data.task)
         self._graph = None
 
     def _trained(self) -> list[nn.Parameter]:

@@ -78,6 +78,30 @@ def paired(first: ArrayLike, second: ArrayLike, threshold: float = 0.0) -> Diffe
     return _difference(mean, error, pairs - 1 if error else nan, threshold, "paired", (pairs, pairs))
 
 
+def difference_of_differences(
+    here: tuple[ArrayLike, ArrayLike], there: tuple[ArrayLike, ArrayLike], *, by_place: bool = False
+) -> Difference:
+    """(here[0] - here[1]) - (there[0] - there[1]) of the means of four samples: the interaction of two factors.
+
+    Independent samples whose spreads may differ (Welch-Satterthwaite), or `by_place`: the values at one place of all
+    four belong together. `n`: the fewest values on either side.
+    """
+    if by_place:
+        first, second = (np.asarray(a, dtype=float) - np.asarray(b, dtype=float) for a, b in (here, there))
+        return paired(first, second)
+    samples = [_numbers(values) for values in (*here, *there)]
+    counts = [len(values) for values in samples]
+    n = min(counts[:2]), min(counts[2:])
+    a, b, c, d = (float(np.mean(values)) if len(values) else nan for values in samples)
+    mean = (a - b) - (c - d)
+    if min(counts) < 2:
+        return Difference(mean, nan, nan, nan, nan, 0.0, "Welch", n)
+    squares = [_deviation(values) ** 2 / len(values) for values in samples]
+    variance = sum(squares)
+    spread = sum(square**2 / (count - 1) for square, count in zip(squares, counts, strict=True))
+    return _difference(mean, sqrt(variance), variance**2 / spread if variance else nan, 0.0, "Welch", n)
+
+
 def _difference(
     mean: float, error: float, degrees: float, threshold: float, test: str, n: tuple[int, int]
 ) -> Difference:

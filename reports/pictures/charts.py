@@ -14,7 +14,7 @@ from reports.document.blocks import Figure, slug
 from reports.pictures import figures
 from reports.pictures.canvas import Words
 from reports.tracked.runs import RECIPE_KINDS
-from search_spaces.arm_words import DATASET_NAMES, NETWORK_NAMES
+from search_spaces.arm_words import dataset_name, network_name
 from search_spaces.row_names import in_common
 from trainers.readable import counted, percent
 
@@ -57,7 +57,7 @@ def varying_fields(arms: pd.DataFrame) -> list[str]:
 def problem_name(arm: Mapping[Any, Any] | pd.Series[Any]) -> str:
     """'Lenet on MNIST'."""
     network, dataset = str(arm["network"]), str(arm["dataset"])
-    return f"{NETWORK_NAMES.get(network, network)} on {DATASET_NAMES.get(dataset, dataset)}"
+    return f"{network_name(network)} on {dataset_name(dataset)}"
 
 
 def _by_arm(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure]:

@@ -25,11 +25,11 @@ def plan(spec: Spec, storage: str | Path = STORAGE, **settings: Unpack[LaunchSet
     notebook show it. Raises InvalidInput.
     """
     options = launch_options(settings)
-    warnings = checked_plugins(spec, storage_that_answers(str(storage)), options.allow_plugins, yes=True)
+    data_dir = Path(options.data_dir).expanduser() if options.data_dir else None
+    warnings = checked_plugins(spec, storage_that_answers(str(storage)), data_dir, options.allow_plugins, yes=True)
     wanted = RequestedShares(**options.shares.said())
     wanted.given()
     place = storage_that_answers(str(storage))
-    data_dir = Path(options.data_dir).expanduser() if options.data_dir else None
     digests, notes = digests_to_plan_with(reachable(spec), data_dir)
     folder = SweepFolder(place, spec.name)
     planted = PlantedSweep(spec, folder, digests, unpinned_sources(), read_only=True)

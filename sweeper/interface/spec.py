@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from search_spaces.expansion import expand
-from search_spaces.loading import load_spec
+from search_spaces.loading import load_spec, plugin_folder
 from search_spaces.spec import Spec as PlainSpec
 from sweeper.cli.plugins.agreed import plugin_reader
 from trainers.errors import InvalidInput
@@ -17,11 +17,17 @@ from trainers.errors import InvalidInput
 class Spec(PlainSpec):
     """A sweep's spec: `Spec.load` reads one, and `Spec(name=…, recipe=…, axes=…, seeds=…)` makes one.
 
-    The fields are those of a YAML spec (docs/choices.md). Raises InvalidInput, a line per fault, each naming the field,
-    the rule and the value.
+    The fields are those of a YAML spec (docs/choices.md); plug-ins are folders, by their paths from the working folder.
+    `allow_plugins`: run their code; without it, only of those that this user agreed to before. Raises InvalidInput, a
+    line per fault, each naming the field, the rule and the value.
     """
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, *, allow_plugins: bool = False, **fields: Any) -> None:
+        if isinstance(named := fields.get("plugins"), list | tuple):
+            read = plugin_reader(allow_plugins, yes=True)
+            fields["plugins"] = [
+                read(plugin_folder(str(one), Path())) if isinstance(one, str | Path) else one for one in named
+            ]
         checked = PlainSpec.parse(fields)
         expand(checked)
         super().__init__(**checked.model_dump(exclude_unset=True))

@@ -10,6 +10,8 @@ from sweeper.cli.command import ExitCode
 from sweeper.cli.commands.launch import at_rest, launch_again
 from sweeper.cli.commands.recipe import recipe_spec
 from sweeper.cli.commands.stop import wait_until_stopped
+from sweeper.cli.commands.sweeps.arms import arms_in
+from sweeper.cli.commands.sweeps.two_axes import interactions
 from sweeper.cli.summary import arms_table
 from sweeper.interface.settings import LaunchSettings, launch_options, said
 from sweeper.interface.spec import Spec
@@ -75,6 +77,17 @@ class Sweep:
 
         arms = arms_of(stopped_together(apart_by_numerics(self._all_trials())))
         return _filled(arms.drop(columns=["run_ids"]), keep=("validation_accuracy", "test_accuracy"))
+
+    def interaction(self, field: str, other: str, *, paired: bool = False) -> pd.DataFrame:
+        """Whether a field of the recipe matters more where another is another, as `sweeper compare --axes` says it.
+
+        A row per four arms that differ in the two alone, and per accuracy (0..1): `first_difference` and
+        `second_difference` are what `field` does at `other_against` and at `other_value`; `difference` is by how much
+        more, with its 95 % interval. `paired`: trials of one seed are. Raises InvalidInput where no four are there.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(interactions(arms_in(self._view(), self.name), field, other, paired=paired).rows())
 
     def curves(self) -> pd.DataFrame:
         """A row per trial and epoch: name, arm, seed, phase, epoch, total_epoch, train_seconds, losses, accuracies."""

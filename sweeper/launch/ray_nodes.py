@@ -50,7 +50,8 @@ def question_of(launch: Launch) -> Iterator[Question]:
     """The question that every node of a launch is asked."""
     storage, data_dir = launch.store.root, launch.data_dir
     marker = f"seen-by-all-{uuid.uuid4().hex}"
-    what = (str(storage), marker, str(data_dir) if data_dir else None, sorted(launch.digests), version("torch"))
+    folder, datasets, plugins = str(data_dir) if data_dir else None, sorted(launch.digests), dict(launch.plugins)
+    what = (str(storage), marker, folder, datasets, version("torch"), plugins)
     question = Question(storage / "incoming" / marker, what)
     try:
         yield question

@@ -31,6 +31,7 @@ from trainers.data.digests import check_data
 from trainers.data.splits import DataSplits, load_splits
 from trainers.errors import InvalidInput
 from trainers.numerics import NUMERICS_VERSION
+from trainers.plugins.known import is_of_plugin, listed
 from trainers.recipe.recipe import Recipe
 from trainers.training import TrainingRun
 
@@ -47,7 +48,8 @@ class DataShelf:
         self._splits: DataSplits | None = None
 
     def get(self, recipe: Recipe, data_dir: str | None, device: str) -> DataSplits:
-        key = (*(getattr(recipe, name) for name in DATA_FIELDS), data_dir, device)
+        own = recipe.plugins if is_of_plugin(recipe.dataset) else None
+        key = (*(getattr(recipe, name) for name in DATA_FIELDS), own, data_dir, device)
         if self._splits is None or key != self._key:
             self._splits = None  # make room first
             self._splits = load_splits(recipe, Path(data_dir) if data_dir else None, device, download=False)
@@ -214,7 +216,9 @@ def _as_in_a_fresh_process(device: str, threads: int) -> None:
         torch.cuda.empty_cache()
 
 
-def lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], torch: str) -> list[str]:
+def lacks(
+    place: str, marker: str, data_dir: str | None, datasets: list[str], torch: str, plugins: dict[str, str]
+) -> list[str]:
     """The faults of the machine that this runs on."""
     faults = []
     try:
@@ -235,7 +239,9 @@ def lacks(place: str, marker: str, data_dir: str | None, datasets: list[str], to
         faults.append(f"its torch is {version('torch')}, and the driver's is {torch}; numbers might differ")
     for dataset in datasets:
         try:
-            check_data(dataset, Path(data_dir) if data_dir else None, download=False)
+            if is_of_plugin(dataset):
+                use_kept(storage_at(place), plugins)
+            check_data(dataset, Path(data_dir) if data_dir else None, download=False, plugins=listed(plugins))
         except InvalidInput as error:
             faults.append(str(error))
     return faults

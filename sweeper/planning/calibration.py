@@ -22,11 +22,13 @@ from sweeper.storage.base import Place
 from trainers.costs.memory_estimate import data_bytes
 from trainers.data.files import DataError
 from trainers.data.image_folder import StreamedSplit
-from trainers.data.registry import DATA_SETS
+from trainers.data.registry import IMAGE_FOLDER, data_set_named
 from trainers.data.splits import DataSplits, Split, load_splits
+from trainers.plugins.known import is_of_plugin
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
 from trainers.step import REPLAYED
+from trainers.tasks import ASKED
 from trainers.training import EpochRecord, TrainingRun
 
 CALIBRATION_SECONDS = 60.0  # for all of a sweep
@@ -128,23 +130,25 @@ def _data(recipe: Recipe, data_dir: Path | None, device: str) -> DataSplits | No
     try:
         return load_splits(recipe, data_dir, device, download=False)
     except DataError:
-        if recipe.dataset not in DATA_SETS:
+        if recipe.dataset == IMAGE_FOLDER:
             return None
-    facts = DATA_SETS[recipe.dataset]
+    facts = data_set_named(recipe.dataset, recipe.plugins)
     chance = torch.Generator().manual_seed(0)
     images = torch.randn(MADE_UP_IMAGES, *facts.input_shape, generator=chance).to(device)
-    made_up = Split(images, torch.randint(facts.classes, (MADE_UP_IMAGES,), generator=chance).to(device))
-    return DataSplits(made_up, made_up, made_up, facts.classes, "", facts.input_shape)
+    made_up = Split(images, ASKED[facts.task].made_up(MADE_UP_IMAGES, facts.classes, chance).to(device))
+    return DataSplits(made_up, made_up, made_up, facts.classes, "", facts.input_shape, facts.task)
 
 
 def _data_key(recipe: Recipe) -> str:
-    return f"{recipe.dataset} {recipe.image_size}"
+    own = f" {recipe.plugins}" if is_of_plugin(recipe.dataset) else ""
+    return f"{recipe.dataset} {recipe.image_size}{own}"
 
 
 def _train_examples(recipe: Recipe, data: DataSplits) -> int:
     """Those that are not held out for validation."""
-    known = DATA_SETS.get(recipe.dataset)
-    examples = known.train_examples if known else len(data.train) + len(data.validation)
+    if recipe.dataset == IMAGE_FOLDER:
+        return len(data.train) + len(data.validation) - recipe.validation_examples
+    examples = data_set_named(recipe.dataset, recipe.plugins).train_examples
     return examples - recipe.validation_examples
 
 

@@ -122,17 +122,17 @@ def lasting_failures(store: Store, forest: Forest) -> dict[str, Failure]:
 def digests_to_plan_with(recipes: Sequence[Recipe], data_dir: Path | None) -> tuple[dict[str, str], list[str]]:
     """The digest of every data set: of the data themselves, or of the published files where they are not here."""
     from trainers.data.digests import check_held_out, data_digest, published_digest
-    from trainers.data.registry import DATA_SETS
+    from trainers.data.registry import IMAGE_FOLDER
 
     digests: dict[str, str] = {}
     notes = []
-    for name in dict.fromkeys(recipe.dataset for recipe in recipes):
+    for name, plugins in {recipe.dataset: recipe.plugins for recipe in recipes}.items():
         try:
-            digests[name] = data_digest(name, data_dir)
+            digests[name] = data_digest(name, data_dir, plugins)
         except InvalidInput as error:
             why = str(error).splitlines()[0]
-            if name in DATA_SETS:
-                digests[name] = published_digest(name)
+            if name != IMAGE_FOLDER:
+                digests[name] = published_digest(name, plugins)
                 notes.append(f"Planned with {name} as it was published, without looking at it: {why}")
             else:
                 digests[name] = ""

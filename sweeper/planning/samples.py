@@ -15,8 +15,9 @@ from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.stages.forest import Forest
 from sweeper.storage.place import Place
-from trainers.data.registry import DATA_SETS
+from trainers.data.registry import IMAGE_FOLDER, data_set_named
 from trainers.errors import InvalidInput
+from trainers.plugins.known import is_of_plugin, is_told
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
 
@@ -46,14 +47,22 @@ class Work:
         fields = vars(recipe) if isinstance(recipe, Recipe) else recipe
         own = SLOT_PHASE if phase == "slot" else ()
         details = tuple(fields.get(name) for name in (*EVERY_PHASE, *own))
+        if plugins := fields.get("plugins"):
+            details += (fields.get("method_options") if phase == "slot" else None, plugins)
         return cls(fields["network"], fields["method"] if phase == "slot" else WEIGHTS, details)
 
     @property
     def steps(self) -> int:
         """Of an epoch; 0 where only looking at the images would tell."""
         of = dict(zip(EVERY_PHASE, self.details, strict=False))
-        data = DATA_SETS.get(of["dataset"])
-        return ceil((data.train_examples - of["validation_examples"]) / of["batch_size"]) if data else 0
+        if of["dataset"] == IMAGE_FOLDER:
+            return 0
+        try:
+            data = data_set_named(of["dataset"], self.details[-1] if is_of_plugin(of["dataset"]) else None)
+        except InvalidInput:  # of another version, or a plug-in that this process was not told of
+            return 0
+        held_out, batch = int(of["validation_examples"]), int(of["batch_size"])
+        return ceil((data.train_examples - held_out) / batch)
 
     def likeness(self, other: Work) -> int:
         """The number of details that two works of one network have in common."""
@@ -131,8 +140,14 @@ def measured(store: Store, forest: Forest) -> Iterator[Sample]:
             if record.epochs:
                 yield Sample.of(record)
     for record in store.newest(READ_NEWEST):
-        if record.key not in seen and record.epochs:
+        if record.key not in seen and record.epochs and _is_measurable(record.recipe):
             yield Sample.of(record)
+
+
+def _is_measurable(recipe: Mapping[str, Any]) -> bool:
+    """Whether the sizes of a record's data are known: not of a plug-in's that this process was not told of."""
+    dataset = recipe["dataset"]
+    return not is_of_plugin(dataset) or is_told("DATA_SETS", dataset, recipe.get("plugins"))
 
 
 def read_calibrations(root: Place) -> list[Sample]:

@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from typing import Any
 from sweeper.plugins.folder import PlugInFolder
 from sweeper.plugins.importing import imported_folder
 from trainers.cache_folder import cache_folder
+from trainers.data.files import missing_files
+from trainers.data.registry import IMAGE_FOLDER, data_set_named
 from trainers.errors import InvalidInput
 from trainers.hashing import content_hash
+from trainers.networks.registry import network_arguments
 from trainers.numerics import running_sources
 from trainers.plugins.known import PlugIn, is_of_plugin, key_of
 from trainers.recipe.recipe import Recipe
@@ -36,21 +39,35 @@ def check_import(folder: PlugInFolder) -> None:
     _check(folder, ())
 
 
-def check_use(plugins: Sequence[PlugIn], recipes: Sequence[Recipe]) -> None:
-    """Tries all of the plug-ins that these recipes use, each with its options. Raises InvalidInput."""
+def check_use(plugins: Sequence[PlugIn], recipes: Sequence[Recipe], data_dir: Path | None) -> None:
+    """Tries all of the plug-ins that these recipes use, each with its options. Raises InvalidInput.
+
+    A data set is read if its files are there, in `data_dir` or with the plug-in.
+    """
     for plugin in plugins:
         folder = imported_folder(plugin.digest)
         assert folder is not None, "what is used was imported"
-        tries = {content_hash(one): one for recipe in recipes for one in _tries(recipe, plugin)}
+        tries = {content_hash(one): one for recipe in recipes for one in _tries(recipe, plugin, data_dir)}
         if tries:
             _check(folder, [tries[key] for key in sorted(tries)])
 
 
-def _tries(recipe: Recipe, plugin: PlugIn) -> list[Try]:
-    own = recipe.method
-    if not is_of_plugin(own) or key_of(own, recipe.plugins) != plugin.key:
-        return []
-    return [("METHODS", own.partition(".")[2], recipe.method_fields())]
+def _tries(recipe: Recipe, plugin: PlugIn, data_dir: Path | None) -> Iterator[Try]:
+    def is_own(name: str) -> bool:
+        return is_of_plugin(name) and key_of(name, recipe.plugins) == plugin.key
+
+    if is_own(recipe.method):
+        yield "METHODS", recipe.method.partition(".")[2], recipe.method_fields()
+    if is_own(recipe.network) and recipe.dataset != IMAGE_FOLDER:
+        data_set = data_set_named(recipe.dataset, recipe.plugins)
+        what = {"input_shape": data_set.input_shape, "classes": data_set.classes, "task": data_set.task}
+        yield "NETWORKS", recipe.network.partition(".")[2], {**what, **network_arguments(recipe)}
+    if is_own(recipe.dataset):
+        data_set = data_set_named(recipe.dataset, recipe.plugins)
+        with_plugin = data_set.installed is not None or not data_set.files
+        if with_plugin or (data_dir and not missing_files(data_dir, data_set.files)):
+            told = None if with_plugin else str(data_dir)
+            yield "DATA_SETS", recipe.dataset.partition(".")[2], {"data_dir": told}
 
 
 def _check(folder: PlugInFolder, tries: Sequence[Try]) -> None:

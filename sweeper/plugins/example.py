@@ -1,4 +1,4 @@
-"""A plug-in to begin with: a method, its test, and a spec that trains it, written from the files in `template/`."""
+"""A plug-in to begin with, its test, and a spec that trains it, written from the files in `template/`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from trainers.errors import InvalidInput
 NAME = "my_methods"  # what the plug-in is called in the template
 
 
-def write_example(folder: Path) -> tuple[Path, Path]:
+# What it may bring, with the names of its files in `template/`: the plug-in, its test, its spec.
+KINDS = {
+    "method": ("method", "test", "spec"),
+    "network": ("network", "network_test", "network_spec"),
+    "data_set": ("data_set", "data_set_test", "data_set_spec"),
+}
+
+
+def write_example(folder: Path, kind: str = "method") -> tuple[Path, Path]:
     """Writes a plug-in that works, and a spec beside it. Returns its test and the spec.
 
     Raises InvalidInput where something is there already, for a name that no plug-in can have, or that Python has taken.
@@ -27,7 +35,7 @@ def write_example(folder: Path) -> tuple[Path, Path]:
             raise InvalidInput(f"plugins: {path} is there already, and is left as it is; choose another name")
     try:
         folder.mkdir(parents=True)
-        for file, part in ((folder / ENTRY, "method"), (test, "test"), (spec, "spec")):
+        for file, part in zip((folder / ENTRY, test, spec), KINDS[kind], strict=True):
             file.write_text(template(part).replace(NAME, name), encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"plugins: cannot write {folder}: {error.strerror}") from None
@@ -35,5 +43,5 @@ def write_example(folder: Path) -> tuple[Path, Path]:
 
 
 def template(part: str) -> str:
-    """The text of the method, the test or the spec, for a plug-in called my_methods."""
+    """The text of a file of `template/`, for a plug-in called my_methods."""
     return files("sweeper.plugins").joinpath("template", f"{part}.txt").read_text(encoding="utf-8")

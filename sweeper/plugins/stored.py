@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from sweeper.plugins.folder import PlugInFolder
 from sweeper.plugins.importing import imported, imported_folder, is_imported, versions_imported
-from sweeper.storage.base import Place, checked_key, missing
+from sweeper.storage.base import Place, checked_key, is_key, missing
 from trainers.errors import InvalidInput
 from trainers.plugins.known import SHOWN, PlugIn
 
@@ -43,6 +43,23 @@ def kept_folder(storage: Place, digest: str) -> PlugInFolder:
     if folder.digest != digest:
         raise InvalidInput(f"plugins: {place} is damaged: its files have the digest {folder.digest[:SHOWN]}…")
     return folder
+
+
+def kept_digests(storage: Place) -> dict[str, str]:
+    """The names of all plug-ins in the storage by their digests; '?' of one that was not written to its end."""
+    found = {}
+    for digest in (storage / HOME).names():
+        text = missing((storage / HOME / digest / LIST).read_text) if is_key(digest) else None
+        if is_key(digest):
+            found[digest] = str(json.loads(text)["name"]) if text else "?"
+    return found
+
+
+def remove_kept(storage: Place, digest: str) -> None:
+    """Removes a plug-in from the storage; where that is broken off, what is left of it is not taken for one."""
+    place = _place(storage, digest)
+    (place / LIST).remove()
+    place.remove_all()
 
 
 def parts_of(storage: Place, digest: str) -> dict[str, bytes]:

@@ -19,9 +19,9 @@ def main() -> int:
     try:
         plugin = imported(folder)
         for registry, name, options in told["tries"]:
-            from trainers.checks import check_method
+            from trainers.checks import CHECKS
 
-            check_method(code_of(registry, f"{plugin.name}.{name}", plugin.key), **options)
+            CHECKS[registry](code_of(registry, f"{plugin.name}.{name}", plugin.key), **options)
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Which stages sweeps refer to: those that no sweep of a storage refers to may be removed."""
+"""Which stages and plug-ins sweeps refer to: those that no sweep of a storage refers to may be removed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ class Wanted:
         """`earlier_too`: also what only earlier versions refer to. `besides`: the sweep that does not count."""
         self.sweeps = [name for name in SweepFolder.names(storage) if name != besides]
         self.searching: list[str] = []  # of these, those that run and are not planned to their end
+        self.plugins: set[str] = set()  # the digests of those that any version of a sweep names
         self.earlier: set[str] = set()  # the stages of earlier versions, where these are wanted too
         self._keys: set[str] = set()
         self._lineages: set[str] = set()
         for name in self.sweeps:
             try:
                 view = SweepView(SweepFolder(storage, name), PATIENCE_SECONDS)
+                self.plugins |= plugins_of(view)
                 if earlier_too:
                     self.earlier |= stages_of_other_versions(view)
             except InvalidInput as error:
@@ -42,6 +44,12 @@ class Wanted:
     def has_key(self, key: str) -> bool:
         """Whether the present version of a sweep refers to the stage that ends here."""
         return key in self._keys
+
+
+def plugins_of(view: SweepView) -> set[str]:
+    """The digests of the plug-ins that any version of a sweep names. Raises InvalidInput."""
+    others = [view.versions.spec(number) for number in view.versions.numbers if number != view.version]
+    return {plugin.digest for spec in (view.spec, *others) for plugin in spec.plugins_used()}
 
 
 def stages_of(view: SweepView) -> set[str]:

@@ -1,14 +1,15 @@
-"""What goes with a sweep that is deleted: itself, its experiment, and the stages that no other sweep refers to."""
+"""What goes with a sweep that is deleted: itself, its experiment, and the stages and plug-ins of no other one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from sweeper.launch.view import SweepView
+from sweeper.plugins.stored import remove_kept
 from sweeper.records.bucket_store import open_store
 from sweeper.records.layout import StoredStage
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.sweeps.references import Wanted, stages_of
+from sweeper.sweeps.references import Wanted, plugins_of, stages_of
 from sweeper.sweeps.rename import is_there
 from sweeper.tracking.experiment import delete_experiment
 from sweeper.tracking.mlflow_client import TrackingDown
@@ -22,9 +23,10 @@ class Removal:
         self.folder, self.store = folder, open_store(folder.storage)
         self.unreadable = ""  # why its stages cannot be told
         try:
-            self.keys = stages_of(SweepView(folder))
+            view = SweepView(folder)
+            self.keys, plugins = stages_of(view), plugins_of(view)
         except InvalidInput as error:
-            self.keys, self.unreadable = set(), str(error)
+            self.keys, plugins, self.unreadable = set(), set(), str(error)
         wanted = Wanted(folder.storage, besides=folder.name, command="delete")
         if self.keys and wanted.searching:
             raise InvalidInput(
@@ -32,6 +34,7 @@ class Removal:
             )
         stored = [stage for stage in self.store.stages() if stage.key in self.keys]
         self.stages = [stage for stage in stored if not (wanted.has(stage) or stage.key in wanted.earlier)]
+        self.plugins = plugins - wanted.plugins
         self.shared = len(stored) - len(self.stages)
         self._unfinished = {key for key in self.keys if key not in wanted.earlier and not wanted.has_key(key)}
 
@@ -55,5 +58,7 @@ class Removal:
         for key in self._unfinished:
             if self.store.partial_record(key):
                 self.store.remove_partial(key)
+        for digest in self.plugins:
+            remove_kept(self.folder.storage, digest)
         self.folder.remove()
         return gone

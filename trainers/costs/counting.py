@@ -15,17 +15,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from trainers.networks.layers import InputShape
-from trainers.networks.registry import NETWORKS
+from trainers.networks.registry import network_named
 
 BACKWARD_AND_FORWARD = 3
 BATCH = 2  # batch normalisation needs more than one value per channel
 LABEL_BYTES = 8
 
 
-def counted(network: str, fields: Mapping[str, Any], input_shape: InputShape, classes: int) -> dict[str, int]:
+def counted(
+    network: str, fields: Mapping[str, Any], input_shape: InputShape, classes: int, plugins: str | None = None
+) -> dict[str, int]:
     """The counts of a registered network, by the names of the fields of `trainers.costs.shapes.NetworkShape`."""
     with torch.device("meta"):
-        built = NETWORKS[network](input_shape, classes, **fields)
+        built = network_named(network, plugins)(input_shape, classes, **fields)
     few, more = (step_bytes(built, input_shape, batch) for batch in (BATCH, BATCH + 1))
     return {
         "connections": sum(parameter.numel() for parameter in built.parameters()),

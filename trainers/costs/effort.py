@@ -21,7 +21,7 @@ EVALUATION_BATCH = 500  # images; small enough that activations stay in the cach
 def effort_per_epoch(recipe: Recipe, phase: Phase) -> float:
     """The effort of an epoch, evaluation included. Raises InvalidInput for image_folder, whose size is not known."""
     input_shape, examples, classes = data_shape(recipe)
-    shape = network_shape(recipe.network, network_arguments(recipe), input_shape, classes)
+    shape = network_shape(recipe.network, network_arguments(recipe), input_shape, classes, recipe.plugins)
     trained, evaluated = examples - recipe.validation_examples, recipe.validation_examples
     selection, passes = 0.0, 1
     if phase == "slot":

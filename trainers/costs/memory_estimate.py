@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import prod
 
 from trainers.costs.shapes import network_shape
-from trainers.data.registry import DATA_SETS
+from trainers.data.registry import IMAGE_FOLDER, data_set_named
 from trainers.errors import InvalidInput
 from trainers.networks.registry import check_network
 from trainers.recipe.recipe import Recipe
@@ -24,22 +24,22 @@ STREAMED_BATCHES = 4  # of a folder of images
 
 def estimated_peak_bytes(recipe: Recipe, classes: int | None = None) -> int:
     """The most bytes of tensors that training this recipe keeps alive at once. `classes`: of image_folder."""
-    if recipe.dataset in DATA_SETS:
-        data_set = DATA_SETS[recipe.dataset]
+    if recipe.dataset != IMAGE_FOLDER:
+        data_set = data_set_named(recipe.dataset, recipe.plugins)
         input_shape, classes = data_set.input_shape, data_set.classes
     elif recipe.image_size is None or classes is None:
         raise InvalidInput(f"dataset: the number of classes of {recipe.dataset} must be given")
     else:
         input_shape = (3, recipe.image_size, recipe.image_size)
-    shape = network_shape(recipe.network, check_network(recipe, input_shape), input_shape, classes)
+    shape = network_shape(recipe.network, check_network(recipe, input_shape), input_shape, classes, recipe.plugins)
     state = shape.connections * (SLOT_WEIGHT_BYTES if recipe.slot_epochs else WEIGHT_BYTES)
     return data_bytes(recipe) + state + shape.step_bytes(recipe.batch_size)
 
 
 def data_bytes(recipe: Recipe) -> int:
     """What the recipe's data take on the device, all three splits."""
-    if recipe.dataset in DATA_SETS:
-        data_set = DATA_SETS[recipe.dataset]
+    if recipe.dataset != IMAGE_FOLDER:
+        data_set = data_set_named(recipe.dataset, recipe.plugins)
         examples, shape = data_set.train_examples + data_set.test_examples, data_set.input_shape
     else:
         examples, shape = STREAMED_BATCHES * recipe.batch_size, (3, recipe.image_size or 0, recipe.image_size or 0)

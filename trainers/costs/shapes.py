@@ -2,7 +2,8 @@
 
 known_networks.json beside this file has the networks of the presets and of the bundled specs. What it lacks is counted
 once on a machine and remembered in the user's cache folder. Both are believed only for the very sources that the counts
-were made with: those of the networks and of the counting, and of the file that a builder of one's own stands in.
+were made with: those of the networks and of the counting, and of the file, or the plug-in, that a builder of one's
+own stands in.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Any
 from trainers.cache_folder import cache_folder
 from trainers.networks.layers import InputShape
 from trainers.networks.network import NEUTRAL
-from trainers.networks.registry import NETWORKS
+from trainers.networks.registry import network_named
+from trainers.plugins.known import is_of_plugin, key_of, known_plugin
 from trainers.sources import sources_digest
 
 KNOWN = Path(__file__).with_name("known_networks.json")
@@ -44,13 +46,18 @@ class NetworkShape:
         return self.bytes_of_a_step + batch * self.bytes_of_an_image
 
 
-def network_shape(network: str, fields: Mapping[str, Any], input_shape: InputShape, classes: int) -> NetworkShape:
-    """The counts of a registered network for images of `input_shape` (channels, height, width)."""
-    key, sources = shape_key(network, fields, input_shape, classes), _sources_of(network)
+def network_shape(
+    network: str, fields: Mapping[str, Any], input_shape: InputShape, classes: int, plugins: str | None = None
+) -> NetworkShape:
+    """The counts of a registered network for images of `input_shape` (channels, height, width).
+
+    `plugins`: those of its recipe. Raises InvalidInput where a plug-in's is to be counted that was not imported.
+    """
+    key, sources = shape_key(network, fields, input_shape, classes), _sources_of(network, plugins)
     if key not in (known := _known(sources)):
         from trainers.costs.counting import counted
 
-        known[key] = NetworkShape(**counted(network, fields, input_shape, classes))
+        known[key] = NetworkShape(**counted(network, fields, input_shape, classes, plugins))
         _remember(sources, known)
     return known[key]
 
@@ -74,8 +81,11 @@ def counting_sources(builder: Path | None = None) -> str:
     return hashlib.sha256(networks.encode() + COUNTING.read_bytes() + own).hexdigest()
 
 
-def _sources_of(network: str) -> str:
-    build = NETWORKS[network].build
+def _sources_of(network: str, plugins: str | None) -> str:
+    if is_of_plugin(network):
+        plugin = known_plugin(key_of(network, plugins) or "")
+        return hashlib.sha256(f"{counting_sources()} {plugin.digest if plugin else ''}".encode()).hexdigest()
+    build = network_named(network).build
     inside = build.__module__.startswith("trainers.networks.")
     return counting_sources(None if inside else Path(build.__code__.co_filename))
 

@@ -7,21 +7,19 @@ from pathlib import Path
 
 from trainers.data.files import DataError, fetch, missing, missing_files, verify
 from trainers.data.image_list import folder_digest, list_images
-from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, data_folder, held_out_fault
-from trainers.errors import one_of
+from trainers.data.registry import IMAGE_FOLDER, data_folder, data_set_named, held_out_fault
 from trainers.hashing import content_hash
 
 
-def check_data(dataset: str, data_dir: Path | None, download: bool = True) -> None:
+def check_data(dataset: str, data_dir: Path | None, download: bool = True, plugins: str | None = None) -> None:
     """Makes sure that the data are there and are the published ones, downloading what is missing if that is allowed.
 
-    Raises DataError otherwise. Reads no image.
+    `plugins`: those of its recipe. Raises DataError otherwise. Reads no image.
     """
     if dataset == IMAGE_FOLDER:
         list_images(data_dir)
         return
-    name = known_data_set(dataset)
-    verify(complete_folder(name, data_dir, download), DATA_SETS[name].files)
+    verify(complete_folder(dataset, data_dir, download, plugins), data_set_named(dataset, plugins).files)
 
 
 def check_held_out(dataset: str, held_out: int, data_dir: Path | None) -> None:
@@ -35,7 +33,7 @@ def fetch_data(dataset: str, data_dir: Path, mirror: str | None = None) -> bool:
 
     `mirror` is an address below which <data set>/<file as published> is. Raises DataError.
     """
-    data_set = DATA_SETS[known_data_set(dataset)]
+    data_set = data_set_named(dataset)
     lacking = missing_files(data_dir, data_set.files)
     if lacking:
         if data_set.download is None:
@@ -45,33 +43,26 @@ def fetch_data(dataset: str, data_dir: Path, mirror: str | None = None) -> bool:
     return bool(lacking)
 
 
-def data_digest(dataset: str, data_dir: Path | None) -> str:
+def data_digest(dataset: str, data_dir: Path | None, plugins: str | None = None) -> str:
     """A hash (hex) of the data set's content, verified to be what is in the folder. Raises DataError if it is not.
 
     Of image_folder the names and sizes of the files are hashed.
     """
     if dataset == IMAGE_FOLDER:
         return folder_digest(data_dir)
-    check_data(dataset, data_dir, download=False)
-    return published_digest(dataset)
+    check_data(dataset, data_dir, download=False, plugins=plugins)
+    return published_digest(dataset, plugins)
 
 
-def published_digest(name: str) -> str:
+def published_digest(name: str, plugins: str | None = None) -> str:
     """The digest that `data_digest` gives for the published files, without any file at hand. Not for image_folder."""
-    return content_hash([name, [file.md5 for file in DATA_SETS[name].files]])
+    return content_hash([name, [file.md5 for file in data_set_named(name, plugins).files]])
 
 
-def known_data_set(dataset: str) -> str:
-    """The name itself. Raises DataError, with the nearest ones, where no data set has it."""
-    if dataset not in DATA_SETS:
-        raise DataError(one_of("dataset", dataset, DATA_NAMES))
-    return dataset
-
-
-def complete_folder(name: str, data_dir: Path | None, download: bool) -> Path:
+def complete_folder(name: str, data_dir: Path | None, download: bool, plugins: str | None = None) -> Path:
     """The folder in which every file of the data set is. Raises DataError if some are not, and cannot be had."""
-    data_set = DATA_SETS[name]
-    folder = data_folder(name, data_dir)
+    data_set = data_set_named(name, plugins)
+    folder = data_folder(name, data_dir, plugins)
     absent = missing_files(folder, data_set.files)
     if absent and download and data_set.download:
         fetch(name, folder, data_set.files, data_set.download)

@@ -38,12 +38,25 @@ class DataFile:
         """The MD5 of the published form."""
         return self.forms[-1][1]
 
+    def digest_of(self, path: Path) -> str:
+        """What a form of it that is there has for a digest. Raises DataError where it cannot be read."""
+        return _md5_of_unchanged(path, *_size_and_time(path))
+
     def find(self, data_dir: Path) -> tuple[Path, str] | None:
         """The first form that is there, with its MD5, or None."""
         for name, md5 in self.forms:
             if (data_dir / name).exists():
                 return data_dir / name, md5
         return None
+
+
+class DataFolder(DataFile):
+    """A folder of files, by its path below the data folder and the SHA-256 over the paths and bytes of all of them."""
+
+    def digest_of(self, path: Path) -> str:
+        """The SHA-256 over the paths below the folder, sorted, each with the size and the bytes of its file."""
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        return _sha256_of_unchanged(tuple((name, file, *_size_and_time(file)) for name, file in files))
 
 
 def missing_files(data_dir: Path, files: Sequence[DataFile]) -> list[str]:
@@ -55,7 +68,7 @@ def verify(data_dir: Path, files: Sequence[DataFile]) -> None:
     """Raises DataError unless every file is there and holds the published content."""
     for file in files:
         path, md5 = _found(data_dir, file)
-        _require(file, path, _md5_of_unchanged(path, *_size_and_time(path)), md5)
+        _require(file, path, file.digest_of(path), md5)
 
 
 def read_verified(data_dir: Path, file: DataFile) -> tuple[Path, bytes]:
@@ -106,9 +119,12 @@ def _found(data_dir: Path, file: DataFile) -> tuple[Path, str]:
 
 def _require(file: DataFile, path: Path, actual: str, expected: str) -> None:
     if actual != expected:
+        what, kind = f"file ({path.stat().st_size} bytes with", "MD5"
+        if isinstance(file, DataFolder):
+            what, kind = "folder (with", "SHA-256"
         raise DamagedData(
-            f"data_dir: {path} is not the published file ({path.stat().st_size} bytes with MD5 {actual}, "
-            f"where {expected} is published); {file.remedy}"
+            f"data_dir: {path} is not the published {what} {kind} {actual}, where {expected} is published); "
+            f"{file.remedy}"
         )
 
 
@@ -128,6 +144,14 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 def _md5_of_unchanged(path: Path, size: int, modified: int) -> str:
     # Keyed by size and time of change too, so that a file that was changed is read again.
     return hashlib.md5(_read(path)).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _sha256_of_unchanged(files: tuple[tuple[str, Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for name, path, size, _ in files:
+        digest.update(f"{name}\n{size}\n".encode() + _read(path))
+    return digest.hexdigest()
 
 
 def _one_line(error: Exception) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainers.data.cifar import CIFAR10
-from trainers.data.data_set import DataFacts, DataSet
+from trainers.data.data_set import DataFacts, DataSet, plugged_data_set
 from trainers.data.digits import DIGITS
 from trainers.data.files import DataError
 from trainers.data.mnist import FASHION_MNIST, MNIST
+from trainers.errors import one_of
+from trainers.plugins.known import is_of_plugin
 
 # Of data sets that the paper does not use, the share of the nearest one is held out.
 DATA_SETS: dict[str, DataSet] = {
@@ -26,14 +28,26 @@ SAID_BY = "--data-dir DIR, or the variable SWEEPER_DATA_DIR, names it"
 DATA_NAMES = (*DATA_SETS, IMAGE_FOLDER)
 
 
-def data_facts(name: str) -> DataFacts:
+def data_set_named(name: str, plugins: object = None) -> DataSet:
+    """The data set of this name; `plugins`: those of its recipe. Raises DataError for a name that is none.
+
+    That of a plug-in whose code was not imported says what is told of it, and cannot be read.
+    """
+    if is_of_plugin(name):
+        return plugged_data_set(name, plugins)
+    if name not in DATA_SETS:
+        raise DataError(one_of("dataset", name, DATA_NAMES))
+    return DATA_SETS[name]
+
+
+def data_facts(name: str, plugins: object = None) -> DataFacts:
     """What presets and labels know of the data set of this name, which must be known."""
-    return FOLDER_FACTS if name == IMAGE_FOLDER else DATA_SETS[name]
+    return FOLDER_FACTS if name == IMAGE_FOLDER else data_set_named(name, plugins)
 
 
-def image_shape(name: str, image_size: int | None) -> tuple[int, int, int]:
+def image_shape(name: str, image_size: int | None, plugins: object = None) -> tuple[int, int, int]:
     """Channels, height and width of its images; those of a folder have the size that the recipe says."""
-    return DATA_SETS[name].input_shape if image_size is None else (3, image_size, image_size)
+    return data_set_named(name, plugins).input_shape if image_size is None else (3, image_size, image_size)
 
 
 def held_out_fault(held_out: int, size: int) -> str:
@@ -43,11 +57,13 @@ def held_out_fault(held_out: int, size: int) -> str:
     )
 
 
-def data_folder(name: str, data_dir: Path | None) -> Path:
+def data_folder(name: str, data_dir: Path | None, plugins: object = None) -> Path:
     """The folder with the data set's files. Raises DataError where it must be given and is not."""
-    installed = DATA_SETS[name].installed
-    if installed is not None:
-        return installed()
+    data_set = data_set_named(name, plugins)
+    if data_set.installed is not None:
+        return data_set.installed()
+    if not data_set.files:
+        return data_dir or Path()
     if data_dir is None:
         raise DataError(
             f"data_dir: {name} needs a folder to be read from or downloaded to, and none is given ({SAID_BY})"

@@ -12,15 +12,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.data.digests import complete_folder, known_data_set, published_digest
+from trainers.data.data_set import CLASSIFICATION, Task, check_read
+from trainers.data.digests import complete_folder, published_digest
 from trainers.data.files import DataError
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.image_list import ImageList, folder_digest, list_images
-from trainers.data.registry import DATA_SETS, IMAGE_FOLDER, held_out_fault, image_shape
+from trainers.data.registry import IMAGE_FOLDER, data_set_named, held_out_fault, image_shape
+from trainers.plugins.known import is_of_plugin
 from trainers.streams import torch_generator
 
 if TYPE_CHECKING:
-    from trainers.data.data_set import Bytes
+    from trainers.data.data_set import Bytes, Numbers
 
 Indices = npt.NDArray[np.int64]
 
@@ -38,11 +40,13 @@ class DataRecipe(Protocol):
     def validation_examples(self) -> int: ...
     @property
     def split_seed(self) -> int: ...
+    @property
+    def plugins(self) -> str | None: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images resident on a device: (n, c, h, w), normalised, float32; labels: (n,), int64."""
+    """Images resident on a device: (n, c, h, w), normalised, float32; labels: (n,), int64, or (n, outputs), float32."""
 
     images: Tensor
     labels: Tensor
@@ -66,6 +70,7 @@ class DataSplits:
     classes: int
     digest: str
     input_shape: tuple[int, int, int]
+    task: Task = CLASSIFICATION
 
 
 def load_splits(
@@ -83,25 +88,29 @@ def load_splits(
     """
     if recipe.dataset == IMAGE_FOLDER:
         return _stream(recipe, data_dir, torch.device(device), torch.get_num_threads() if workers is None else workers)
-    name = known_data_set(recipe.dataset)
-    data_set = DATA_SETS[name]
-    folder = complete_folder(name, data_dir, download)
+    data_set = data_set_named(recipe.dataset, recipe.plugins)
+    folder = complete_folder(recipe.dataset, data_dir, download, recipe.plugins)
     train_rows, validation_rows = split_rows(data_set.train_examples, recipe.validation_examples, recipe.split_seed)
     train, test = data_set.read(folder, data_set.files)
+    if is_of_plugin(recipe.dataset):
+        check_read(recipe.dataset, data_set, train, test)
     scale, shift = _normalisation(train.pixels, train_rows, data_set.brightest, recipe.normalisation)
 
-    def split(pixels: Bytes, labels: Bytes) -> Split:
+    kind = np.int64 if data_set.task == CLASSIFICATION else np.float32
+
+    def split(pixels: Numbers, labels: Bytes) -> Split:
         images = torch.from_numpy(pixels).to(device).to(torch.float32)
         images.mul_(scale.to(device)).add_(shift.to(device))
-        return Split(images, torch.from_numpy(labels.astype(np.int64)).to(device))
+        return Split(images, torch.from_numpy(labels.astype(kind)).to(device))
 
     return DataSplits(
         train=split(train.pixels[train_rows], train.labels[train_rows]),
         validation=split(train.pixels[validation_rows], train.labels[validation_rows]),
         test=split(test.pixels.copy(), test.labels),
         classes=data_set.classes,
-        digest=published_digest(name),
+        digest=published_digest(recipe.dataset, recipe.plugins),
         input_shape=data_set.input_shape,
+        task=data_set.task,
     )
 
 
@@ -138,7 +147,7 @@ def _stream(recipe: DataRecipe, data_dir: Path | None, device: torch.device, wor
     )
 
 
-def _normalisation(pixels: Bytes, rows: Indices, brightest: int, kind: str) -> tuple[Tensor, Tensor]:
+def _normalisation(pixels: Numbers, rows: Indices, brightest: int, kind: str) -> tuple[Tensor, Tensor]:
     """Scale and shift per channel, (c, 1, 1): to 0..1 ("unit"), -1..1 ("symmetric"), or to mean 0 and variance 1 over
     these rows."""
     channels = pixels.shape[1]
@@ -146,6 +155,9 @@ def _normalisation(pixels: Bytes, rows: Indices, brightest: int, kind: str) -> t
         return torch.full((channels, 1, 1), 2 / brightest), torch.full((channels, 1, 1), -1.0)
     if kind == "unit":
         return torch.full((channels, 1, 1), 1 / brightest), torch.zeros(channels, 1, 1)
+    if pixels.dtype != np.uint8:
+        values = pixels[rows].astype(np.float64)
+        return _to_unit_variance(values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3)))
     # Sums of integers are exact, so the same on every machine.
     total, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
     for block in np.array_split(rows, max(1, len(rows) // 1000)):
@@ -154,6 +166,9 @@ def _normalisation(pixels: Bytes, rows: Indices, brightest: int, kind: str) -> t
         squares += np.square(values).sum(axis=(0, 2, 3), dtype=np.uint64)
     count = len(rows) * pixels.shape[2] * pixels.shape[3]
     mean = total / count
-    deviation = np.sqrt(squares / count - mean**2)
+    return _to_unit_variance(mean, np.sqrt(squares / count - mean**2))
+
+
+def _to_unit_variance(mean: npt.NDArray[np.float64], deviation: npt.NDArray[np.float64]) -> tuple[Tensor, Tensor]:
     scale = 1 / np.where(deviation > 0, deviation, 1)
     return torch.from_numpy(scale).float().view(-1, 1, 1), torch.from_numpy(-mean * scale).float().view(-1, 1, 1)

@@ -13,14 +13,16 @@ from trainers.networks.conv import CONV2, CONV4, CONV6
 from trainers.networks.layers import InputShape
 from trainers.networks.lenet import LENET
 from trainers.networks.network import NEUTRAL, Network
+from trainers.networks.plugged import plugged_network
 from trainers.networks.resnet import RESNET18, RESNET34, RESNET50, RESNET101, WIDE_RESNET50
 from trainers.networks.shallow import SHALLOW
 from trainers.networks.vgg import VGG19
+from trainers.plugins.known import is_of_plugin
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NETWORKS", "InputShape", "build_network", "network_arguments"]
+__all__ = ["NETWORKS", "InputShape", "build_network", "network_arguments", "network_named"]
 
 NETWORKS: dict[str, Network] = {
     "lenet": LENET,
@@ -53,6 +55,20 @@ class _Recipe(Protocol):
     def activation(self) -> str | None: ...
     @property
     def readout(self) -> str | None: ...
+    @property
+    def plugins(self) -> str | None: ...
+
+
+def network_named(name: str, plugins: object = None) -> Network:
+    """The network of this name; `plugins`: those of its recipe. Raises InvalidInput for a name that is none.
+
+    That of a plug-in whose code was not imported says what is told of it, and cannot be built.
+    """
+    if is_of_plugin(name):
+        return plugged_network(name, plugins)
+    if name not in NETWORKS:
+        raise InvalidInput(one_of("network", name, NETWORKS))
+    return NETWORKS[name]
 
 
 def build_network(recipe: _Recipe, input_shape: InputShape, classes: int) -> nn.Module:
@@ -60,13 +76,14 @@ def build_network(recipe: _Recipe, input_shape: InputShape, classes: int) -> nn.
 
     Raises InvalidInput where the recipe sets what the network does not have, or where the images are too small for it.
     """
-    return NETWORKS[recipe.network](input_shape, classes, **check_network(recipe, input_shape))
+    arguments = check_network(recipe, input_shape)
+    return network_named(recipe.network, recipe.plugins)(input_shape, classes, **arguments)
 
 
 def check_network(recipe: _Recipe, input_shape: InputShape) -> dict[str, Any]:
     """The fields of the recipe that its network has, for images that are large enough. Raises InvalidInput."""
     arguments = network_arguments(recipe)
-    network = NETWORKS[recipe.network]
+    network = network_named(recipe.network, recipe.plugins)
     side, (_, height, width) = network.smallest_side(recipe.padding), input_shape
     if min(height, width) < side:
         raise InvalidInput(
@@ -78,9 +95,7 @@ def check_network(recipe: _Recipe, input_shape: InputShape) -> dict[str, Any]:
 
 def network_arguments(recipe: _Recipe) -> dict[str, Any]:
     """The fields of the recipe that its network has. Raises InvalidInput for one that it lacks and the recipe sets."""
-    if recipe.network not in NETWORKS:
-        raise InvalidInput(one_of("network", recipe.network, NETWORKS))
-    taken = NETWORKS[recipe.network].fields
+    taken = network_named(recipe.network, recipe.plugins).fields
     faults = [
         f"{field}: {recipe.network} has no such field, so "
         f"{'leave it out' if neutral is None else f'it must be {neutral!r}'}, not {getattr(recipe, field)!r}"

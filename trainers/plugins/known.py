@@ -108,6 +108,11 @@ def facts_of(registry: str, name: str, plugins: object) -> Mapping[str, Any] | N
     return plugin.facts.get(registry, {}).get(name.partition(".")[2]) if plugin else None
 
 
+def is_told(registry: str, name: str, plugins: object) -> bool:
+    """Whether this process was told of something that a plug-in brings, or has imported it."""
+    return facts_of(registry, name, plugins) is not None or code_of(registry, name, plugins) is not None
+
+
 def code_of(registry: str, name: str, plugins: object) -> Any:
     """What a plug-in registers under this name; None where it was not imported."""
     code = _code.get(key_of(name, plugins) or "")

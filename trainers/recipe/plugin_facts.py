@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, get_args, get_origin
 
-from trainers.errors import InvalidInput
+from trainers.data.data_set import TASKS, DataSet, told_of_data_set
+from trainers.data.registry import DATA_NAMES
+from trainers.errors import InvalidInput, one_of
 from trainers.methods.card import Method
+from trainers.methods.registry import METHODS
+from trainers.networks.network import NEUTRAL, Network
+from trainers.networks.plugged import told_of_network
+from trainers.networks.registry import NETWORKS
 from trainers.plugins.known import KINDS, WORD, Facts
 from trainers.recipe.choices import Preset
 from trainers.recipe.method_fields import hyperparameters
@@ -23,9 +30,12 @@ def facts_of_registries(registries: Mapping[str, Mapping[str, Any]]) -> Facts:
             if not (isinstance(name, str) and WORD.fullmatch(name)):
                 faults.append(f"{registry}: {name!r} is no name: small letters, digits and '_', a letter first")
                 continue
+            if name in BUILT_IN[registry]:
+                faults.append(f"{registry}: {name!r} is one of the package's own; give it another name, for readers")
+                continue
             try:
                 facts.setdefault(registry, {})[name] = _TOLD[registry](entry)
-            except (InvalidInput, TypeError, NotImplementedError) as error:
+            except (InvalidInput, TypeError, NotImplementedError, AttributeError) as error:
                 faults.append(f"{registry}: {name}: {error or type(error).__name__}")
     if not facts and not faults:
         faults = [f"it registers nothing: give it one of {', '.join(KINDS)}, a dict of what it brings by name"]
@@ -68,4 +78,34 @@ def _bare(kind: Any) -> Any:
     return get_args(kind)[0] if hasattr(kind, "__metadata__") else get_origin(kind) or kind
 
 
-_TOLD: dict[str, Callable[[Any], dict[str, Any]]] = {"METHODS": method_facts}
+def network_facts(network: Any) -> dict[str, Any]:
+    """What a spec tells of a plug-in's network, in plain data. Raises InvalidInput."""
+    if not isinstance(network, Network):
+        raise InvalidInput(f"{network!r} is no network; one is a trainers.networks.network.Network of its builder")
+    _, _, *taken = inspect.signature(network.build).parameters.values()
+    if strange := [one.name for one in taken if one.name not in NEUTRAL and one.default is one.empty]:
+        raise InvalidInput(
+            f"its builder takes {' and '.join(strange)}, which recipes do not have; they have {', '.join(NEUTRAL)}"
+        )
+    if 1 not in network.smallest_sides:
+        raise InvalidInput("smallest_sides: the fewest pixels a side with padding 1, such as {1: 8}, is missing")
+    return told_of_network(network)
+
+
+def data_set_facts(data_set: Any) -> dict[str, Any]:
+    """What a spec tells of a plug-in's data set, in plain data. Raises InvalidInput."""
+    if not isinstance(data_set, DataSet):
+        raise InvalidInput(f"{data_set!r} is no data set; one is a trainers.data.data_set.DataSet with its reader")
+    if data_set.task not in TASKS:
+        raise InvalidInput(one_of("task", data_set.task, TASKS))
+    if len(data_set.input_shape) != 3:
+        raise InvalidInput(f"input_shape: channels, height and width, not {data_set.input_shape!r}")
+    return told_of_data_set(data_set)
+
+
+_TOLD: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "METHODS": method_facts,
+    "NETWORKS": network_facts,
+    "DATA_SETS": data_set_facts,
+}
+BUILT_IN: Mapping[str, Collection[str]] = {"METHODS": METHODS, "NETWORKS": NETWORKS, "DATA_SETS": DATA_NAMES}

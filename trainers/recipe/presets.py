@@ -15,7 +15,7 @@ from trainers.errors import InvalidInput, one_of
 from trainers.methods.plugged import preset_fields_of_plugin
 from trainers.methods.registry import METHODS, method_card
 from trainers.methods.schedules import is_tuned, published_schedule
-from trainers.networks.registry import NETWORKS
+from trainers.networks.registry import NETWORKS, network_named
 from trainers.plugins.known import is_of_plugin
 from trainers.recipe.choices import PHASES, Preset
 
@@ -52,7 +52,7 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
             else method.preset_fields(given, preset)
         ),
     }
-    if "activation" not in NETWORKS[given["network"]].fields:
+    if "activation" not in network_named(given["network"], plugins).fields:
         fields.pop("activation", None)
     fields |= _cooldowns({**fields, **given}, preset)
     return _without_unused_schedule_fields(fields, given)
@@ -61,14 +61,14 @@ def preset_fields(given: Mapping[str, Any]) -> dict[str, Any]:
 def _problem(given: Mapping[str, Any], preset: str) -> dict[str, Any]:
     """What is trained on what."""
     source = "authors_code" if preset == "authors_code" else "icml"
-    data = data_facts(given["dataset"])
+    data = data_facts(given["dataset"], given.get("plugins"))
     held_out = data.validation_examples.get(source)
     pixels = data.normalisation.get("tuned" if is_tuned(given["network"], preset) else source, "standard")
     augmentation = {"icml": "crop_flip", "authors_code": "flip"}[source] if data.photographs else "none"
     return {
         "padding": 1,
         "dropout": 0.0,
-        **NETWORKS[given["network"]].presets.get(source, {}),
+        **network_named(given["network"], given.get("plugins")).presets.get(source, {}),
         **({} if held_out is None else {"validation_examples": held_out}),
         "normalisation": pixels,
         "augmentation": augmentation,

@@ -27,13 +27,14 @@ from pydantic import (
 )
 
 from trainers.conversions.registry import CONVERSIONS, conversion_faults
-from trainers.data.registry import DATA_NAMES, DATA_SETS, IMAGE_FOLDER, held_out_fault, image_shape
+from trainers.data.data_set import CLASSIFICATION
+from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, data_set_named, held_out_fault, image_shape
 from trainers.errors import InvalidInput, explain
 from trainers.hashing import content_hash
 from trainers.methods.kinds import NotNegative
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS, method_card
-from trainers.networks.registry import NETWORKS
-from trainers.plugins.known import WORD, is_of_plugin
+from trainers.networks.registry import NETWORKS, network_named
+from trainers.plugins.known import WORD, is_of_plugin, is_told
 from trainers.recipe.choices import (
     IN_ORDER,
     LABELS,
@@ -361,11 +362,16 @@ def _phase_faults(recipe: Recipe) -> list[str]:
 
 
 def _data_faults(recipe: Recipe) -> list[str]:
+    """Of a plug-in's data set that this process was told nothing of, as a worker before its order, none is known."""
+    if is_of_plugin(recipe.dataset) and not is_told("DATA_SETS", recipe.dataset, recipe.plugins):
+        return []
     faults = _shape_faults(recipe)
     if recipe.dataset != IMAGE_FOLDER:  # whose size is known where the folder is
-        size = DATA_SETS[recipe.dataset].train_examples
-        if recipe.validation_examples >= size:
-            faults.append(held_out_fault(recipe.validation_examples, size))
+        data_set = data_set_named(recipe.dataset, recipe.plugins)
+        if recipe.validation_examples >= data_set.train_examples:
+            faults.append(held_out_fault(recipe.validation_examples, data_set.train_examples))
+        if method_card(recipe.method, recipe.plugins).solved and data_set.task != CLASSIFICATION:
+            faults.append(f"method: {recipe.method} solves for classes, and {recipe.dataset} asks for {data_set.task}")
     return faults
 
 
@@ -374,8 +380,8 @@ def _shape_faults(recipe: Recipe) -> list[str]:
         return [
             f"image_size: image_folder needs it, no other data set has it; {recipe.dataset} got {recipe.image_size!r}"
         ]
-    _, height, width = image_shape(recipe.dataset, recipe.image_size)
-    needed = NETWORKS[recipe.network].smallest_side(recipe.padding)
+    _, height, width = image_shape(recipe.dataset, recipe.image_size, recipe.plugins)
+    needed = network_named(recipe.network, recipe.plugins).smallest_side(recipe.padding)
     if min(height, width) >= needed:
         return []
     fitting = [name for name, other in NETWORKS.items() if other.smallest_side(recipe.padding) <= min(height, width)]

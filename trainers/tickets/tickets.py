@@ -30,11 +30,13 @@ from torch.nn.utils import parametrize
 
 from trainers.conversions.card import Conversion
 from trainers.conversions.registry import build_conversion
+from trainers.data.registry import IMAGE_FOLDER, data_set_named
 from trainers.errors import explain
 from trainers.methods.base import SelectedWeight, attach, selected_weights, weighted_layers
 from trainers.methods.registry import build_method, method_card
 from trainers.networks.layers import InputShape
 from trainers.networks.registry import build_network
+from trainers.plugins.known import is_of_plugin
 from trainers.recipe.recipe import Recipe
 from trainers.tickets.contexts import Free, read_symbols, symbol_arrays
 from trainers.tickets.entropy_coding import ROWS, CodingError, Symbols
@@ -99,8 +101,7 @@ def connections(network: nn.Module) -> int:
 
 def encode_ticket(network: nn.Module, recipe: Recipe, input_shape: InputShape | None = None) -> bytes:
     """The ticket as the bytes of its file. Raises TicketError for a network that is not the recipe's."""
-    *_, last = _weight_shapes(network).values()
-    plan = _plan(recipe, input_shape or input_shape_of(recipe), classes=last[0])
+    plan = _plan(recipe, input_shape or input_shape_of(recipe), _classes(network, recipe))
     if _weight_shapes(network) != plan.weights:
         raise TicketError(f"network: it is not the {recipe.network} of the recipe")
     parts = _parts(network, recipe)
@@ -119,6 +120,14 @@ def encode_ticket(network: nn.Module, recipe: Recipe, input_shape: InputShape | 
         **({CONVERTED: recipe.conversion} if parts.converted else {}),
     }
     return seal(arrays, fields)
+
+
+def _classes(network: nn.Module, recipe: Recipe) -> int:
+    """Those of the last layer; of the data for a plug-in's network, where what is last gives other numbers, too."""
+    if is_of_plugin(recipe.network) and recipe.dataset != IMAGE_FOLDER:
+        return data_set_named(recipe.dataset, recipe.plugins).classes
+    *_, last = _weight_shapes(network).values()
+    return last[0]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from trainers.data.registry import DATA_SETS, image_shape
+from trainers.data.registry import IMAGE_FOLDER, data_set_named, image_shape
 from trainers.methods.base import attach, bake, weighted_layers
 from trainers.methods.registry import build_method
 from trainers.networks.layers import InputShape
@@ -18,7 +18,7 @@ from trainers.recipe.recipe import Recipe
 
 def input_shape_of(recipe: Recipe) -> InputShape:
     """The shape of the images that the recipe's data set gives."""
-    return image_shape(recipe.dataset, recipe.image_size)
+    return image_shape(recipe.dataset, recipe.image_size, recipe.plugins)
 
 
 def trained_network(recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
@@ -40,8 +40,8 @@ def trained_network(recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _classes(recipe: Recipe, state: Mapping[str, Tensor]) -> int:
-    if recipe.dataset in DATA_SETS:
-        return DATA_SETS[recipe.dataset].classes
+    if recipe.dataset != IMAGE_FOLDER:
+        return data_set_named(recipe.dataset, recipe.plugins).classes
     with torch.device("meta"):
         *_, (last, _) = weighted_layers(build_network(recipe, input_shape_of(recipe), classes=1))
     names = (f"{last}.weight", f"{last}.parametrizations.weight.original")

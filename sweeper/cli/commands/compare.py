@@ -1,4 +1,7 @@
-"""`sweeper compare A B`: two sweeps, or arms, beside one another, with the differences of their means."""
+"""`sweeper compare A B`: two sweeps, or arms, beside one another, with the differences of their means.
+
+Of one sweep, `--axes FIELD OTHER`: whether FIELD matters more where OTHER is another.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import math
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,57 +17,18 @@ import click
 
 from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, command
+from sweeper.cli.commands.sweeps.arms import MEASURES, Arm, arms_in, varying
+from sweeper.cli.commands.sweeps.two_axes import interactions, two_axes_table
 from sweeper.cli.options import json_option, storage_option, version_option
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import Difference, accuracy, points_with_interval, text_table
 from trainers.errors import InvalidInput
 
 if TYPE_CHECKING:
     from sweeper.launch.view import SweepView
-    from sweeper.records.trial_result import TrialResult
-    from trainers.recipe.recipe import Recipe
 
 LINE = 100  # characters
-# Validation comes first: it is what one selects by.
-MEASURES: Mapping[str, Callable[[TrialResult], float | None]] = {
-    "validation": lambda result: result.validation_accuracy,
-    "test": lambda result: result.test_accuracy,
-}
-NO_FACTS = frozenset({"seed", "filled"})  # of a recipe: the same arm, said in another way
-
-
-@dataclass(frozen=True)
-class Arm:
-    """The trials of one arm, which differ only in the seed."""
-
-    sweep: str
-    version: int | None  # None: the present one
-    label: str
-    trials: list[TrialResult]
-
-    @property
-    def where(self) -> str:
-        """The sweep, and which version of it where that is another than the present one."""
-        return f"{self.sweep} version {self.version}" if self.version else self.sweep
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.trials[0].trial.recipe
-
-    @property
-    def recipe_hash(self) -> str:
-        return self.recipe.arm_hash()
-
-    def facts(self) -> dict[str, Any]:
-        return self.recipe.model_dump(mode="json", exclude=set(NO_FACTS))
-
-    def values(self, measure: str) -> dict[int, float]:
-        """The values of a measure by seed, of completed trials only."""
-        completed = [result for result in self.trials if result.status is Status.COMPLETED]
-        read = {result.trial.recipe.seed: MEASURES[measure](result) for result in completed}
-        return {seed: value for seed, value in read.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -96,13 +60,27 @@ class Pair:
 
 @command("sweeper compare lenet_options:'K=8 GS' lenet_options:'K=2 GS'")
 @click.argument("a", metavar="A", shell_complete=completion.sweeps, help="a sweep, or an arm of one: SWEEP:ARM")
-@click.argument("b", metavar="B", shell_complete=completion.sweeps, help="a sweep, or an arm of one: SWEEP:ARM")
+@click.argument(
+    "b", metavar="[B]", required=False, shell_complete=completion.sweeps,
+    help="a sweep, or an arm of one: SWEEP:ARM; not with --axes",
+)  # fmt: skip
 @storage_option
 @click.option("--paired", is_flag=True, help="pair the trials of one seed (default: independent trials)")
+@click.option(
+    "--axes", nargs=2, metavar="FIELD OTHER",
+    help="of one sweep: whether FIELD matters more where OTHER is another, as the difference of differences",
+)  # fmt: skip
 @version_option(sides=True)
 @json_option()
-def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int], as_json: bool) -> int:
+def compare(
+    a: str, b: str | None, storage: str, paired: bool, axes: tuple[str, str] | None, versions: Sequence[int],
+    as_json: bool,
+) -> int:  # fmt: skip
     """Prints two sweeps, or arms, beside one another."""
+    if axes or b is None:
+        if not axes or b is not None or len(versions) > 1:
+            raise InvalidInput("compare: name A and B, or one sweep with --axes FIELD OTHER")
+        return _two_axes(_view(storage_that_answers(storage), a, *versions), a, axes, paired, as_json)
     asked: list[int | None] = [*versions] * 2 if len(versions) == 1 else [*versions] or [None, None]
     if len(asked) > 2:
         raise InvalidInput(f"--version: once for both sides or once for each, not {len(asked)} times")
@@ -110,7 +88,7 @@ def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int],
         raise InvalidInput(f"compare: A and B are both {a!r}; name two sweeps, or arms as SWEEP:ARM")
     place = storage_that_answers(storage)
     views = [_view(place, side, version) for side, version in zip((a, b), asked, strict=True)]
-    first, second = (_arms(view, side) for view, side in zip(views, (a, b), strict=True))
+    first, second = (arms_in(view, side) for view, side in zip(views, (a, b), strict=True))
     pairs, lone = _pair(first, second)
     if not pairs:
         raise InvalidInput(
@@ -133,46 +111,32 @@ def compare(a: str, b: str, storage: str, paired: bool, versions: Sequence[int],
     return ExitCode.GOOD
 
 
-def _view(storage: Place, side: str, version: int | None) -> SweepView:
+def _two_axes(view: SweepView, side: str, axes: tuple[str, str], paired: bool, as_json: bool) -> int:
+    """Prints how much more a field matters where another one is another."""
+    found = interactions(arms_in(view, side), *axes, paired=paired)
+    if as_json:
+        print(json.dumps([_jsonable(row) for row in found.rows()], indent=1))
+    else:
+        rest = () if view.is_present else (f"{side}: version {view.version}",)
+        print(*rest, *two_axes_table(found), *([] if rest else view.rest()), sep="\n")
+    return ExitCode.GOOD
+
+
+def _view(storage: Place, side: str, version: int | None = None) -> SweepView:
     from sweeper.launch.view import SweepView
 
     return SweepView(SweepFolder.find(storage, side.partition(":")[0]), version=version)
-
-
-def _arms(view: SweepView, side: str) -> list[Arm]:
-    """The arms of 'SWEEP', or those of 'SWEEP:ARM'."""
-    from sweeper.launch.view import arms_like
-
-    sweep, colon, wanted = side.partition(":")
-    members: dict[str, list[TrialResult]] = defaultdict(list)
-    for result in view.results:
-        members[result.label].append(result)
-    arms = [Arm(sweep, None if view.is_present else view.version, label, trials) for label, trials in members.items()]
-    chosen = arms_like(wanted, list(members)) if colon else set(members)
-    return [arm for arm in arms if arm.label in chosen]
 
 
 def _pair(first: list[Arm], second: list[Arm]) -> tuple[list[Pair], list[Arm]]:
     """Who faces whom, and who faces nobody: arms that agree in all that varies in a sweep; a single arm faces all."""
     if len(first) == 1 or len(second) == 1:
         return [Pair(a, b) for a in first for b in second if a != b], []
-    fields = sorted(_varying(first) | _varying(second))
+    fields = sorted(varying(first) | varying(second))
     theirs = _told_apart(second, fields)
     pairs = [Pair(arm, theirs[what]) for what, arm in _told_apart(first, fields).items() if what in theirs]
     paired = {id(arm) for pair in pairs for arm in (pair.first, pair.second)}
     return pairs, [arm for arm in [*first, *second] if id(arm) not in paired]
-
-
-def _varying(arms: Sequence[Arm]) -> set[str]:
-    """The fields that make the difference between these arms, without those that a preset fills accordingly."""
-    facts = [arm.facts() for arm in arms]
-    stated = {
-        name
-        for arm, known in zip(arms, facts, strict=True)
-        for name, value in known.items()
-        if value is not None and name not in arm.recipe.filled
-    }
-    return {name for name in stated if any(other[name] != facts[0][name] for other in facts)}
 
 
 def _told_apart(arms: Sequence[Arm], fields: Sequence[str]) -> dict[str, Arm]:
@@ -282,5 +246,8 @@ def _as_dict(
 
 def _numbers(found: object, *names: str) -> dict[str, Any]:
     """As JSON has numbers: it knows no nan."""
-    values = {name: getattr(found, name) for name in names}
+    return _jsonable({name: getattr(found, name) for name in names})
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}

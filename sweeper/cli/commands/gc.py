@@ -15,11 +15,13 @@ from sweeper.cli import values
 from sweeper.cli.command import ExitCode, answered_yes, command, may_ask
 from sweeper.cli.hints import storage_flag
 from sweeper.cli.options import storage_option, yes_option
+from sweeper.plugins.stored import kept_digests, remove_kept
 from sweeper.records.sweep_folder import sweeping_up
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
 from trainers.costs.units import BYTE
 from trainers.errors import InvalidInput
+from trainers.plugins.known import SHOWN
 from trainers.readable import counted
 
 if TYPE_CHECKING:
@@ -52,14 +54,14 @@ class _Asked:
 def gc(storage: str, delete: bool, older_than: float, earlier_versions: bool, yes: bool) -> int:
     """Prints what no sweep refers to, and removes it if told."""
     place, asked = storage_that_answers(storage), _Asked(delete, older_than, earlier_versions)
-    if not (place / "stages").is_dir():
+    if not (place / "stages").is_dir() and not kept_digests(place):
         print(f"Nothing is stored in {place}.")
         return ExitCode.GOOD
     agreed: set[str] | None = None  # to what was asked about; None: to all
     if delete and may_ask(yes):
         unwanted = _Unwanted(place, asked)  # without the lock: launches do not wait for an answer
         print(*unwanted.lines(), sep="\n")
-        if unwanted.old and not answered_yes(f"Remove {_amount(unwanted.old)} for good?"):
+        if unwanted.any and not answered_yes(f"Remove {unwanted.amount()} for good?"):
             print("Nothing was removed (--yes never asks).")
             return ExitCode.INTERRUPTED
         agreed = {stage.key for stage in unwanted.old}
@@ -69,7 +71,7 @@ def gc(storage: str, delete: bool, older_than: float, earlier_versions: bool, ye
             print(*unwanted.lines(), sep="\n")
         if delete:
             _remove(unwanted, agreed)
-        elif unwanted.old:
+        elif unwanted.any:
             print(f"Nothing was removed; to remove them: sweeper gc{_flags(place, asked)} --delete")
     return ExitCode.GOOD
 
@@ -78,7 +80,9 @@ def _remove(unwanted: _Unwanted, agreed: set[str] | None) -> None:
     chosen = [stage for stage in unwanted.old if agreed is None or stage.key in agreed]
     for stage in chosen:
         unwanted.store.remove(stage)
-    print(f"Removed: {_amount(chosen)}.")
+    for digest in unwanted.plugins:
+        remove_kept(unwanted.storage, digest)
+    print(f"Removed: {unwanted.amount(chosen)}.")
     if left := unwanted.store.remove_leftovers():
         print(f"Removed: {counted(left, 'state')} that crashed writers left.")
 
@@ -106,6 +110,17 @@ class _Unwanted:
         self.earlier = [stage for stage in beyond if stage.key in wanted.earlier]
         self.unwanted = [stage for stage in beyond if stage.key not in wanted.earlier]
         self.old = [stage for stage in self.unwanted if _days(stage) >= asked.older_than]
+        self.plugins = {key: name for key, name in kept_digests(storage).items() if key not in wanted.plugins}
+
+    @property
+    def any(self) -> bool:
+        """Whether something may go."""
+        return bool(self.old or self.plugins)
+
+    def amount(self, stages: Sequence[StoredStage] | None = None) -> str:
+        """What may go, in words."""
+        more = f" and {counted(len(self.plugins), 'plug-in')}" if self.plugins else ""
+        return _amount(self.old if stages is None else stages) + more
 
     def lines(self) -> list[str]:
         """Lines on what is stored, and what of it no sweep refers to."""
@@ -120,6 +135,9 @@ class _Unwanted:
             )
         lines.append(f"{sweep} refers to {_amount(unwanted)}{younger}." if unwanted
                      else f"A sweep refers to each of {'the others' if self.earlier else 'them'}.")  # fmt: skip
+        if self.plugins:
+            named = ", ".join(f"{name}@{digest[:SHOWN]}" for digest, name in sorted(self.plugins.items()))
+            lines.append(f"No sweep names {counted(len(self.plugins), 'plug-in')} whose files are kept: {named}.")
         return [*lines, *([_table(self.store, self.old)] if self.old else [])]
 
 

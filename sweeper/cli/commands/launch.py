@@ -27,7 +27,7 @@ from sweeper.cli.options import (
     storage_option,
     sweep_argument,
 )
-from sweeper.cli.plugins.agreed import check_and_keep, plugin_reader, ready_plugins
+from sweeper.cli.plugins.agreed import check_launched, keep_all, plugin_reader, ready_plugins
 from sweeper.cli.running import Driver, RunningLaunch
 from sweeper.cli.versioning import agreed_to, change_of
 from sweeper.launch.launch import Resources
@@ -76,9 +76,10 @@ def launch(context: click.Context, spec: str, storage: str, overrides: Sequence[
     def launch_one(loaded: Spec) -> int:
         return launch_spec(loaded, storage_that_answers(storage), options, options.shares.said())
 
-    if linked := load_chain(spec, overrides):
+    reader = plugin_reader(options.allow_plugins, options.yes)
+    if linked := load_chain(spec, overrides, reader):
         return launch_chain(linked, launch_one)
-    return launch_one(load_spec(spec, overrides, plugin_reader(options.allow_plugins, options.yes)))
+    return launch_one(load_spec(spec, overrides, reader))
 
 
 @command("sweeper resume lenet_options --max-parallel 4")
@@ -139,11 +140,11 @@ def launch_spec(
     plugins = ready_plugins(spec, storage, options.allow_plugins, options.yes)
     recipes = reachable(spec)
     open_store(storage).prepare()
-    in_storage = check_and_keep(plugins, recipes, storage)
+    data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
     tracking = understood(options.tracking or default_address(storage, make=True))
     _check_tracking(tracking, storage, settings["tracking_optional"])
-    data_dir = Path(options.data_dir).expanduser().absolute() if options.data_dir else None
     digests = _check_data(recipes, data_dir, settings["download"])
+    check_launched(plugins, recipes, storage, data_dir)
     wanted.given()
     folder = SweepFolder(storage, spec.name)
     with folder.lock():
@@ -174,6 +175,7 @@ def launch_spec(
                 if earlier["outcome"] == "running":
                     earlier["outcome"] = "killed"  # or it would have said how it ended
                     earlier["seconds"] = planted.seconds_since(earlier["started_at"])
+            in_storage = keep_all(plugins, storage)
             file.launches.append(_begun(planted, options, versions.present))
             versions.write()
             folder.write(file, spec.to_yaml())
@@ -232,12 +234,12 @@ def _check_data(recipes: Sequence[Recipe], data_dir: Path | None, download: bool
     from trainers.data.registry import IMAGE_FOLDER
 
     digests: dict[str, str] = {}
-    for dataset in dict.fromkeys(recipe.dataset for recipe in recipes):
-        check_data(dataset, data_dir, download)
+    for dataset, plugins in {recipe.dataset: recipe.plugins for recipe in recipes}.items():
+        check_data(dataset, data_dir, download, plugins)
         check_held_out(dataset, max(one.validation_examples for one in recipes if one.dataset == dataset), data_dir)
         if dataset == IMAGE_FOLDER:
             _check_images(data_dir)
-        digests[dataset] = data_digest(dataset, data_dir)
+        digests[dataset] = data_digest(dataset, data_dir, plugins)
     return digests
 
 

@@ -69,21 +69,21 @@ def plan(
 ) -> int:  # fmt: skip
     """Prints what a launch would train."""
     # A chain stands alone: what its sweeps have in common it says itself.
-    linked = load_chain(specs[0], overrides) if len(specs) == 1 else None
+    reader = plugin_reader(allow_plugins)
+    linked = load_chain(specs[0], overrides, reader) if len(specs) == 1 else None
     folder = Path(data_dir).expanduser() if data_dir else None
     store = open_store(storage_that_answers(storage))
     wanted = RequestedShares(**asdict(shares))
     wanted.given()
     asked = _Asked(store, wanted, folder, calibrate, as_json)
     if linked:
-        return _plan_chain(linked, asked)
-    reader = plugin_reader(allow_plugins)
+        return _plan_chain(linked, asked, allow_plugins)
     return _plan_specs([load_spec(name, overrides, reader) for name in specs], asked, allow_plugins)
 
 
 def _plan_specs(specs: Sequence[Spec], asked: _Asked, allow_plugins: bool) -> int:
     """Prints the plan of each spec, and of several what they have in common."""
-    warnings = {spec.name: checked_plugins(spec, asked.store.root, allow_plugins) for spec in specs}
+    warnings = {spec.name: checked_plugins(spec, asked.store.root, asked.data_dir, allow_plugins) for spec in specs}
     digests, notes = _digests(specs, asked)
     if any(spec.search is not None for spec in specs):
         notes.append("Of what a search may still ask for, every trial is counted as the longest that it can be.")
@@ -108,9 +108,11 @@ def _plan_specs(specs: Sequence[Spec], asked: _Asked, allow_plugins: bool) -> in
     return ExitCode.GOOD
 
 
-def _plan_chain(linked: Linked, asked: _Asked) -> int:
+def _plan_chain(linked: Linked, asked: _Asked, allow_plugins: bool) -> int:
     """Prints a row per sweep of a chain, and all of them as if they were one."""
+    told = [checked_plugins(spec, asked.store.root, asked.data_dir, allow_plugins) for spec in linked.specs]
     digests, notes = _digests(linked.specs, asked)
+    notes += dict.fromkeys(line for lines in told for line in lines)
     forests = {spec.name: _planted(spec, asked, digests).at_most() for spec in linked.specs}
     recipes = [trial.recipe for one in forests.values() for trial in one.trials]
     different = list({recipe.content_hash(): recipe for recipe in recipes}.values())

@@ -43,20 +43,24 @@ def ready_plugins(spec: Spec, storage: Place, allowed: bool, yes: bool = False) 
     return plugins
 
 
-def checked_plugins(spec: Spec, storage: Place, allowed: bool, yes: bool = False) -> list[str]:
+def checked_plugins(spec: Spec, storage: Place, data_dir: Path | None, allowed: bool, yes: bool = False) -> list[str]:
     """Tries what a spec uses of its plug-ins; returns what is to be said of them. Writes nothing. InvalidInput."""
     plugins = ready_plugins(spec, storage, allowed, yes)
     if not plugins:
         return []
-    check_use(plugins, reachable(spec))
+    check_use(plugins, reachable(spec), data_dir)
     return other_states(storage, plugins)
 
 
-def check_and_keep(plugins: Sequence[PlugIn], recipes: Sequence[Recipe], storage: Place) -> dict[str, str]:
-    """Tries what recipes use of the plug-ins and puts them into the storage. Returns digests by key. InvalidInput."""
-    check_use(plugins, recipes)
+def check_launched(plugins: Sequence[PlugIn], recipes: Sequence[Recipe], storage: Place, data_dir: Path | None) -> None:
+    """Tries what recipes use of the plug-ins; prints what is to be said of them. Raises InvalidInput."""
+    check_use(plugins, recipes, data_dir)
     for line in other_states(storage, plugins):
         print(line, flush=True)
+
+
+def keep_all(plugins: Sequence[PlugIn], storage: Place) -> dict[str, str]:
+    """Puts plug-ins into the storage. Returns digests by key. While none is swept up: nothing refers to them yet."""
     for plugin in plugins:
         keep(storage, plugin)
     return {plugin.key: plugin.digest for plugin in plugins}

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.analysis.statistics import estimate, holm, interval_half_width, paired, pareto_front, welch
+from reports.analysis.statistics import (
+    difference_of_differences,
+    estimate,
+    holm,
+    interval_half_width,
+    paired,
+    pareto_front,
+    welch,
+)
 
 ACCURACIES = st.floats(0, 1, allow_nan=False).map(lambda value: round(value, 4))
 
@@ -73,6 +81,51 @@ def test_paired_equals_scipys():
     assert found.p_value == pytest.approx(expected.pvalue, rel=1e-10)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-10)
     assert found.test == "paired"
+
+
+def test_the_difference_of_differences_is_the_interaction_of_a_regression():
+    chance = np.random.default_rng(3)
+    samples = [chance.normal(mean, spread, n) for mean, spread, n in ((3, 1, 5), (1, 2, 4), (2, 0.5, 6), (1, 1, 3))]
+    here, there = (samples[0], samples[1]), (samples[2], samples[3])
+    # A saturated regression on both factors and their product, with White's errors (HC2), which allow for spreads.
+    side, part = np.repeat([1, 1, 0, 0], [5, 4, 6, 3]), np.repeat([1, 0, 1, 0], [5, 4, 6, 3])
+    columns = np.column_stack([np.ones(18), side, part, side * part])
+    values = np.concatenate(samples)
+    inverse = np.linalg.inv(columns.T @ columns)
+    effects = inverse @ columns.T @ values
+    leverage = np.einsum("ij,jk,ik->i", columns, inverse, columns)
+    meat = (columns * ((values - columns @ effects) ** 2 / (1 - leverage))[:, None]).T @ columns
+    error = math.sqrt((inverse @ meat @ inverse)[3, 3])
+    found = difference_of_differences(here, there)
+    assert found.mean == pytest.approx(effects[3])
+    assert found.low == pytest.approx(found.mean - stats.t.ppf(0.975, found.degrees_of_freedom) * error)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(found.mean) / error, found.degrees_of_freedom))
+    assert found.n == (4, 3)
+
+
+def test_a_difference_of_differences_against_what_has_no_spread_is_welchs():
+    first, second = [98.2, 98.3, 98.1, 98.25], [97.9, 97.7, 98.05]
+    found, alone = difference_of_differences((first, second), ([1.0, 1.0], [1.0, 1.0])), welch(first, second)
+    assert found.degrees_of_freedom == pytest.approx(alone.degrees_of_freedom)
+    assert (found.mean, found.low, found.high) == pytest.approx((alone.mean, alone.low, alone.high))
+
+
+def test_intervals_of_differences_of_differences_hold_the_truth_as_often_as_they_say():
+    chance, held = np.random.default_rng(5), 0
+    for _ in range(2000):
+        a, b, c, d = (chance.normal(0, spread, 4) for spread in (1, 3, 1, 2))
+        found = difference_of_differences((a, b), (c, d))
+        held += found.low <= 0 <= found.high
+    assert 0.93 < held / 2000 < 0.975  # 0.95 ± 3 deviations of 0.005; Satterthwaite's errs to the cautious side
+
+
+def test_paired_differences_of_differences_equal_scipys():
+    four = np.random.default_rng(4).normal(size=(4, 5))
+    found = difference_of_differences((four[0], four[1]), (four[2], four[3]), by_place=True)
+    expected = stats.ttest_1samp(four[0] - four[1] - four[2] + four[3], 0)
+    interval = expected.confidence_interval(0.95)
+    assert (found.low, found.high, found.p_value) == pytest.approx((interval.low, interval.high, expected.pvalue))
+    assert math.isnan(difference_of_differences(([1], [2]), ([3], [4])).low)
 
 
 @pytest.mark.parametrize("test", [welch, paired])

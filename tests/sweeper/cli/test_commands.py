@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
+import sweeper
 from reports.analysis.statistics import estimate, welch
 from sweeper.cli.commands import status as watching
 from sweeper.launch.local import run_local
@@ -126,10 +128,38 @@ def test_the_same_recipe_in_two_sweeps_is_one_arm(capsys, own):
         (["tiny", "ohter"], "sweep: 'ohter' is not in"),
         (["tiny:K=9", "other"], "arm: 'K=9' is in no arm's name"),
         (["tiny:K=2 GS, 2+1 epochs", "tiny:K=2 GS, 2+1"], "have no arm in common; name one of each (SWEEP:ARM)"),
+        (["tiny"], "compare: name A and B, or one sweep with --axes FIELD OTHER"),
+        (["tiny", "other", "--axes", "selection", "options"], "compare: name A and B, or one sweep with --axes"),
+        (["tiny", "--axes", "selection", "selection"], "axes: two fields of the recipe, not selection twice"),
+        (["tiny", "--axes", "selektion", "options"], "'selektion' is no field of a recipe (did you mean selection?)"),
+        (["tiny", "--axes", "selection", "width"], "axes: width is 0.2 in all arms of tiny; name a field that varies"),
+        (["tiny", "--axes", "selection", "method"], "no four arms of tiny differ in selection and method alone"),
     ],
 )
 def test_what_cannot_be_compared_is_told(capsys, two, sides, message):
     assert message in wrong(capsys, "compare", *sides, "--storage", two)
+
+
+def test_two_axes_are_compared_by_the_difference_of_their_differences(capsys, two):
+    _, out, _ = said(capsys, "compare", "tiny", "--axes", "selection", "slot_epochs", "--storage", two, "--json")
+    validation, test = json.loads(out)
+    corners = [values(capsys, two, "tiny", f"K=2 {who}, {split}", "validation_accuracy")
+               for split in ("1+2", "2+1") for who in ("GS", "PS")]  # fmt: skip
+    (a, b), (c, d), (e, f), (g, h) = corners
+    assert a + b != c + d, "or the sign of a difference would not be seen"
+    assert validation["difference"] == pytest.approx(((g + h) - (e + f) - (c + d) + (a + b)) / 2)
+    assert validation["first_difference"] == pytest.approx((c + d - a - b) / 2)
+    assert (validation["value"], validation["against"]) == ("probabilistic", "greedy")
+    assert (validation["other_value"], validation["other_against"], validation["n"]) == (2, 1, [2, 2, 2, 2])
+    _, out, _ = said(capsys, "compare", "tiny", "--axes", "selection", "slot_epochs", "--storage", two, "--paired")
+    lines = out.splitlines()
+    by_seed = stats.ttest_1samp([g - e - c + a, h - f - d + b], 0).confidence_interval(0.95)
+    shown = f"({100 * by_seed.low:+.2f} to {100 * by_seed.high:+.2f})".replace("-", "−")
+    assert lines[1].startswith("probabilistic less greedy  validation") and shown in lines[1], (lines[1], shown)
+    assert lines[-1] == "In no four that differ in these two alone: learned weights"
+    assert test["measure"] == "test_accuracy"
+    frame = sweeper.Sweep("tiny", two).interaction("selection", "slot_epochs")
+    assert list(frame["difference"]) == [validation["difference"], test["difference"]]
 
 
 # gc

@@ -17,6 +17,7 @@ import trainers
 from search_spaces.loading import load_spec
 from sweeper.cli.commands.launch import launch as launch_command
 from sweeper.interface.settings import LaunchSettings
+from tests.sweeper.cli.answers import said
 from tests.sweeper.small_sweeps import TINY, table_of
 from trainers.data.splits import load_splits
 from trainers.recipe.recipe import Recipe
@@ -25,8 +26,11 @@ from trainers.training import TrainingRun
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = {
     sweeper: ["LimitReached", "NotCompleted", "Plan", "Spec", "Stopped", "Sweep", "launch", "plan", "use_plugin"],
-    trainers: ["InvalidInput", "Recipe", "TrainingRun", "check_method", "load_splits", "load_ticket", "save_ticket"],
-}
+    trainers: [
+        "InvalidInput", "Recipe", "TrainingRun", "check_data_set", "check_method", "check_network", "load_splits",
+        "load_ticket", "save_ticket",
+    ],
+}  # fmt: skip
 SMALL = {
     "name": "small",
     "recipe": {"network": "lenet", "dataset": "digits", "method": "slot_machine", "options": 2, "width": 0.2},
@@ -223,3 +227,29 @@ def test_the_recipe_of_a_sweep_is_a_spec_whose_trials_are_stored(swept):
     one, best = swept.recipe(swept.trials()["name"][1]), swept.recipe(best=True)
     assert one.seeds == [1] and best.seeds == [0, 1] and isinstance(best, sweeper.Spec)
     assert [sweeper.plan(spec, swept.storage).trials_stored for spec in (one, best)] == [1, 2]
+
+
+@pytest.mark.slow
+def test_what_is_not_kept_or_was_never_trained_is_said(swept, tmp_path, capsys):
+    file, copy = tmp_path / "small.zip", tmp_path / "copy"
+    for words in (["export", "--sweep", "small", "--without-states", "-o", file, "--storage", swept.storage],
+                  ["import", file, "--storage", copy]):  # fmt: skip
+        assert said(capsys, *words)[0] == 0
+    results_alone = sweeper.Sweep("small", copy)
+    assert results_alone.arms()["n"].tolist() == [2]
+    with pytest.raises(trainers.InvalidInput, match=r"^storage: .*state"):
+        results_alone.network(results_alone.trials()["name"][0])
+    diverging = {**SMALL["recipe"], "slot_learning_rate": 1e30}
+    with pytest.raises(sweeper.NotCompleted, match="small: not completed") as caught:
+        sweeper.launch(sweeper.Spec(**{**SMALL, "recipe": diverging}), tmp_path / "new", progress=False, local=True)
+    failed = caught.value.sweep
+    assert "not a number" in str(caught.value) and not isinstance(caught.value, sweeper.LimitReached | sweeper.Stopped)
+    assert failed.state == "failed" and set(failed.trials()["status"]) == {"FAILED"}
+    assert failed.arms()["n"].tolist() == [0]
+    for asked, message in (
+        (lambda: failed.recipe(best=True), "completed"),
+        (lambda: failed.network(failed.trials()["name"][0]), "is FAILED, and only a completed one can be exported"),
+        (lambda: failed.interaction("options", "width"), "axes: options is 2 in all arms of small"),
+    ):
+        with pytest.raises(trainers.InvalidInput, match=message):
+            asked()

@@ -31,6 +31,17 @@ def test_a_new_plugin_passes_its_test_and_is_trained_by_the_commands_it_names(tm
     assert "mine.sparse_start, density 0.5" in Path("report", "table.csv").read_text()
 
 
+@pytest.mark.parametrize("kind", ["network", "data_set"])
+def test_networks_and_data_sets_to_begin_with_are_planned_as_they_stand(tmp_path, capsys, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    code, out, message = said(capsys, "plugin", "new", "mine", "--kind", kind)
+    assert code == 0 and out.startswith(f"A {kind.replace('_', ' ')} of your own: mine"), message
+    _, _, (_, *plan), _ = (shlex.split(line) for line in out.splitlines())  # it checks what the test checks
+    code, out, message = said(capsys, *plan, "--storage", "storage")
+    assert code == 0 and "3 trials of 3 arms" in out, message
+    assert "check_" in Path("mine", "test_mine.py").read_text()
+
+
 @pytest.mark.parametrize(
     ("folder", "message"),
     [

@@ -55,6 +55,19 @@ def test_a_sweep_with_a_plugin_is_told_of_without_its_code(tmp_path, storage, ca
     table = (tmp_path / "report" / "table.csv").read_text()
     assert '"{""density"": 0.25}"' in table and "my_methods.sparse" in table
     assert r"my\_methods.sparse, density 0.25" in (tmp_path / "report" / "report.md").read_text()
+    # What no sweep names goes with gc, what this one names goes with it; both say so first.
+    left = storage / "plugins" / ("e" * 64)
+    shutil.copytree(storage / "plugins" / digest, left)
+    for words, lines, stays in (
+        (["gc"], "No sweep names 1 plug-in whose files are kept: my_methods@eeeeeeee.", True),
+        (["gc", "--delete", "--yes"], "Removed: 0 stages (0 B) and 1 plug-in.", False),
+        (["delete", "own"], "Nor to 1 plug-in, whose files are kept with it.", False),
+    ):
+        code, out, message = said(capsys, *words, "--storage", storage)
+        assert code == 0 and lines in out, out + message
+        assert left.exists() is stays and kept.exists(), words
+    assert said(capsys, "delete", "own", "--yes", "--storage", storage)[0] == 0
+    assert not (storage / "plugins" / digest).exists() and not modules()
 
 
 @pytest.mark.slow
@@ -273,3 +286,20 @@ def test_a_plan_as_json_has_a_plugins_arms(tmp_path, capsys):
     code, out, message = said(capsys, "plan", written(tmp_path), "--storage", tmp_path / "s", ALLOW, "--json")
     assert code == 0, message
     assert json.loads(out)["arms"][1]["label"] == "my_methods.sparse, density 1"
+
+
+def test_a_spec_made_in_a_program_names_folders_and_agrees_to_them(tmp_path, monkeypatch):
+    import sweeper
+
+    written(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    recipe = {"network": "lenet", "dataset": "digits", "method": "my_methods.sparse"}
+    fields = {"name": "own", "recipe": recipe, "budget_epochs": 1}
+    with pytest.raises(InvalidInput, match=r"my_methods: it holds code .* which runs only for whom agreed"):
+        sweeper.Spec(**fields, plugins=["./my_methods"])
+    spec = sweeper.Spec(**fields, plugins=["./my_methods"], allow_plugins=True)
+    assert [entry.name for entry in spec.plugins] == ["my_methods"]
+    assert expand(spec)[0].method_options == '{"density": 0.5}'
+    assert sweeper.Spec(**fields, plugins=[tmp_path / "my_methods"]).content_hash() == spec.content_hash()
+    with pytest.raises(InvalidInput, match="is an address; a plug-in is a folder"):
+        sweeper.Spec(**fields, plugins=["https://example.org/my_methods"])

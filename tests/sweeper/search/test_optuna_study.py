@@ -7,11 +7,13 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from scipy.stats import qmc
 
 from search_spaces.spec import Limits, Rungs, Spec
 from sweeper.cli.main import main
 from sweeper.search.optuna_cell import CellStudy
 from sweeper.search.optuna_study import JOURNAL, StudySearch
+from sweeper.search.optuna_terms import seed_of
 from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.status import Status
 from sweeper.storage.folder import Folder
@@ -28,6 +30,7 @@ every_sampler = pytest.mark.parametrize(
     "search",
     [
         {"sampler": "random"},
+        {"sampler": "qmc"},
         {"sampler": "tpe"},
         {"sampler": "nsga2", "objectives": ["validation_accuracy", "flops"], "population": 4},
     ],
@@ -86,7 +89,18 @@ def test_tpe_comes_closer_than_random_search_does(tmp_path):
     assert mean_of_late("tpe") > mean_of_late("random") + 0.2
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_quasi_random_points_are_those_of_sobols_sequence_and_leave_no_gap(tmp_path):
+    space = {"slot_learning_rate": {"uniform": [1.0, 2.0]}, "finetune_learning_rate": {"log_uniform": [0.01, 1.0]}}
+    asked = spec(space, sampler="qmc", trials=32)
+    searching(asked, tmp_path).run()
+    first, second = zip(*(trial.params.values() for trial in trials_of(tmp_path)), strict=True)
+    sequence = qmc.Sobol(2, seed=seed_of(0)).random(32)  # scipy's: the oracle
+    assert first == pytest.approx(1 + sequence[:, 0]) and second == pytest.approx(0.01 ** (1 - sequence[:, 1]))
+    # One point in each 32nd of a range; of 32 random points a third share one.
+    assert {int(32 * (value - 1)) for value in first} == set(range(32))
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe"])
 def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(tmp_path, sampler):
     store = FakeStore()
     broken = searching(spec(sampler=sampler), tmp_path / "a", store)

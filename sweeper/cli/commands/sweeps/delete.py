@@ -55,6 +55,8 @@ def _lines(removal: Removal) -> list[str]:
     if removal.unreadable:
         return [*lines, f"Its stages cannot be told, and stay: {removal.unreadable}"]
     lines.append(f"No other sweep refers to {amount(removal.stages)}: they would go with it.")
+    if removal.plugins:
+        lines.append(f"Nor to {counted(len(removal.plugins), 'plug-in')}, whose files are kept with it.")
     if removal.shared:
         lines.append(f"Other sweeps refer to {counted(removal.shared, 'stage')} of it: they stay.")
     return lines
