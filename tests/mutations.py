@@ -664,6 +664,14 @@ MUTATIONS = {
         "tests/sweeper/plugins/test_plugins.py::"
         "test_a_method_that_breaks_a_rule_is_refused_before_anything_is_planned",
     ),
+    "plugin_data_set": Mutation(
+        "a data set of a plug-in draws afresh, or is not what it states",
+        "trainers/checks.py",
+        '    with _global_state_kept(broken, "the reader"):',
+        '    with __import__("contextlib").nullcontext():',
+        "tests/sweeper/plugins/test_examples.py::"
+        "test_a_data_set_that_draws_afresh_is_refused_before_anything_is_planned",
+    ),
     "plugin_damaged": Mutation(
         "a plug-in in the storage is damaged, or was changed there",
         "sweeper/plugins/stored.py",

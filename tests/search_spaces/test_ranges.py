@@ -137,7 +137,7 @@ def test_a_space_that_cannot_be_searched_is_told_before_anything_starts(space, m
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ({"sampler": "tpee"}, "search.sampler: 'tpee' is not one of random, tpe, nsga2 (did you mean tpe?)"),
+        ({"sampler": "tpee"}, "search.sampler: 'tpee' is not one of random, qmc, tpe, nsga2 (did you mean tpe?)"),
         ({"trials": 0}, "search.trials: should be greater than or equal to 1, not 0"),
         ({"sampler": "nsga2"}, "search.objectives: nsga2 weighs objectives against each other, so name two or more"),
         ({"objectives": ["test_accuracy"]}, "search.objectives.0"),

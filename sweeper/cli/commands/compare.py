@@ -18,7 +18,6 @@ import click
 from sweeper.cli import completion
 from sweeper.cli.command import ExitCode, command
 from sweeper.cli.commands.sweeps.arms import MEASURES, Arm, arms_in, varying
-from sweeper.cli.commands.sweeps.two_axes import interactions, two_axes_table
 from sweeper.cli.options import json_option, storage_option, version_option
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.place import Place, storage_that_answers
@@ -113,6 +112,8 @@ def compare(
 
 def _two_axes(view: SweepView, side: str, axes: tuple[str, str], paired: bool, as_json: bool) -> int:
     """Prints how much more a field matters where another one is another."""
+    from sweeper.cli.commands.sweeps.two_axes import interactions, two_axes_table
+
     found = interactions(arms_in(view, side), *axes, paired=paired)
     if as_json:
         print(json.dumps([_jsonable(row) for row in found.rows()], indent=1))

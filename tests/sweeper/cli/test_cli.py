@@ -70,7 +70,7 @@ def test_help_imports_none_of_what_takes_long():
         (["lanch"], "COMMAND: 'lanch' is not one of plan, launch, stop, resume,"),
         (["lanch"], "(did you mean launch?)\n(see sweeper --help)"),
         (["export"], "the following arguments are required: -o/--out\n(see sweeper export --help)"),
-        (["compare"], "the following arguments are required: A, B\n"),
+        (["compare"], "the following arguments are required: A\n"),
         (["report", "-o", "r"], "the following arguments are required: SWEEP\n"),
         (["compare", "a", "b", "c"], "unrecognized arguments: c\n(see sweeper compare --help)"),
         (["runs", "tiny", "--arm", "--json"], "--arm: expected one argument\n"),
