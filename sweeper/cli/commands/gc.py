@@ -15,7 +15,6 @@ from sweeper.cli import values
 from sweeper.cli.command import ExitCode, answered_yes, command, may_ask
 from sweeper.cli.hints import storage_flag
 from sweeper.cli.options import storage_option, yes_option
-from sweeper.plugins.stored import kept_digests, remove_kept
 from sweeper.records.sweep_folder import sweeping_up
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
@@ -53,6 +52,8 @@ class _Asked:
 @yes_option()
 def gc(storage: str, delete: bool, older_than: float, earlier_versions: bool, yes: bool) -> int:
     """Prints what no sweep refers to, and removes it if told."""
+    from sweeper.plugins.stored import kept_digests
+
     place, asked = storage_that_answers(storage), _Asked(delete, older_than, earlier_versions)
     if not (place / "stages").is_dir() and not kept_digests(place):
         print(f"Nothing is stored in {place}.")
@@ -77,6 +78,8 @@ def gc(storage: str, delete: bool, older_than: float, earlier_versions: bool, ye
 
 
 def _remove(unwanted: _Unwanted, agreed: set[str] | None) -> None:
+    from sweeper.plugins.stored import remove_kept
+
     chosen = [stage for stage in unwanted.old if agreed is None or stage.key in agreed]
     for stage in chosen:
         unwanted.store.remove(stage)
@@ -96,6 +99,7 @@ class _Unwanted:
     """What is stored in vain. Raises InvalidInput where it is to be removed and that cannot be told for sure."""
 
     def __init__(self, storage: Place, asked: _Asked) -> None:
+        from sweeper.plugins.stored import kept_digests
         from sweeper.records.bucket_store import open_store
         from sweeper.sweeps.references import Wanted
 
