@@ -3,7 +3,7 @@
 # PYTHON chooses the interpreter (make test PYTHON=python3.12), JOBS the tests run side by side, TESTS which tests.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
-JOBS ?= 4
+JOBS ?= 3
 TESTS ?= tests
 COMPOSE ?= docker compose
 BACKUP ?= backup

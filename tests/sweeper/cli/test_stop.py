@@ -132,7 +132,7 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     assert 0 < before < 5
     kept = saved()
     for key, epochs in known.items():
-        assert kept.get(key, 0) > epochs or store.read(key), "the epoch that ran when it was asked is kept"
+        assert kept.get(key, 0) >= epochs or store.read(key), "what ran when it was asked is kept"
     started = {key: store.partial_record(key).started_at for key in kept}
     process = start_sweeper("resume", "slow", "--storage", storage, out=tmp_path / "again")
     code = ending_of(process)
