@@ -96,11 +96,11 @@ def told_of_data_set(data_set: DataSet) -> dict[str, Any]:
 def plugged_data_set(name: str, plugins: object) -> DataSet:
     """A plug-in's data set, as far as this process knows it."""
     data_set: DataSet | None = code_of("DATA_SETS", name, plugins)
-    facts = facts_of("DATA_SETS", name, plugins)
-    if data_set is not None or facts is None:
-        if data_set is None:
-            raise needs_code(plugins)
+    if data_set is not None:
         return data_set
+    facts = facts_of("DATA_SETS", name, plugins)
+    if facts is None:
+        raise needs_code(plugins)
 
     def unread(*_: Any) -> Any:
         raise needs_code(plugins)

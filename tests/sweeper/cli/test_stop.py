@@ -100,6 +100,26 @@ def test_resume_starts_what_was_launched_and_nothing_else(capsys, tiny, storage,
         assert unknown == "--set limits.epoch=9: limits has no field epoch (did you mean epochs?)"
 
 
+# A launch whose workers note each step that they begin.
+NOTED = """
+import sys
+from pathlib import Path
+from sweeper.cli.main import main
+from sweeper.launch import ray_session
+ray_session.quiet()
+from sweeper.launch import ray_tune
+
+class Noted(ray_tune.StageTrainable):
+    def step(self):
+        with Path({begun!r}).open("a") as file:
+            file.write(".")
+        return super().step()
+
+ray_tune.StageTrainable = Noted
+sys.exit(main())
+"""
+
+
 @pytest.mark.cluster
 def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     spec = tmp_path / "slow.yaml"
@@ -115,12 +135,15 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
         records = [store.partial_record(path.name) for path in storage.glob("partials/*/*")]
         return {record.key: record.end for record in records if record is not None}
 
+    begun = tmp_path / "begun"
     process = start_sweeper(
-        "launch", spec, "--storage", storage, "--max-parallel", 1, "--save-seconds", 0.3, out=tmp_path / "out"
-    )
+        "launch", spec, "--storage", storage, "--max-parallel", 1, "--save-seconds", 0.3, out=tmp_path / "out",
+        program=NOTED.format(begun=str(begun)),
+    )  # fmt: skip
     try:
         wait_until(lambda: trained_stages(storage) > 0 and claimed(storage) and saved(), process)
-        known = saved()
+        known, steps = saved(), begun.stat().st_size
+        wait_until(lambda: begun.stat().st_size > steps, process)  # an epoch runs that is not among those
         code, out, _ = said(capsys, "stop", "slow", "--storage", storage)
         assert ending_of(process) == 130, (tmp_path / "out").read_text()
     finally:
@@ -132,7 +155,7 @@ def test_stop_and_resume_on_ray(capsys, tmp_path, storage):
     assert 0 < before < 5
     kept = saved()
     for key, epochs in known.items():
-        assert kept.get(key, 0) >= epochs or store.read(key), "what ran when it was asked is kept"
+        assert kept.get(key, 0) > epochs or store.read(key), "the epoch that ran when it was asked is kept"
     started = {key: store.partial_record(key).started_at for key in kept}
     process = start_sweeper("resume", "slow", "--storage", storage, out=tmp_path / "again")
     code = ending_of(process)
