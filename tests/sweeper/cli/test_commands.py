@@ -133,7 +133,10 @@ def test_the_same_recipe_in_two_sweeps_is_one_arm(capsys, own):
         (["tiny", "--axes", "selection", "selection"], "axes: two fields of the recipe, not selection twice"),
         (["tiny", "--axes", "selektion", "options"], "'selektion' is no field of a recipe (did you mean selection?)"),
         (["tiny", "--axes", "selection", "width"], "axes: width is 0.2 in all arms of tiny; name a field that varies"),
-        (["tiny", "--axes", "selection", "method"], "no four arms of tiny differ in selection and method alone"),
+        (
+            ["tiny", "--axes", "selection", "method"],
+            "no four arms of tiny differ in selection and method alone; they differ in ",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_told(capsys, two, sides, message):

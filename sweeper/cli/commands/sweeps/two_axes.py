@@ -86,7 +86,8 @@ def interactions(arms: Sequence[Arm], field: str, other: str, *, paired: bool) -
     telling = [name for name in rest if len({repr(square.where[name]) for square in squares}) > 1]
     squares = [replace(square, where={name: square.where[name] for name in telling}) for square in squares]
     if not squares:
-        raise InvalidInput(f"axes: no four arms of {arms[0].sweep} differ in {field} and {other} alone")
+        too = f"; they differ in {', '.join(rest)}, too" if rest else ""
+        raise InvalidInput(f"axes: no four arms of {arms[0].sweep} differ in {field} and {other} alone{too}")
     used = {id(arm) for square in squares for pair in square.arms for arm in pair}
     return Interactions(field, other, squares, paired, [arm.label for arm in arms if id(arm) not in used])
 
