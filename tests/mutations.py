@@ -100,6 +100,13 @@ MUTATIONS = {
         "pass",
         "tests/sweeper/launch/test_slow_node.py::test_a_launch_waits_for_a_node_of_ray_that_is_slow_to_come_up",
     ),
+    "slow_agents": Mutation(
+        "the same of the helpers that a node of Ray starts",
+        "sweeper/launch/ray_session.py",
+        '"RAY_agent_register_timeout_ms": str(round(1000 * START_SECONDS)),',
+        "",
+        "tests/sweeper/launch/test_slow_node.py::test_a_node_waits_as_long_for_processes_of_its_own",
+    ),
     "ray_does_not_let_go": Mutation(
         "Ray's servers die at the very end",
         "sweeper/launch/ray_session.py",

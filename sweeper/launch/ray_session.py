@@ -42,6 +42,9 @@ def quiet(address: str | None = None) -> None:
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_prestart_worker_first_driver": "0",  # one Python a core, of which none would ever train
+        # A node ends itself where its own helpers need longer than 30 s to start, which they do on a busy machine.
+        "RAY_agent_register_timeout_ms": str(round(1000 * START_SECONDS)),
+        "RAY_worker_register_timeout_seconds": str(round(START_SECONDS)),
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
