@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from search_spaces.expansion import expand
-from search_spaces.loading import load_spec
-from sweeper.launch.launch import Launch, Resources
+from sweeper.launch.view import SweepView
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
-from sweeper.stages.forest import plant
+from sweeper.storage.place import storage_at
 from tests.cluster.network import answer, network
 from tests.waiting import wait_until
 
@@ -29,11 +27,40 @@ pytestmark = pytest.mark.cluster
 
 SPEC = """\
 name: faults
-recipe: {network: lenet, dataset: digits, preset: icml, method: slot_machine, options: 2, batch_size: 16}
-budget_epochs: 100
-slot_epochs: [50]
+plugins: [./paced]
+recipe: {network: paced.small, dataset: digits, preset: icml, method: slot_machine, options: 2, batch_size: 16}
+budget_epochs: 4
+slot_epochs: [2]
 seeds: 20
 """
+# How fast the sweep trains is for the test to say, from one step to the next: on a machine of any speed it is neither
+# over before all that can fail has failed, nor waited for afterwards.
+PACED = """
+import time
+from pathlib import Path
+
+from trainers.networks.layers import linear
+from trainers.networks.network import Network
+
+PACE = Path({pace!r})  # the seconds that a step takes more
+
+
+def paced(input_shape, classes):
+    from torch import nn
+
+    class Paced(nn.Sequential):
+        def forward(self, images):
+            if self.training and PACE.exists():
+                time.sleep(float(PACE.read_text()))
+            return super().forward(images)
+
+    return Paced(nn.Flatten(), linear(64, 300), nn.ReLU(), linear(300, 100), nn.ReLU(), linear(100, classes))
+
+
+NETWORKS = {{"small": Network("Small", paced, smallest_sides={{1: 8}}, convolutions=False)}}
+"""
+WALK, CRAWL = 0.02, 0.2  # some 90 steps an epoch
+ALLOW = "--allow-plugins"
 # A node that does not answer for twenty seconds is dead: by default it takes Ray a minute to say so. One that lives may
 # take some seconds too, on a busy machine.
 QUICK_TO_NOTICE = {
@@ -60,7 +87,7 @@ class Lab:
         self.head, self.worker, self.laptop, self.tracking = (
             machines[name] for name in ("head", "worker", "laptop", "tracking")
         )
-        self.storage = folder / "storage"
+        self.storage, self.pace = folder / "storage", folder / "pace"
         self.jobs = f"http://{self.head.address}:8265"
         self.mlflow = f"http://{self.tracking.address}:5000"
 
@@ -105,12 +132,14 @@ class Lab:
             ]
         return []
 
+    def train_at(self, seconds_a_step):
+        new = self.pace.with_suffix(".new")
+        new.write_text(str(seconds_a_step))
+        new.replace(self.pace)
+
     def look(self):
         """The sweep as the storage has it."""
-        folder = SweepFolder(self.storage, "faults")
-        store = Store(self.storage)
-        forest = plant(expand(load_spec(str(folder.spec_path))), folder.read().digests, store)
-        return Launch("faults", forest, folder.read().digests, store, Resources(), {}, read_only=True)
+        return SweepView(SweepFolder(storage_at(str(self.storage)), "faults")).launch
 
     def worker_trains(self):
         """Whether an epoch of a stage that runs on the worker is saved."""
@@ -182,17 +211,21 @@ def lab(make_postgres, monkeypatch):
 
 
 def test_a_sweep_on_a_cluster_outlives_whatever_fails_and_is_tracked_as_it_was(lab, tmp_path):
-    (tmp_path / "faults.yaml").write_text(SPEC)
     spec = tmp_path / "faults.yaml"
+    spec.write_text(SPEC)
+    (tmp_path / "paced").mkdir()
+    (tmp_path / "paced" / "__init__.py").write_text(PACED.format(pace=str(lab.pace)))
     nobody_gets_in(lab, spec)
     what_a_node_lacks_is_told_before_the_sweep_starts(lab, tmp_path)
 
-    code, out, error = lab.sweeper("launch", spec, "--save-seconds", "1", "--detach")
+    lab.train_at(WALK)
+    code, out, error = lab.sweeper("launch", spec, "--save-seconds", "1", "--detach", ALLOW)
     assert code == 0 and "it runs there whether this machine is on or not" in out, error
     wait_until(lambda: len(lab.records()) >= 2, lab.ray)
     secrets_are_nowhere_to_be_seen(lab)
 
     wait_until(lab.worker_trains, lab.ray)  # else nothing is lost with it that could be tried again
+    lab.train_at(CRAWL)
     lab.worker.cut_off()
     lab.kill_mlflow()
     wait_until(lambda: lab.nodes() == [lab.head.address], lab.ray)
@@ -204,7 +237,8 @@ def test_a_sweep_on_a_cluster_outlives_whatever_fails_and_is_tracked_as_it_was(l
     wait_until(lambda: len(lab.nodes()) == 2, lab.ray)
     wait_until(lambda: answer(lab.laptop, f"{lab.mlflow}/health")[0] == 200, lab.server)
     before = len(lab.records())
-    wait_until(lambda: len(lab.records()) > before or lab.look().is_over, lab.ray)
+    lab.train_at(WALK)
+    wait_until(lambda: len(lab.records()) > before, lab.ray)
 
     code, out, error = lab.sweeper("stop", "faults")
     assert code == 0 and "to go on: sweeper resume faults " in out and " --cluster http://" in out, out + error
@@ -212,7 +246,8 @@ def test_a_sweep_on_a_cluster_outlives_whatever_fails_and_is_tracked_as_it_was(l
     left = lab.look().schedule.epochs_left()
     assert left > 0, "it was over before it could be stopped: make it longer"
 
-    code, out, error = lab.sweeper("launch", spec, "--save-seconds", "1")  # and follows what it says to the end
+    lab.pace.unlink()
+    code, out, error = lab.sweeper("launch", spec, "--save-seconds", "1", ALLOW)  # and follows what it says to the end
     assert code == 0, out + error
     assert "20 of 20 trials completed" in out
     assert f"{left:,} epochs are left" in out
@@ -246,7 +281,7 @@ def nobody_gets_in(lab, spec):
 
     code, _, error = lab.sweeper("status", RAY_AUTH_TOKEN_PATH="", RAY_AUTH_TOKEN="guessed" * 8)
     assert code == 2 and f"{lab.jobs} does not take this machine's token" in error
-    code, _, error = lab.sweeper("launch", spec, "--gpus-per-trial", "1")
+    code, _, error = lab.sweeper("launch", spec, "--gpus-per-trial", "1", ALLOW)
     assert code == 2 and "--gpus-per-trial: 1 is more than the 0 GPUs of" in error
     assert lab.sweeper("status") == (0, f"No sweep was launched on {lab.jobs}.\n", "")
 
