@@ -80,12 +80,15 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("program", "others"), [("", 0), (UNKNOWN, 5)])
-def test_a_launch_leaves_out_servers_of_its_ray_and_none_of_a_ray_it_does_not_know(tmp_path, storage, program, others):
+@pytest.mark.parametrize(("program", "expected"), [("", [0, 0, 0, 2]), (UNKNOWN, [1, 1, 1, 0])])
+def test_a_launch_leaves_out_servers_of_its_ray_and_none_of_a_ray_it_does_not_know(
+    tmp_path, storage, program, expected
+):
     launch = Started(short(tmp_path), "--storage", storage, folder=tmp_path, program=program)
     wait_until(launch.workers, launch.process)
-    found = [line for pid in launch.processes() if (line := command_line(pid))]
-    known = (b"dashboard.py", b"monitor.py", b"log_monitor.py", b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
-    assert len([name for name in known if any(name in line for line in found)]) == others, found
+    lines = [command_line(pid) for pid in launch.processes()]
+    # Ray's own agents rename themselves, and are not seen to carry the launch's mark.
+    others = (b"dashboard/dashboard.py", b"_private/monitor.py", b"_private/log_monitor.py", stand_in.__file__.encode())
+    assert [sum(name in line for line in lines) for name in others] == expected, lines
     assert "1 of 1 trials completed" in launch.ends_with(0)
     assert launch.left_nothing()
