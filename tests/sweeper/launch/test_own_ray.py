@@ -88,7 +88,8 @@ def test_a_launch_leaves_out_servers_of_its_ray_and_none_of_a_ray_it_does_not_kn
     wait_until(launch.workers, launch.process)
     lines = [command_line(pid) for pid in launch.processes()]
     # Ray's own agents rename themselves, and are not seen to carry the launch's mark.
-    others = (b"dashboard/dashboard.py", b"_private/monitor.py", b"_private/log_monitor.py", stand_in.__file__.encode())
+    stood_in = b"-S\0" + stand_in.__file__.encode()
+    others = (b"dashboard/dashboard.py", b"_private/monitor.py", b"_private/log_monitor.py", stood_in)
     assert [sum(name in line for line in lines) for name in others] == expected, lines
     assert "1 of 1 trials completed" in launch.ends_with(0)
     assert launch.left_nothing()
