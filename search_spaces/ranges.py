@@ -11,8 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from trainers.costs.registry import EPOCHS, OBJECTIVES, cost_named
 from trainers.errors import InvalidInput, nearest
+from trainers.plugins.known import WORD
 
 ACCURACY = "validation_accuracy"
+OF_PLUGIN = rf"^{WORD.pattern}\.{WORD.pattern}$"
 KINDS = ("uniform", "log_uniform", "integer", "choice")
 Point = Mapping[str, Any]  # what a search tries: some recipe fields and their values
 Known = Callable[[Point], Mapping[str, Any]]  # every field of the recipe that a point so far leads to
@@ -29,6 +31,8 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+# The accuracy, a cost of the package, or the whole name of a plug-in's.
+Objective = Literal["validation_accuracy"] | Literal[OBJECTIVES] | Annotated[str, Field(pattern=OF_PLUGIN)]  # type: ignore[valid-type]
 Whole = Annotated[int, BeforeValidator(_whole)]
 
 
@@ -118,9 +122,10 @@ class Search(BaseModel):
         description="points to try, each trained with all seeds; in every cell of the grid of axes and slot_epochs"
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of the sampler, not of training")
-    objectives: Annotated[list[Literal["validation_accuracy"] | Literal[OBJECTIVES]], Field(min_length=1)] = Field(  # type: ignore[valid-type]
+    objectives: Annotated[list[Objective], Field(min_length=1)] = Field(
         ["validation_accuracy"],
-        description="what is to be good, as a mean over the seeds: validation_accuracy as high, costs as low as may be",
+        description="what is to be good, as a mean over the seeds: validation_accuracy as high, costs as low as may be "
+        "(of a plug-in, which the spec lists in costs, whichever way is better)",
     )
     population: Annotated[int, Field(ge=2)] | None = Field(
         None, description="nsga2: points in a generation (default: a quarter of trials, from 4 to 50)"

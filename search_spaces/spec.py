@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from search_spaces.fields import AXIS_FIELDS, with_options_one_by_one
 from search_spaces.ranges import Dimension, Search
+from trainers.costs.plugged import tell
 from trainers.errors import InvalidInput, explain, nearest
 from trainers.hashing import content_hash
 from trainers.methods.plugged import options_of_plugins
-from trainers.plugins.known import VERSION, WORD, PlugIn, know, listed
+from trainers.plugins.known import VERSION, WORD, PlugIn, is_of_plugin, know, listed
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
@@ -99,6 +100,9 @@ class Spec(BaseModel):
     plugins: list[str | PlugInEntry] = Field(
         [], description="folders, relative to the spec's file, whose methods it uses as FOLDER.NAME"
     )
+    costs: list[str] = Field(
+        [], description="costs of the plug-ins, as FOLDER.NAME, that are measured of every trial beside the package's"
+    )
     recipe: dict[str, Any] = Field(description="the base recipe; what it leaves out is filled from its preset")
     budget_epochs: NotZero | None = Field(
         None, description="epochs of every trial: finetune_epochs is this less slot_epochs"
@@ -167,6 +171,7 @@ class Spec(BaseModel):
             raise InvalidInput("\n".join(where + fault for fault in faults))
         for plugin in spec.plugins_used():
             know(plugin)
+            tell(plugin.name, plugin.facts)
         return spec
 
     def plugins_used(self) -> list[PlugIn]:
@@ -174,9 +179,9 @@ class Spec(BaseModel):
         return [entry.plugin for entry in self.plugins if isinstance(entry, PlugInEntry)]
 
     def base(self) -> dict[str, Any]:
-        """The base recipe, with all plug-ins: each recipe keeps those that it needs."""
-        keys = listed(plugin.key for plugin in self.plugins_used())
-        return {**self.recipe, **({"plugins": keys} if keys else {})}
+        """The base recipe, with its costs and with all plug-ins: each recipe keeps those that it needs."""
+        listed_beside = {"costs": listed(self.costs), "plugins": listed(plugin.key for plugin in self.plugins_used())}
+        return {**self.recipe, **{name: text for name, text in listed_beside.items() if text}}
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""
@@ -199,6 +204,14 @@ class Spec(BaseModel):
         return content_hash(self.model_dump(mode="json", exclude_defaults=True))
 
 
+def told_costs(spec: Spec) -> dict[str, Any]:
+    """What is told of the plug-ins' costs that a spec asks for, by their whole names."""
+    facts = {
+        f"{one.name}.{name}": told for one in spec.plugins_used() for name, told in one.facts.get("COSTS", {}).items()
+    }
+    return {name: facts[name] for name in spec.costs if name in facts}
+
+
 def entry_of(plugin: PlugIn) -> PlugInEntry:
     """A plug-in as specs are kept with it."""
     facts = {registry: {name: dict(told) for name, told in named.items()} for registry, named in plugin.facts.items()}
@@ -211,6 +224,8 @@ def name_faults(spec: Spec) -> list[str]:
     faults = [f"plugins: two are called {name}; a plug-in is called as its folder, so rename one"
               for name in sorted(set(names)) if names.count(name) > 1]  # fmt: skip
     faults += [f"plugins: {entry!r} was not read" for entry in spec.plugins if isinstance(entry, str)]
+    faults += [f"costs: {name!r} is no cost of a plug-in, as my_costs.latency is; all of the package are measured"
+               for name in spec.costs if not is_of_plugin(name)]  # fmt: skip
     of_axes = (*AXIS_FIELDS, *options_of_plugins(spec.plugins_used()))
     of_recipes = tuple(name for name in of_axes if name != "budget_epochs")
     faults += [*_unknown("recipe", spec.recipe, of_recipes), *_unknown("axes", spec.axes, of_axes)]
@@ -234,8 +249,12 @@ def name_faults(spec: Spec) -> list[str]:
 def _search_faults(spec: Spec, known: tuple[str, ...]) -> list[str]:
     if spec.search is None:
         return []
-    space = spec.search.space
-    faults = _unknown("search.space", space, known)
+    space, costs = spec.search.space, told_costs(spec)
+    faults = [f"search.objectives: {goal} is no cost of a plug-in that the spec lists, as in costs: [{goal}]"
+              for goal in spec.search.objectives if is_of_plugin(goal) and goal not in costs]  # fmt: skip
+    faults += [f"search.objectives: {goal} is not known on every machine (everywhere=False), as a search needs it"
+               for goal in spec.search.objectives if goal in costs and not costs[goal]["everywhere"]]  # fmt: skip
+    faults += _unknown("search.space", space, known)
     for name, dimension in space.items():
         faults += _unknown(f"search.space.{name}.when", dimension.when, known)
     axes = {**spec.axes, **({"slot_epochs": spec.slot_epochs} if spec.slot_epochs is not None else {})}
