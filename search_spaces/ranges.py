@@ -114,9 +114,10 @@ class Search(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    sampler: Literal["random", "qmc", "tpe", "nsga2"] = Field(
+    sampler: Literal["random", "qmc", "tpe", "cmaes", "nsga2"] = Field(
         description="how the next point is proposed: at random; quasi-random (Sobol's sequence, scrambled), which "
-        "fills the ranges more evenly; TPE, from the best so far; NSGA-II, for two objectives"
+        "fills the ranges more evenly; TPE, from the best so far; CMA-ES, the same of numbers alone; NSGA-II, for two "
+        "objectives"
     )
     trials: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         description="points to try, each trained with all seeds; in every cell of the grid of axes and slot_epochs"
@@ -146,7 +147,14 @@ class Search(BaseModel):
             raise ValueError("search.objectives: nsga2 weighs objectives against each other, so name two or more")
         if self.population is not None and self.sampler != "nsga2":
             raise ValueError(f"search.population: {self.sampler} has no generations, so leave it out")
+        if self.sampler == "cmaes" and len(self.objectives) > 1:
+            raise ValueError("search.objectives: cmaes follows one; nsga2 weighs several against each other")
         for name, dimension in self.space.items():
+            if self.sampler == "cmaes" and (dimension.choice is not None or dimension.when):
+                what = "is a choice" if dimension.choice is not None else "is there only sometimes (when)"
+                raise ValueError(
+                    f"search.space.{name}: {what}, and cmaes moves in ranges of numbers alone; tpe takes both"
+                )
             if name in dimension.when:
                 raise ValueError(f"search.space.{name}.when: a field cannot wait for its own value")
         self.order()

@@ -139,7 +139,13 @@ def search_table(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame, name: s
     )  # fmt: skip
 
 
-_SAMPLERS = {"random": "random sampling", "qmc": "quasi-random sampling", "tpe": "TPE", "nsga2": "NSGA-II"}
+_SAMPLERS = {
+    "random": "random sampling",
+    "qmc": "quasi-random sampling",
+    "tpe": "TPE",
+    "cmaes": "CMA-ES",
+    "nsga2": "NSGA-II",
+}
 
 
 def _search_of(sweep: Sweep) -> Search | None:
