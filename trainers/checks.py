@@ -147,7 +147,10 @@ def check_cost(cost: OwnCost, **fields: Any) -> None:
         try:
             with _global_state_kept(broken, "to measure it", but=("torch's generator",)):
                 taken = run.train_epoch().metered
-                first, again = (run.costs().get("checked.own") for _ in range(2))
+                first = run.costs().get("checked.own")
+            if not _same(run.state_dict(), plain.state_dict()):
+                raise broken("to measure it changes the run: its network, or what is drawn while it trains")
+            again = run.costs().get("checked.own")
         except InvalidInput as error:
             raise error if isinstance(error, BrokenRule) else broken(str(error)) from None
         if cost.meter and cost.everywhere and taken["checked.own"] is None:
@@ -155,8 +158,6 @@ def check_cost(cost: OwnCost, **fields: Any) -> None:
         if first != again and not cost.of_machine:
             raise broken(f"it gives {again!r} the second time, and {first!r} before, of the same network: draw "
                          "nothing, and say of_machine=True of what hangs on the machine")  # fmt: skip
-        if not _same(run.state_dict(), plain.state_dict()):
-            raise broken("to measure it changes the run: its network, or what is drawn while it trains")
 
 
 def _equal(one: Images, other: Images) -> bool:
