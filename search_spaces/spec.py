@@ -15,6 +15,7 @@ from trainers.errors import InvalidInput, explain, nearest
 from trainers.hashing import content_hash
 from trainers.methods.plugged import options_of_plugins
 from trainers.plugins.known import VERSION, WORD, PlugIn, is_of_plugin, know, listed
+from trainers.readable import counted
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
@@ -53,6 +54,11 @@ class Rungs(BaseModel):
         description="stop, median: arms that a rung lets pass before it stops one; "
         "asha: arms that have to come to it before one goes on, unless no more will come",
     )
+    brackets: NotZero = Field(
+        1,
+        description="into how many brackets arms are dealt, by lot: each is compared within itself, and each skips one "
+        "rung more than the one before (Hyperband)",
+    )
     across: bool = Field(
         False, description="whether the cells of the grid that a search has are compared; otherwise each by itself"
     )
@@ -61,10 +67,30 @@ class Rungs(BaseModel):
     def _rules(self) -> Self:
         if self.epochs != sorted(set(self.epochs)):
             raise ValueError(f"rungs.epochs: should ascend, each once, not {self.epochs!r}")
+        if self.brackets > len(self.epochs) + 1:
+            raise ValueError(
+                f"rungs.brackets: {counted(len(self.epochs), 'rung')} can make {len(self.epochs) + 1} at most, the "
+                f"last without one, not {self.brackets}"
+            )
+        if self.brackets > 1 and self.rule == "median":
+            raise ValueError("rungs.brackets: median keeps no share of the arms, so leave it out")
         for field, rule in (("reduction", "median"), ("min_trials", "synchronous")):
             if self.rule == rule and field in self.model_fields_set:
                 raise ValueError(f"rungs.{field}: {rule} has no such field, so leave it out")
         return self
+
+    def in_bracket(self, bracket: int) -> list[int]:
+        """The rungs of a bracket: the first has them all."""
+        return self.epochs[bracket:]
+
+    def shares(self) -> list[float]:
+        """Which share of the arms each bracket gets, so that each costs about the same (Hyperband, Li et al., 2018).
+
+        Of a bracket with so many rungs: reduction to that power, over one more than they are.
+        """
+        halvings = [len(self.in_bracket(bracket)) for bracket in range(self.brackets)]
+        weights = [self.reduction**number / (number + 1) for number in halvings]
+        return [weight / sum(weights) for weight in weights]
 
     @property
     def pauses(self) -> bool:

@@ -182,6 +182,11 @@ def test_a_field_is_searched_or_an_axis_and_budgets_are_one_unless_said_otherwis
     [
         ({"rule": "asha", "epochs": [10]}, "rungs.epochs: nothing is left to stop at 10 of 10 epochs"),
         ({"rule": "asha", "epochs": [4, 2]}, "rungs.epochs: should ascend, each once, not [4, 2]"),
+        (
+            {"rule": "asha", "epochs": [2, 4], "brackets": 4},
+            "rungs.brackets: 2 rungs can make 3 at most, the last without one, not 4",
+        ),
+        ({"rule": "median", "epochs": [2], "brackets": 2}, "rungs.brackets: median keeps no share of the arms"),
         ({"rule": "median", "epochs": [2], "reduction": 3}, "rungs.reduction: median has no such field"),
         (
             {"rule": "ahsa", "epochs": [2]},
