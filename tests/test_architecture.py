@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,12 @@ def imports_fixtures(source: str) -> bool:
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path for package in PACKAGES for path in ROOT.joinpath(package).rglob("*.py")
 }
-IMPORTS = {name: imported_modules(path.read_text()) for name, path in SOURCES.items()}
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """What each file imports. Here and below on demand: every process that runs tests side by side collects these."""
+    return {name: imported_modules(path.read_text()) for name, path in SOURCES.items()}
 
 
 def test_imports_are_found_wherever_they_hide():
@@ -181,7 +187,7 @@ def room_of(name: str) -> tuple[str, str]:
 def files_imported(name: str) -> set[str]:
     """The files of the four packages that a file imports; of a package that is imported as such, its __init__.py."""
     found = set()
-    for module in IMPORTS[name]:
+    for module in imports()[name]:
         path = module.replace(".", "/")
         found |= {file for file in (f"{path}.py", f"{path}/__init__.py") if file in SOURCES}
     # `from a.b import c` names a.b too: where c is a file of its own, that file is what is meant.
@@ -192,7 +198,10 @@ def files_imported(name: str) -> set[str]:
     }
 
 
-ARROWS = {name: files_imported(name) for name in SOURCES}
+@cache
+def arrows() -> dict[str, set[str]]:
+    """The files that each file imports."""
+    return {name: files_imported(name) for name in SOURCES}
 
 
 def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
@@ -220,7 +229,7 @@ def test_a_circle_is_found_whoever_is_in_it():
 
 def test_no_file_imports_itself_by_way_of_others():
     """Imports for type checking alone are counted: a reader follows them, too."""
-    assert not circles(ARROWS)
+    assert not circles(arrows())
 
 
 def test_every_file_stands_in_a_room():
@@ -232,7 +241,7 @@ def test_every_file_stands_in_a_room():
 @pytest.mark.parametrize("name", SOURCES)
 def test_arrows_between_rooms_point_one_way(name):
     package, room = room_of(name)
-    for file in ARROWS[name]:
+    for file in arrows()[name]:
         other_package, other_room = room_of(file)
         if other_package != package:
             assert ORDER.index(package) < ORDER.index(other_package), f"{name} imports {file}"
@@ -250,17 +259,17 @@ def test_no_folder_is_a_hall():
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_package_imports_only_the_third_parties_it_declares(name):
     package = name.partition("/")[0]
-    assert top_level(IMPORTS[name]) - set(PACKAGES) <= THIRD_PARTIES[package]
+    assert top_level(imports()[name]) - set(PACKAGES) <= THIRD_PARTIES[package]
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
 def test_a_library_is_imported_in_its_own_files_only(library):
-    assert {name for name, modules in IMPORTS.items() if library in top_level(modules)} == ONLY_IN[library]
+    assert {name for name, modules in imports().items() if library in top_level(modules)} == ONLY_IN[library]
 
 
 def test_of_what_runs_sweeps_only_the_python_interface_knows_frames():
     using = {
-        name for name, modules in IMPORTS.items() if name.startswith("sweeper/") and "pandas" in top_level(modules)
+        name for name, modules in imports().items() if name.startswith("sweeper/") and "pandas" in top_level(modules)
     }
     assert using == {"sweeper/interface/sweep.py"}
 
