@@ -101,7 +101,7 @@ def _reason(folder: PlugInFolder, done: subprocess.CompletedProcess[str]) -> str
     """Why a check failed, with the plug-in's file and line, the folder called as its author does."""
     home, lines = f"{folder.copy().parent}/", done.stderr.strip().splitlines()
     if done.returncode == WRONG:
-        return "\nplugins: ".join(lines).replace(home, "")
+        return "\nplugins: ".join(line.removeprefix("plugins: ") for line in lines).replace(home, "")
     if not lines or done.returncode < 0:
         return f"{folder.name}: its check ended with exit code {done.returncode} and no word"
     own = [frame for frame in _FRAME.findall("\n".join(lines)) if frame[0].startswith(home)]
