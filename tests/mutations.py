@@ -93,6 +93,14 @@ MUTATIONS = {
         "tests/sweeper/cli/test_signals.py::"
         "test_a_launch_that_is_told_to_end_while_it_is_stuck_stops_and_says_so",
     ),
+    "two_new_databases": Mutation(
+        "two launches begin in a new storage at the same time",
+        "sweeper/storage/tracking_file.py",
+        "fcntl.flock(folder, fcntl.LOCK_EX)",
+        "pass",
+        "tests/sweeper/tracking/test_new_database.py::"
+        "test_launches_that_open_a_new_tracking_file_at_once_all_find_its_tables",
+    ),
     "slow_node": Mutation(
         "the machine is so busy that a node of Ray takes longer than Ray's 30 s to come up",
         "sweeper/launch/ray_session.py",

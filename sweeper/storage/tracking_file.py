@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
@@ -34,6 +37,25 @@ def address_for_mlflow(address: str) -> str:
     if not is_file(address) or not {"%", "?"} & set(path):
         return address
     return f"sqlite+pysqlite:///{quote(path)}"
+
+
+@contextmanager
+def one_at_a_time(address: str) -> Iterator[None]:
+    """Lets one process of a machine at a time open a tracking file: MLflow fails where two make its tables at once.
+
+    By a lock on the file's folder, which leaves no file behind; where there can be none, as on some network disks, as
+    without.
+    """
+    folder = None
+    try:
+        if is_file(address):
+            with suppress(OSError):
+                folder = os.open(file_of(address).absolute().parent, os.O_RDONLY)
+                fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        if folder is not None:
+            os.close(folder)
 
 
 def artifacts_beside(address: str) -> Path:

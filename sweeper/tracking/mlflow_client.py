@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sweeper.storage.tracking_address import without_password
-from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder
+from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder, one_at_a_time
 from sweeper.tracking.ui_view import cut
 from trainers.errors import InvalidInput
 
@@ -42,7 +42,8 @@ def client(address: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors, with tracebacks, are told by whoever gets them
-    return MlflowClient(tracking_uri=address_for_mlflow(address))
+    with one_at_a_time(address):  # it makes a new database's tables
+        return MlflowClient(tracking_uri=address_for_mlflow(address))
 
 
 @contextmanager
