@@ -107,12 +107,12 @@ def packed(record: StageRecord, text: bytes = b"") -> StageRecord:
         recipe=PackedFields(record.recipe, folded, "recipe" if text else ""),
         epochs=Packed(record.epochs, folded, "epochs" if text else ""),
         selection=Packed(record.selection, folded, "selection" if text else ""),
-        environment=_shared(json.dumps(record.environment)),
+        environment=shared(json.dumps(record.environment)),
     )
 
 
 @lru_cache(maxsize=4096)
-def _shared(environment: str) -> dict[str, Any]:
+def shared(environment: str) -> dict[str, Any]:
     """One for all the stages that a worker trained."""
     fields: dict[str, Any] = json.loads(environment)
     return fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,8 @@ class TrialResult:
     environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
     snapshots: Sequence[Snapshot] = ()  # what gets selected, once it is COMPLETED
     search_trial: int | None = None  # Optuna's number of the point that it is of; None: no search asked for it
+    curve: str = ""  # what tells its epochs from any others, once all its stages are finished
+    digests: MutableMapping[str, str] = field(default_factory=dict)  # of curves that were read before
 
     @property
     def name(self) -> str:
@@ -145,10 +147,11 @@ def trial_result(
     saved: Mapping[str, Sequence[Epoch]] | None = None,
 ) -> TrialResult:
     """The result of a trial, as far as it is stored."""
-    finished = [records[key] for key in trial.stages if key in records]
+    known = {key: record for key in trial.stages if (record := records.get(key)) is not None}  # each looked up once
+    finished = list(known.values())
     finals: dict[str, float] = {}
     if status is Status.COMPLETED:
-        finals = trial_finals(trial, records)
+        finals = trial_finals(trial, known)
     elif status is Status.STOPPED_EARLY and finished:  # what it cost so far; how well it might have done nobody knows
         finals = _costs(finished)
     return TrialResult(
@@ -156,7 +159,7 @@ def trial_result(
         label,
         status,
         failure,
-        trial_epochs(trial, records, saved),
+        trial_epochs(trial, known, saved),
         finals,
         _environment(finished[-1]) if finished else {},
         Chain([record.selection for record in finished]) if status is Status.COMPLETED else (),

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.records.stage_record import FORMAT
-from sweeper.records.trial_result import CURVES, TrialResult
+from sweeper.records.trial_result import CURVES, Epoch, TrialResult
 from sweeper.stages.status import Status
 from sweeper.tracking.versions import version_tags
 
@@ -173,9 +173,18 @@ def parameters(result: TrialResult) -> dict[str, str]:
 
 def mark(result: TrialResult, epochs: int) -> str:
     """The number of epochs that are shown, with a digest of them."""
+    is_whole = epochs == len(result.epochs)
+    digest = result.digests.get(result.curve) if is_whole and result.curve else None
+    if digest is None:
+        digest = _digest(result.epochs[:epochs])
+        if is_whole and result.curve:
+            result.digests[result.curve] = digest
+    return f"{epochs}:{digest}{FINAL if result.is_final and is_whole else ''}"
+
+
+def _digest(epochs: Iterable[Epoch]) -> str:
     digest = hashlib.sha256()
-    for epoch in result.epochs[:epochs]:
+    for epoch in epochs:
         shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]
         digest.update(json.dumps(shown).encode())
-    final = FINAL if result.is_final and epochs == len(result.epochs) else ""
-    return f"{epochs}:{digest.hexdigest()[:16]}{final}"
+    return digest.hexdigest()[:16]
