@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "61da174a8aa94946aa68ef7b34764703b6b5f42316b4fe19c3b23f14bbf30be3"
+PINNED_SOURCES = "d5ed209652eab822cd778c17cba0a8768b59a01a22eb4f1c83cf703961c572d9"
 
 
 @cache

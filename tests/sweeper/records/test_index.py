@@ -110,10 +110,18 @@ def test_a_stage_changed_behind_the_index_is_seen_as_it_is(indexed, what):
     assert [record.test_accuracy for record in seen.values()] == ([0.5, 0.75, 0.5] if "again" in what else [0.5, 0.5])
 
 
-@pytest.mark.parametrize("harm", [lambda text: b"", lambda text: text[:-1], lambda text: text[:99] + b"x" + text[100:]])
+HARM = {
+    "lost": lambda text: b"-",
+    "cut": lambda text: text[:-1],
+    "altered": lambda text: text[:99] + b"x" + text[100:],
+    "of another hash": lambda text: b"x" + text[1:],
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
 def test_a_lost_or_damaged_index_is_made_anew(indexed, harm):
     place = indexed.index.place
-    place.put(harm(place.read_bytes()) or b"-")
+    place.put(HARM[harm](place.read_bytes()))
     again = opened(indexed.root)
     assert len(again.index) == 0 and planted(again).keys() == planted(indexed).keys()
     again.index.save()
