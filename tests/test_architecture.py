@@ -51,7 +51,7 @@ ONLY_IN = {
         "sweeper/launch/cluster/sight.py",
         "sweeper/launch/cluster/workforce.py",
     }
-    | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py"},
+    | {"sweeper/launch/ray_jobs.py", "sweeper/launch/ray_nodes.py", "sweeper/launch/own_ray/servers.py"},
     "mlflow": {"sweeper/tracking/mlflow_client.py", "reports/tracked/runs.py"},  # one writes, one reads
     "optuna": {f"sweeper/search/optuna_{name}.py" for name in ("study", "cell", "terms", "journal")},
     "obstore": {"sweeper/storage/service.py"},
@@ -70,6 +70,7 @@ READS_THE_ENVIRONMENT = {
     "sweeper/cluster_entry.py",  # a program of its own, which a cluster runs
     "trainers/checks.py",  # sees that a plug-in leaves it as it is
     "sweeper/launch/orphans.py",  # a program of its own, run beside a launch
+    "sweeper/launch/own_ray/stand_in.py",  # another
 }
 # Where any exception at all may be caught: at the boundary of a trial, and at that of a command.
 BOUNDARIES = {"sweeper/launch/worker.py", "sweeper/cli/main.py"}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.launch import orphans
+from sweeper.launch.own_ray.servers import few_servers
 from trainers.errors import InvalidInput
 
 MEBIBYTE = 2**20
@@ -38,6 +39,7 @@ def quiet(address: str | None = None) -> None:
         # Only processes that know the token can talk to the Ray we start, although it listens on every interface.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     for name, value in {
+        "PL_DISABLE_FORK": "1",  # as Tune wants it for its workers
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -88,7 +90,11 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with patient_with_the_node():
+        with contextlib.ExitStack() as start:
+            start.enter_context(patient_with_the_node())
+            if address is None:
+                settings |= {"job_config": ray.job_config.JobConfig()}
+                start.enter_context(few_servers(settings["job_config"]))
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
     except ConnectionError as error:
         raise InvalidInput(f"--ray-address: {_why_not_joined(str(address), error)}") from None

@@ -31,6 +31,7 @@ from sweeper.launch.hung_workers import Silence
 from sweeper.launch.last_words import IN_ITS_CREATION, address_in, last_words
 from sweeper.launch.launch import Launch
 from sweeper.launch.orders import Step
+from sweeper.launch.own_ray.servers import workers_without_environment
 from sweeper.launch.ray_nodes import check_nodes, question_of
 from sweeper.launch.ray_session import ray_session, servers_are_gone
 from sweeper.launch.ray_worker import Code, StageTrainable, as_text, resources_of
@@ -70,6 +71,8 @@ def run_on_ray(
         question = last.enter_context(question_of(launch))
         if address is not None:
             check_nodes(nodes, question, code)
+        else:
+            last.enter_context(workers_without_environment())
         workforce = Workforce(launch, nodes, silence, question)
         attendant = _TuneCallback(workforce, refresh)
         nodes.refresh()

@@ -19,12 +19,12 @@ from typing import Any, Protocol, TypeVar, overload
 from sweeper.records.compressed import shared
 from sweeper.records.stage_record import FORMAT, StageRecord, sha256
 from sweeper.storage.base import Place, StoreError
-from trainers.costs.registry import COSTS
 
 T = TypeVar("T")
 FILE = "index"  # in a sweep's folder
 KEPT_IN_MEMORY = 16  # whole records
 READ_ANEW = {"recipe", "epochs", "selection", "environment", "costs"}  # no part of an entry's text, or not as it is
+FIELDS_KNOWN = ("evaluation", "costs", "plugins")  # of the recipe: what a result is read by
 SCALARS = [item.name for item in fields(StageRecord) if item.name not in READ_ANEW]
 
 
@@ -49,8 +49,8 @@ class Brief:
             return record.epochs.brief
         content = {
             "scalars": [getattr(record, name) for name in SCALARS],
-            "costs": [record.costs.get(name) for name in COSTS],
-            "evaluation": record.recipe.get("evaluation"),
+            "costs": dict(record.costs),
+            "recipe": {name: record.recipe.get(name) for name in FIELDS_KNOWN},
             "epochs": len(record.epochs),
             "digest": sha256(json.dumps(list(record.epochs)).encode()),
             "last": record.epochs[-1] if record.epochs else None,
@@ -68,11 +68,10 @@ class Brief:
         def read() -> StageRecord:
             return whole(scalars["key"], scalars["start"])
 
-        costs = {name: amount for name, amount in zip(COSTS, content["costs"], strict=True) if amount is not None}
         return StageRecord(
             **scalars,
-            costs=costs,
-            recipe=StoredFields(read, {"evaluation": content["evaluation"]}),
+            costs=content["costs"],
+            recipe=StoredFields(read, content["recipe"]),
             epochs=StoredEpochs(self, read, content),
             environment=self.environment,
             selection=Stored(content["snapshots"], lambda: read().selection),
@@ -228,7 +227,7 @@ class StageIndex:
                 kept.append(brief.environment)
             lines.append(f"{key} {tag} {brief.start} {number} {brief.text.decode()}")
         head = {
-            "format": FORMAT, "costs": list(COSTS), "scalars": SCALARS, "environments": kept,
+            "format": FORMAT, "scalars": SCALARS, "environments": kept,
             "digests": dict(self.digests),
         }  # fmt: skip
         content = "\n".join([json.dumps(head), *lines]).encode()
@@ -248,7 +247,7 @@ def _read(place: Place) -> tuple[dict[str, tuple[str, Brief]], dict[str, str]]:
         return {}, {}
     lines = content.split(b"\n")
     head = json.loads(lines[0])
-    if (head["format"], head["costs"], head["scalars"]) != (FORMAT, list(COSTS), SCALARS):
+    if (head["format"], head["scalars"]) != (FORMAT, SCALARS):
         return {}, {}
     environments = [shared(json.dumps(environment)) for environment in head["environments"]]
     entries = {}

@@ -1,0 +1,1 @@
+"""The Ray that a launch starts for itself, on this machine."""

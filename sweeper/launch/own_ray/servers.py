@@ -1,0 +1,98 @@
+"""Ray's own servers, without those that a launch on this machine has no use for: 9.5 s of a core become 2.
+
+Ray has no settings for this, so it reaches into Ray, and only into versions that it is known to fit.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from sweeper.launch.own_ray import stand_in
+
+if TYPE_CHECKING:
+    from ray.job_config import JobConfig
+
+KNOWN_VERSIONS = ("2.60.0",)  # any other Ray starts in its own way
+DASHBOARD_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
+
+
+@contextmanager
+def few_servers(job: JobConfig) -> Iterator[None]:
+    """Lets a Ray that starts leave out its dashboard, its autoscaler, what forwards workers' logs, and both agents.
+
+    job: that of the start. Where it turns out to have a runtime environment (by `uv run`, or a hook that the user has
+    set), the agent that makes it is there.
+    """
+    if not _is_known():
+        yield
+        return
+    from ray._private import parameter, services, utils
+
+    start: Any = services.start_ray_process
+
+    def start_process(command: list[str], kind: str, *more: Any, **settings: Any) -> Any:
+        if kind == "raylet":
+            command = _with_stand_ins(command, has_environment=bool(job.runtime_env))
+        return start(command, kind, *more, **settings)
+
+    settings = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    with (
+        _replaced(parameter, "RayParams", settings),
+        _replaced(services, "start_api_server", lambda *_, **__: ("", None)),  # no address, and no process
+        _replaced(services, "start_ray_process", start_process),
+        # To find out whether the dashboard could run, it imports all that it needs.
+        _replaced(utils, "get_dashboard_dependency_error", lambda: ImportError("left out")),
+    ):
+        yield
+
+
+@contextmanager
+def workers_without_environment() -> Iterator[None]:
+    """Lets Tune ask for workers with the environment variables of this process, which they have from it anyway.
+
+    Tune wants some of them set for its workers, and then the agent of runtime environments is asked to.
+    """
+    if not _is_known():
+        yield
+        return
+    from ray.tune.execution import class_cache
+
+    with _replaced(class_cache, "DEFAULT_ENV_VARS", {}), _replaced(class_cache, "ENV_VARS_TO_PROPAGATE", ()):
+        yield
+
+
+def _is_known() -> bool:
+    import ray
+
+    return ray.__version__ in KNOWN_VERSIONS
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _with_stand_ins(raylet: list[str], has_environment: bool) -> list[str]:
+    """The command that starts a raylet, with other ones in it for its agents."""
+    values = dict(argument.split("=", 1) for argument in raylet if "=" in argument)
+    program = [sys.executable, "-I", "-S", stand_in.__file__, values["--session_dir"], values["--node_id"]]
+    agents = {"--dashboard_agent_command": [*program, *DASHBOARD_PORTS]}
+    if not has_environment:
+        agents["--runtime_env_agent_command"] = [*program, "runtime_env_agent_port"]
+
+    def changed(argument: str) -> str:
+        flag, is_, _ = argument.partition("=")
+        return f"{flag}={subprocess.list2cmdline(agents[flag])}" if is_ and flag in agents else argument
+
+    return [changed(argument) for argument in raylet]
