@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,8 +38,6 @@ class TrialResult:
     environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
     snapshots: Sequence[Snapshot] = ()  # what gets selected, once it is COMPLETED
     search_trial: int | None = None  # Optuna's number of the point that it is of; None: no search asked for it
-    curve: str = ""  # what tells its epochs from any others, once all its stages are finished
-    digests: MutableMapping[str, str] = field(default_factory=dict)  # of curves that were read before
 
     @property
     def name(self) -> str:

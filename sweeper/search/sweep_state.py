@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.labels import ArmLabels
+from sweeper.records.compressed import Chain
 from sweeper.records.index import Finished
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
@@ -92,10 +93,10 @@ class SweepState:
         trial = self.forest.trials[number]
         failure = self.schedule.trial_failure(trial)
         result = trial_result(trial, self.labels[number], self.status(trial), failure, self.records, self.saved)
-        if result.status is not Status.COMPLETED:
-            return result
-        curve = self.records.curve(trial.stages, trial.recipe.evaluated_by)
-        return replace(result, curve=curve, digests=self.store.index.digests)
+        if result.status is Status.COMPLETED and isinstance(result.epochs, Chain):
+            curve = self.records.curve(trial.stages, trial.recipe.evaluated_by)
+            result.epochs.remembered = curve, self.store.index.digests
+        return result
 
     def results(self) -> list[TrialResult]:
         return [self.result(number) for number in range(len(self.forest.trials))]

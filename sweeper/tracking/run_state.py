@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.records.compressed import Chain
 from sweeper.records.stage_record import FORMAT
 from sweeper.records.trial_result import CURVES, Epoch, TrialResult
 from sweeper.stages.status import Status
@@ -177,12 +178,11 @@ def parameters(result: TrialResult) -> dict[str, str]:
 def mark(result: TrialResult, epochs: int) -> str:
     """The number of epochs that are shown, with a digest of them."""
     is_whole = epochs == len(result.epochs)
-    digest = result.digests.get(result.curve) if is_whole and result.curve else None
-    if digest is None:
-        digest = _digest(result.epochs[:epochs])
-        if is_whole and result.curve:
-            result.digests[result.curve] = digest
-    return f"{epochs}:{digest}{FINAL if result.is_final and is_whole else ''}"
+    remembered = result.epochs.remembered if is_whole and isinstance(result.epochs, Chain) else None
+    curve, digests = remembered or ("", {})
+    if curve not in digests:
+        digests[curve] = _digest(result.epochs[:epochs])
+    return f"{epochs}:{digests[curve]}{FINAL if result.is_final and is_whole else ''}"
 
 
 def _digest(epochs: Iterable[Epoch]) -> str:
