@@ -38,10 +38,13 @@ from sweeper.launch.orders import Order, Step
 from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import forecast
 from sweeper.planning.samples import machine_here, measured
+from sweeper.records.bucket_store import open_store
+from sweeper.records.index import FILE as INDEX
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.records.trial_result import TrialResult
 from sweeper.stages.forest import Forest, Stage, plant
+from sweeper.storage.folder import storage_of
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker
@@ -125,6 +128,11 @@ def drive(launch: Launch, recording: Recording, workers: int) -> int:
     return answers
 
 
+def opened(folder: Path) -> Store:
+    """The store as a launch of the sweep opens it, with what is kept of it from the last one."""
+    return open_store(folder, storage_of(folder) / "sweeps" / SWEEP / INDEX)
+
+
 def planted(trials: int, store: Store, watch: Stopwatch, what: str) -> Forest:
     with watch(f"recipes for {what}"):
         recipes = list(islice(made_up_recipes(), trials))
@@ -140,7 +148,7 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
     with TemporaryDirectory() as name, mock.patch("os.fsync"):
         folder = Path(name)
         recording = Recording(folder / "recorded", watch)
-        store = Store(folder)
+        store = opened(folder)
         forest = planted(trials, store, watch, "plant")
         with watch("estimate"):
             estimates = Estimates(measured(store, forest), machine_here("cpu", 1))
@@ -157,14 +165,18 @@ def run(trials: int, workers: int, tracked: bool, profile: bool) -> dict[str, An
             pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(25)
         found: dict[str, Any] = {"trials": trials, "stages": len(forest.stages), "answers": answers}
         found["driver_megabytes"] = megabytes()
+        launch.let_go()
+        with watch("read the index"):
+            store = opened(folder)
         again = planted(trials, store, watch, "plant again")
         with watch("start again"):
-            assert Launch(SWEEP, again, {"mnist": "d"}, store, Resources(), {}, read_only=True).is_over
+            relaunch = Launch(SWEEP, again, {"mnist": "d"}, store, Resources(), {}, read_only=True)
+            assert relaunch.is_over
         with watch("summary"):
             launch.results()
         cycles(planted(trials, Store(folder / "empty"), Stopwatch(), ""), folder / "empty", workers, watch)
         if tracked:
-            found |= track(launch, folder, watch)
+            found |= track(relaunch, folder, watch)
         return {**found, "cpu_seconds": {what: round(seconds, 2) for what, seconds in watch.seconds.items()}}
 
 

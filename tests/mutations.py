@@ -43,6 +43,7 @@ RAY, MISHAPS = "tests/sweeper/launch/test_ray.py::test_", "tests/sweeper/launch/
 CLAIMS, STORE = "tests/sweeper/storage/test_claims.py::test_", "tests/sweeper/records/test_store.py::test_"
 BUCKET = "tests/sweeper/launch/test_bucket_launches.py::test_"
 OBJECTS = "tests/sweeper/records/test_bucket_store.py::test_"
+INDEX = "tests/sweeper/records/test_index.py::test_"
 PLACES = "tests/sweeper/storage/test_places.py::test_"
 CODE = "tests/sweeper/launch/test_whose_code.py::test_"
 AROUND = f"{CODE}workers_run_the_drivers_packages_wherever_they_start_and_whatever_the_path"
@@ -428,6 +429,27 @@ MUTATIONS = {
         " and sha256(text[: seal.start()] + seal[2]) == seal[1].decode()",
         "",
         f"{STORE}a_record_is_damaged_whichever_of_its_bytes_is_changed",
+    ),
+    "behind_the_index": Mutation(
+        "a record is changed, deleted, half written, copied or moved since it was indexed",
+        "sweeper/records/index.py",
+        "tag and entry[0] == tag else None",
+        "True else None",
+        f"{INDEX}a_stage_changed_behind_the_index_is_seen_as_it_is",
+    ),
+    "index_damaged": Mutation(
+        "the index of a sweep is lost, cut or altered",
+        "sweeper/records/index.py",
+        "if sha256(content).encode() != said:",
+        "if False:",
+        f"{INDEX}a_lost_or_damaged_index_is_made_anew",
+    ),
+    "index_full_disk": Mutation(
+        "the index of a sweep cannot be written",
+        "sweeper/records/index.py",
+        "        with suppress(StoreError):\n",
+        "        with suppress():\n",
+        f"{INDEX}an_index_that_cannot_be_written_costs_nothing_but_time",
     ),
     "writer_killed": Mutation(
         "a writer is SIGKILLed at any of its system calls",

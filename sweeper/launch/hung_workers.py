@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from sweeper.launch.launch import Launch
+from sweeper.records.index import longest_epoch_seconds, longest_seconds
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.trial_result import Epoch
 from sweeper.stages.faults import Failure
@@ -63,7 +64,7 @@ class Silence:
     def epochs_ended(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
         if stage.key in self._heard:
             self._heard[stage.key] = self.clock()
-        self._measure(stage, epochs)
+        self._measure(stage, longest_seconds(epochs))
 
     def stage_done(self, stage: Stage) -> None:
         self._heard.pop(stage.key, None)
@@ -75,12 +76,11 @@ class Silence:
 
     def _learn_from(self, records: Iterable[StageRecord]) -> None:
         for record in records:
-            self._measure(self.launch.forest.stages[record.key], record.epochs)
+            self._measure(self.launch.forest.stages[record.key], longest_epoch_seconds(record))
 
-    def _measure(self, stage: Stage, epochs: Sequence[Epoch]) -> None:
+    def _measure(self, stage: Stage, seconds: float) -> None:
         kind = self._kind(stage)
-        seconds = [epoch["train_seconds"] + epoch["evaluation_seconds"] for epoch in epochs]
-        self._longest[kind] = max([self._longest.get(kind, 0.0), *seconds])
+        self._longest[kind] = max(self._longest.get(kind, 0.0), seconds)
 
     def _kind(self, stage: Stage) -> str:
         """Stages that differ in their seeds and in nothing else are of one kind: their epochs take as long."""

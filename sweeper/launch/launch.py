@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 from sweeper.launch.orders import Order, Step
 from sweeper.planning.estimates import Estimates
-from sweeper.records.compressed import packed
-from sweeper.records.stage_record import StageRecord
+from sweeper.records.index import Brief
 from sweeper.records.sweep_folder import planting
 from sweeper.records.trial_result import Epoch, seconds_of
 from sweeper.search.limits import Amount
@@ -28,6 +27,7 @@ from sweeper.text import in_words
 from trainers.plugins.known import keys_in
 
 LOOK_AGAIN_SECONDS = 1.0  # whether another launch has finished a stage
+SAVED_AFTER = 1_000  # new entries of the index; a killed launch leaves so many records to be read by the next
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ class Launch(SteeredSweep):
         planted = self.forest
         self.begin(self.rule, self.estimates.cost(planted) if self.estimates else None)
         self.steer(planted, self.store.failures())
+        if not self.read_only:
+            self.store.index.save()
 
     def begun(self) -> set[str]:
         """Stages that must stay as they are: what ran, or was given out."""
@@ -266,6 +268,7 @@ class Launch(SteeredSweep):
     def let_go(self) -> None:
         """Releases all claims once the driver has ended: another launch may train what is unfinished."""
         self.claims.release_all()
+        self.store.index.save()
 
     def stop(self) -> None:
         """Starts no more stages; the driver ends those that run."""
@@ -290,9 +293,10 @@ class Launch(SteeredSweep):
         """The epochs that this launch itself trained and kept, and their seconds of training and evaluation."""
         count, seconds = 0, 0.0
         for key, found in self._found.items():
-            kept = self.records[key].epochs if key in self.records else self.saved.get(key, ())
+            record = self.records.get(key)
+            kept = record.epochs if record else self.saved.get(key, ())
             count += max(0, len(kept) - found)
-            seconds += seconds_of(kept[found:])
+            seconds += record.seconds if record and not found else seconds_of(kept[found:])
         return count, seconds
 
     # How
@@ -305,15 +309,15 @@ class Launch(SteeredSweep):
                 self.schedule.postpone(stage.key, self.clock() + LOOK_AGAIN_SECONDS)
                 return False
             self.elsewhere.discard(stage.key)
-            record = self.store.read_span(stage.key, stage.start)
-            if record is not None and self.store.is_left_out(stage.key):
-                record = None  # what goes on from here needs the state
-            fields = None if record else self.store.read_failure(stage.key)
+            brief = self.store.brief(stage.key, stage.start)
+            if brief is not None and self.store.is_left_out(stage.key):
+                brief = None  # what goes on from here needs the state
+            fields = None if brief else self.store.read_failure(stage.key)
         except StoreError as error:
             self.fail(stage.key, Failure(Fault.INFRASTRUCTURE, str(error)))
             return False
-        if record is not None:
-            self._finish(stage, record)
+        if brief is not None:
+            self._finish(stage, brief)
         elif fields is not None and not (failure := Failure.from_dict(fields)).fault.retried_next_launch:
             self._live[stage.key] = list(fields.get("epochs", ()))
             self.fail(stage.key, failure)  # the other launch has found out that it cannot work
@@ -323,17 +327,18 @@ class Launch(SteeredSweep):
 
     def _take_result(self, stage: Stage) -> None:
         try:
-            record = self.store.read_span(stage.key, stage.start)
+            brief = self.store.brief(stage.key, stage.start)
             problem = "its record was written, and is not in the store"
         except StoreError as error:
-            record, problem = None, str(error)
-        if record is None:
+            brief, problem = None, str(error)
+        if brief is None:
             self.fail(stage.key, Failure(Fault.INFRASTRUCTURE, problem))
         else:
-            self._finish(stage, record)
+            self._finish(stage, brief)
 
-    def _finish(self, stage: Stage, record: StageRecord) -> None:
-        self.records[stage.key] = packed(record)
+    def _finish(self, stage: Stage, brief: Brief) -> None:
+        self.records.take(stage.key, brief)
+        self.store.index.save(at_least=max(SAVED_AFTER, len(self.store.index) // 4))
         self._live.pop(stage.key, None)
         self.saved.pop(stage.key, None)
         self.schedule.finish(stage.key)

@@ -13,6 +13,7 @@ from sweeper.launch.launch import Launch, Resources
 from sweeper.planning.estimates import Estimates, training_flops
 from sweeper.records.bucket_store import open_store
 from sweeper.records.environment import sources
+from sweeper.records.index import FILE as INDEX
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.search.limits import Account
 from sweeper.search.policy import Steering
@@ -37,7 +38,7 @@ class PlantedSweep:
         `read_only`: nothing will be written, and another process may run the sweep.
         """
         self.spec, self.digests, self.read_only = spec, digests, read_only
-        self.store = open_store(folder.storage)
+        self.store = open_store(folder.storage, folder.path / INDEX)
         self.earlier_names = folder.earlier_names()
         search = None
         recipes = {recipe.content_hash(): recipe for recipe in expand(spec)}

@@ -10,12 +10,14 @@ were read: they never change.
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sweeper.records.compressed import packed
+from sweeper.records.index import Brief, StageIndex
 from sweeper.records.layout import StoredStage
 from sweeper.records.stage_record import Damaged, NewerFormat, StageRecord, StateFile, decode, encode, sha256
 from sweeper.records.store import (
@@ -39,10 +41,10 @@ FEW = 16  # lineages that are listed one by one; of more, all are listed
 LISTED_SECONDS = 2.0  # a listing of partials is believed for so long
 
 
-def open_store(root: Place) -> Store:
-    """The store in this folder or bucket."""
+def open_store(root: Place, index: Place | None = None) -> Store:
+    """The store in this folder or bucket; `index`: the file in which a sweep keeps what it has read of it."""
     root = storage_of(root)
-    return ObjectStore(root) if root.on_disk is None else Store(root)
+    return (ObjectStore if root.on_disk is None else Store)(root, index=StageIndex(index))
 
 
 class ObjectStore(Store):
@@ -51,6 +53,7 @@ class ObjectStore(Store):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._expected: dict[str, list[int]] = {}
+        self._tags: dict[str, set[str]] = {}  # that a stage's record may have, by the last listing
         self._partials: set[str] = set()
         self._partials_listed_at = -1e9
 
@@ -90,22 +93,40 @@ class ObjectStore(Store):
         return found is not None and not found[1].left_out and self._read_state(key, found[1]) is not None
 
     def expect(self, lineages: Collection[str]) -> None:
-        """Prefetches the records of these lineages, side by side."""
+        """Prefetches the records of these lineages, side by side, but for those that the index knows."""
         if len(lineages) > FEW:
             listed = self._listed(self.bucket / "lineages")
             ends = {lineage: listed.get(lineage, []) for lineage in lineages}
+            self._tags = tags_of((self.bucket / "stages").entries()) if any(ends.values()) else {}
         else:
             ends = dict(zip(lineages, self.bucket.bucket.concurrently(self._ends, lineages), strict=True))
         keys = [point_key(lineage, end) for lineage in ends for end in ends[lineage]]
-        self.bucket.bucket.concurrently(self._found, [key for key in keys if key not in self.bucket.bucket.known])
+        unread = [key for key in keys if key not in self.bucket.bucket.known and not self._indexed(key)]
+        self.bucket.bucket.concurrently(self._found, unread)
         self._expected = ends
 
     def spans(self, lineage: str) -> dict[int, int]:
         ends = self._expected.pop(lineage, None)
         if ends is None:
             ends = self._ends(lineage)
-        found = {end: self.read(point_key(lineage, end)) for end in ends}
-        return {end: record.start for end, record in found.items() if record is not None}
+        found = {end: self._known(point_key(lineage, end)) for end in ends}
+        return {end: brief.start for end, brief in found.items() if brief is not None}
+
+    def _known(self, key: str) -> Brief | None:
+        if brief := self._indexed(key):
+            return brief
+        found = self._found(key)
+        return found and Brief.of(found[0])
+
+    def _indexed(self, key: str) -> Brief | None:
+        """The brief of a stage whose objects, as they were listed, are those that the index knows."""
+        briefs = (self.index.get(key, tag) for tag in self._tags.get(key, ()))
+        return next((brief for brief in briefs if brief is not None), None)
+
+    def _drop(self, key: str) -> None:
+        """Believes nothing of this stage any more that was read or listed before."""
+        self.bucket.bucket.known.pop(key, None)
+        self._tags.pop(key, None)
 
     def newest(self, count: int) -> Iterator[StageRecord]:
         entries = [entry for entry in (self.bucket / "stages").entries() if entry.path.name == RECORD]
@@ -140,7 +161,7 @@ class ObjectStore(Store):
 
     def remove(self, stage: StoredStage) -> None:
         self._record(stage.key).remove()  # with it the stage is gone; the rest means nothing
-        self.bucket.bucket.known.pop(stage.key, None)
+        self._drop(stage.key)
         self._remove_all(self._record(stage.key).parent.entries())
 
     def remove_leftovers(self) -> int:
@@ -178,7 +199,7 @@ class ObjectStore(Store):
             first = self._found(record.key)
             if first is not None and first[1].left_out and not file.left_out:
                 path.put(encode(record, file))
-                self.bucket.bucket.known.pop(record.key, None)
+                self._drop(record.key)
                 return True
             if first is not None:
                 if first[1].sha256 != file.sha256:
@@ -223,6 +244,7 @@ class ObjectStore(Store):
             damage = f"{RECORD}: {error}"
         if not damage:
             self.bucket.bucket.known[key] = packed(record), state
+            self.index.put(key, tag_of(read[1], f"{state.sha256}.safetensors", state.size), Brief.of(record))
             return record, state
         return self._found(key) if self._set_aside(path, damage, read[1]) else None
 
@@ -232,7 +254,7 @@ class ObjectStore(Store):
         read = missing(path.read_tagged)
         if read is not None and sha256(read[0]) == file.sha256:
             return read[0]
-        self.bucket.bucket.known.pop(key, None)
+        self._drop(key)
         record = missing(self._record(key).read_tagged)
         if record is None:
             return None
@@ -244,6 +266,22 @@ class ObjectStore(Store):
         if read is not None:
             self._set_aside(path, reason, read[1], told=True)
         return None
+
+
+def tag_of(record: str, state: str, size: int) -> str:
+    """A text that is another for every other record or state. `record`: what its service tells it by."""
+    return hashlib.blake2b(f"{record.strip(chr(34))} {state} {size}".encode(), digest_size=12).hexdigest()
+
+
+def tags_of(entries: Collection[Entry]) -> dict[str, set[str]]:
+    """Of a listing of stages, by key: the tags of the record with each state that lies beside it."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.path.parent.name, []).append(entry)
+    return {
+        key: {tag_of(one.tag, other.path.name, other.size) for one in own if one.path.name == RECORD for other in own}
+        for key, own in found.items()
+    }
 
 
 def decode_or_none(content: bytes) -> StateFile | None:

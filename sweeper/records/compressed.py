@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, chain
@@ -70,11 +70,13 @@ class PackedFields(Mapping[str, Any]):
 class Chain(Sequence[T]):
     """Several sequences as one; each is decompressed only when it is read."""
 
-    __slots__ = ("_ends", "_parts")
+    __slots__ = ("_ends", "_parts", "remembered")
 
     def __init__(self, parts: Sequence[Sequence[T]]) -> None:
         self._parts = [part for part in parts if len(part)]
         self._ends = list(accumulate(map(len, self._parts)))
+        # What tells these values from any others, and the digests by that of those that were read before.
+        self.remembered: tuple[str, MutableMapping[str, str]] | None = None
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -107,12 +109,12 @@ def packed(record: StageRecord, text: bytes = b"") -> StageRecord:
         recipe=PackedFields(record.recipe, folded, "recipe" if text else ""),
         epochs=Packed(record.epochs, folded, "epochs" if text else ""),
         selection=Packed(record.selection, folded, "selection" if text else ""),
-        environment=_shared(json.dumps(record.environment)),
+        environment=shared(json.dumps(record.environment)),
     )
 
 
 @lru_cache(maxsize=4096)
-def _shared(environment: str) -> dict[str, Any]:
+def shared(environment: str) -> dict[str, Any]:
     """One for all the stages that a worker trained."""
     fields: dict[str, Any] = json.loads(environment)
     return fields

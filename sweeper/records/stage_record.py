@@ -6,10 +6,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import lru_cache, reduce
-from typing import Any
+from typing import Any, overload
 
 from pydantic import ValidationError
 
@@ -108,7 +108,34 @@ def evaluated_as(record: StageRecord, way: str | None) -> StageRecord:
     if record.argmax_test_loss is None or record.recipe.get("evaluation") == way:
         return record
     figures = {name: getattr(record, f"{way}_{name}") for name in ("test_accuracy", "test_loss")}
-    return replace(record, epochs=epochs_evaluated_as(record.epochs, way), **figures)
+    return replace(record, epochs=EvaluatedEpochs(record.epochs, way), **figures)
+
+
+class EvaluatedEpochs(Sequence[dict[str, Any]]):
+    """The epochs of a record by another evaluation; they are read only where more than their last is asked for."""
+
+    def __init__(self, epochs: Sequence[dict[str, Any]], way: str | None) -> None:
+        self._epochs, self._way = epochs, way
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(epochs_evaluated_as(self._epochs, self._way))
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(place, slice):
+            return epochs_evaluated_as(self._epochs[place], self._way)
+        return _epoch_evaluated_as(self._epochs[place], self._way)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def epochs_evaluated_as(epochs: Iterable[Mapping[str, Any]], way: str | None) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import os
 import re
 import shutil
 import uuid
@@ -14,7 +15,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.records.compressed import packed
+from sweeper.records.index import Brief, StageIndex
 from sweeper.records.layout import Damage, StoredStage
 from sweeper.records.stage_record import (
     Damaged,
@@ -30,7 +31,7 @@ from sweeper.records.stage_record import (
 from sweeper.records.unfinished import Unfinished
 from sweeper.stages.faults import StorageFault
 from sweeper.stages.forest import point_key
-from sweeper.storage.base import StoreError, is_key, storage_errors
+from sweeper.storage.base import StoreError, checked_key, is_key, storage_errors
 from sweeper.storage.folder import Folder, identity, sync_folder, write_synced
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Damage", "StageRecord", "StorageFault", "Store", "StoreError", "StoredStage"]
 
 RECORD, STATE = "record.json", "state.safetensors"
-READ_AHEAD = 30_000  # records, each of some kB
 DRAFTS_ARE_OLD_AFTER_SECONDS = 24 * 3600.0
 _FOLDER = re.compile(r"([0-9]{6,})-([0-9a-f]{16})")
 _Found = tuple[StageRecord, StateFile]
@@ -49,9 +49,7 @@ _Found = tuple[StageRecord, StateFile]
 class Store(Unfinished):
     """Finished stages, besides the unfinished ones. Any number of processes may read and write it at once."""
 
-    _starts: dict[Path, int] = field(default_factory=dict)  # of records that were read once: they never change
-    # What was read to plan, for who reads it next to launch: a file that has not been touched since is not read again.
-    _ahead: dict[Path, tuple[_Found, tuple[int, ...]]] = field(default_factory=dict)
+    index: StageIndex = field(default_factory=StageIndex)
 
     def prepare(self) -> None:
         """Checks that the folder can be written, and removes what crashed writers left long ago."""
@@ -134,29 +132,44 @@ class Store(Unfinished):
             return True
         return self._set_aside(folder, f"{STATE} does not match its SHA-256", seen) and self.has_state(key)
 
+    def brief(self, key: str, start: int) -> Brief | None:
+        """What launches ask of the epochs after `start` up to this point; None if some of them are missing."""
+        found = self._known(key)
+        if found is None or found.start != start:
+            record = self.read_span(key, start)
+            return Brief.of(record) if record is not None else None
+        return found
+
+    def _known(self, key: str) -> Brief | None:
+        """The brief of the stage that ends here; read only if its files are not those that the index knows."""
+        place = self._place_of(key)
+        return self._brief_at(*place, key) if place else None
+
+    def _brief_at(self, lineage: str, name: str, key: str) -> Brief | None:
+        # Looked at before it is read: what another writer puts there meanwhile has another tag, and is read anew.
+        tag = _tag(f"{self._path_of(lineage)}/{name}")
+        known = self.index.get(key, tag)
+        if known is None and (found := self._read_folder(self._lineage_folder(lineage) / name, key)):
+            known = Brief.of(found[0])
+            self.index.put(key, tag, known)
+        return known
+
     def spans(self, lineage: str) -> dict[int, int]:
         """The readable records of a lineage: the epoch at the end of each, and the epoch at its start."""
         spans: dict[int, int] = {}
-        parent = self._lineage_folder(lineage)
-        if not parent.is_dir():
-            return spans
-        for folder in sorted(parent.iterdir()):
-            if folder not in self._starts:
-                name = _FOLDER.fullmatch(folder.name)
-                key = point_key(lineage, int(name[1])) if name else ""
-                if not name or not key.startswith(name[2]):
-                    self._set_aside(folder, "its name is not that of a stage of this lineage", identity(folder))
-                    continue
-                # Looked at before it is read: what another writer puts there meanwhile is read anew.
-                untouched = _touched(folder) if len(self._ahead) < READ_AHEAD else ()
-                found = self._read_folder(folder, key, fold=bool(untouched))
-                if not found:
-                    continue
-                self._starts[folder] = found[0].start
-                if untouched:
-                    self._ahead[folder] = found, untouched
-            spans[int(folder.name.partition("-")[0])] = self._starts[folder]
+        for listed in Folder(self._path_of(lineage)).names():
+            name = _FOLDER.fullmatch(listed)
+            key = point_key(lineage, int(name[1])) if name else ""
+            if not name or not key.startswith(name[2]):
+                folder = self._lineage_folder(lineage) / listed
+                self._set_aside(folder, "its name is not that of a stage of this lineage", identity(folder))
+            elif (brief := self._brief_at(lineage, listed, key)) is not None:
+                spans[int(name[1])] = brief.start
         return spans
+
+    def _path_of(self, lineage: str) -> str:
+        """The path of a lineage's folder: as text, since of thousands a Path would take longer than all else."""
+        return f"{self.root}/stages/{checked_key(lineage)[:2]}/{lineage}"
 
     def newest(self, count: int) -> Iterator[StageRecord]:
         """The last record of each of the lineages that were written to last, the newest first."""
@@ -251,21 +264,23 @@ class Store(Unfinished):
         return True
 
     def _folder_of(self, key: str) -> Folder | None:
-        pointer = self._pointer(key)
+        place = self._place_of(key)
+        return self._lineage_folder(place[0]) / place[1] if place else None
+
+    def _place_of(self, key: str) -> tuple[str, str] | None:
+        """The lineage of a stage, and the name of its folder there."""
+        pointer = Folder(f"{self.root}/keys/{checked_key(key)[:2]}/{key}")
         try:
             lineage, epoch = pointer.read_text().split()
-            return self._lineage_folder(lineage) / f"{int(epoch):06d}-{key[:16]}"
+            return checked_key(lineage), f"{int(epoch):06d}-{key[:16]}"
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None  # the write that ends with a whole pointer makes it whole
 
-    def _read_folder(self, folder: Folder, key: str, fold: bool = False) -> _Found | None:
+    def _read_folder(self, folder: Folder, key: str) -> _Found | None:
         """A stage's record, checked; None if there is none, or a damaged one, which is set aside."""
-        if (ahead := self._ahead.pop(folder, None)) and ahead[1] == _touched(folder):
-            return ahead[0]
         seen = identity(folder)
         try:
-            text = (folder / RECORD).read_bytes()
-            record, state = decode(text)
+            record, state = decode((folder / RECORD).read_bytes())
             size = (folder / STATE).stat().st_size
         except (FileNotFoundError, NotADirectoryError) as error:
             if seen is None:
@@ -280,8 +295,8 @@ class Store(Unfinished):
         else:
             damage = contradiction(record, state, key, size)
             if not damage:
-                return (packed(record, text) if fold else record), state
-        return self._read_folder(folder, key, fold) if self._set_aside(folder, damage, seen) else None
+                return record, state
+        return self._read_folder(folder, key) if self._set_aside(folder, damage, seen) else None
 
     def _forget(self, key: str) -> None:
         """A finished stage needs neither its partial nor its failure any more."""
@@ -290,13 +305,14 @@ class Store(Unfinished):
             self.clear_failure(key)
 
 
-def _touched(folder: Folder) -> tuple[int, ...]:
-    """A value that changes whenever a stage's files do; empty if they are not there."""
+def _tag(folder: str) -> str:
+    """A text that changes whenever a stage's files do, are copied or moved; empty if they are not there."""
     try:
-        both = [(folder / name).stat() for name in (RECORD, STATE)]
+        both = [os.stat(f"{folder}/{name}") for name in (RECORD, STATE)]
     except OSError:
-        return ()
-    return tuple(value for status in both for value in (status.st_ino, status.st_size, status.st_mtime_ns))
+        return ""
+    seen = [(one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in both]
+    return hashlib.blake2b(repr(seen).encode(), digest_size=12).hexdigest()
 
 
 def contradiction(record: StageRecord, state: StateFile, key: str, size: int) -> str:

@@ -146,10 +146,11 @@ def trial_result(
     saved: Mapping[str, Sequence[Epoch]] | None = None,
 ) -> TrialResult:
     """The result of a trial, as far as it is stored."""
-    finished = [records[key] for key in trial.stages if key in records]
+    known = {key: record for key in trial.stages if (record := records.get(key)) is not None}  # each looked up once
+    finished = list(known.values())
     finals: dict[str, float] = {}
     if status is Status.COMPLETED:
-        finals = trial_finals(trial, records)
+        finals = trial_finals(trial, known)
     elif status is Status.STOPPED_EARLY and finished:  # what it cost so far; how well it might have done nobody knows
         finals = _costs(finished)
     return TrialResult(
@@ -157,7 +158,7 @@ def trial_result(
         label,
         status,
         failure,
-        trial_epochs(trial, records, saved),
+        trial_epochs(trial, known, saved),
         finals,
         _environment(finished[-1]) if finished else {},
         Chain([record.selection for record in finished]) if status is Status.COMPLETED else (),

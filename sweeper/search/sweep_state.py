@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.labels import ArmLabels
-from sweeper.records.compressed import packed
+from sweeper.records.compressed import Chain
+from sweeper.records.index import Finished
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.records.trial_result import Epoch, TrialResult, trial_result
@@ -37,7 +38,7 @@ class SweepState:
         """Starts without a stage; `take_in` brings them."""
         self.labels: list[str] = []
         self._naming = ArmLabels()
-        self.records: dict[str, StageRecord] = {}
+        self.records = Finished(self.store)
         self.partials: dict[str, StageRecord] = {}  # stages on their way when they were taken in
         self.saved: dict[str, Sequence[Epoch]] = {}  # epochs of unfinished stages that are in the store
         self._numbers: dict[str, int] = {}
@@ -91,16 +92,20 @@ class SweepState:
         """What is stored of a trial by now."""
         trial = self.forest.trials[number]
         failure = self.schedule.trial_failure(trial)
-        return trial_result(trial, self.labels[number], self.status(trial), failure, self.records, self.saved)
+        result = trial_result(trial, self.labels[number], self.status(trial), failure, self.records, self.saved)
+        if result.status is Status.COMPLETED and isinstance(result.epochs, Chain):
+            curve = self.records.curve(trial.stages, trial.recipe.evaluated_by)
+            result.epochs.remembered = curve, self.store.index.digests
+        return result
 
     def results(self) -> list[TrialResult]:
         return [self.result(number) for number in range(len(self.forest.trials))]
 
     def _read_records(self, keys: Iterable[str], forest: Forest) -> None:
         for key in keys:
-            record = self.store.read_span(key, forest.stages[key].start)
-            if record is not None:
-                self.records[key] = packed(record)
+            brief = self.store.brief(key, forest.stages[key].start)
+            if brief is not None:
+                self.records.take(key, brief)
 
     def _read_partials(self, forest: Forest, keys: Iterable[str]) -> None:
         for key in keys:

@@ -7,7 +7,7 @@ through the `stored` argument.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
@@ -232,14 +232,29 @@ def _ways(
     ways = [points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
     if stored is None:
         return ways, {}
-    earlier = [earlier_points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
-    asked = {point.lineage for way in (*ways, *chain(*earlier)) for point in way} - forest.lines.keys()
-    stored.expect(asked)
-    known = {name: line.stored for name, line in forest.lines.items()}
-    spans: Spans = known | {lineage: stored.spans(lineage) for lineage in sorted(asked)}
+    spans: dict[str, Mapping[int, int]] = {name: line.stored for name, line in forest.lines.items()}
+    _ask(ways, stored, spans)
+    # What is stored to its end by its own keys cannot have come further by others.
+    unended = [number for number, way in enumerate(ways) if _reached(way, spans) < _end_of(way)]
+    earlier = {
+        number: earlier_points(recipes[number], digests[recipes[number].dataset], forest.sources) for number in unended
+    }
+    _ask(chain(*earlier.values()), stored, spans)
     return [
-        max(way, *before, key=lambda one: _reached(one, spans)) for way, before in zip(ways, earlier, strict=True)
+        max((way, *earlier.get(number, ())), key=lambda one: _reached(one, spans)) for number, way in enumerate(ways)
     ], spans
+
+
+def _ask(ways: Iterable[Sequence[Point]], stored: Stored, spans: dict[str, Mapping[int, int]]) -> None:
+    """Adds what is stored of these ways to what is known."""
+    asked = {point.lineage for way in ways for point in way} - spans.keys()
+    stored.expect(asked)
+    spans.update((lineage, stored.spans(lineage)) for lineage in sorted(asked))
+
+
+def _end_of(way: Sequence[Point]) -> tuple[int, int]:
+    """Where a way ends, as `_reached` tells it."""
+    return IN_ORDER.index(way[-1].phase), way[-1].epoch
 
 
 def _reached(way: Sequence[Point], spans: Spans) -> tuple[int, int]:

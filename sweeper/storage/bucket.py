@@ -39,6 +39,7 @@ class Entry:
     path: ObjectPath
     size: int
     modified: float  # seconds since 1970, by the service's clock
+    tag: str = ""  # what tells its content from any other that it ever has
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,12 @@ class ObjectPath:
     def entries(self) -> list[Entry]:
         """All objects below this name, however deep, in the order of their names."""
         entries = [
-            Entry(ObjectPath(self.bucket, item["path"]), item["size"], item["last_modified"].timestamp())
+            Entry(
+                ObjectPath(self.bucket, item["path"]),
+                item["size"],
+                item["last_modified"].timestamp(),
+                str(item["e_tag"]),
+            )
             for item in self.bucket.listed(self.key)
             if item["size"]
         ]

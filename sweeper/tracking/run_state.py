@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.records.compressed import Chain
 from sweeper.records.stage_record import FORMAT
-from sweeper.records.trial_result import CURVES, TrialResult
+from sweeper.records.trial_result import CURVES, Epoch, TrialResult
 from sweeper.stages.status import Status
 from sweeper.tracking.versions import version_tags
 
@@ -176,9 +177,17 @@ def parameters(result: TrialResult) -> dict[str, str]:
 
 def mark(result: TrialResult, epochs: int) -> str:
     """The number of epochs that are shown, with a digest of them."""
+    is_whole = epochs == len(result.epochs)
+    remembered = result.epochs.remembered if is_whole and isinstance(result.epochs, Chain) else None
+    curve, digests = remembered or ("", {})
+    if curve not in digests:
+        digests[curve] = _digest(result.epochs[:epochs])
+    return f"{epochs}:{digests[curve]}{FINAL if result.is_final and is_whole else ''}"
+
+
+def _digest(epochs: Iterable[Epoch]) -> str:
     digest = hashlib.sha256()
-    for epoch in result.epochs[:epochs]:
+    for epoch in epochs:
         shown = [epoch.get(name) for name in (*CURVES, "train_seconds", "evaluation_seconds")]
         digest.update(json.dumps(shown).encode())
-    final = FINAL if result.is_final and epochs == len(result.epochs) else ""
-    return f"{epochs}:{digest.hexdigest()[:16]}{final}"
+    return digest.hexdigest()[:16]

@@ -16,6 +16,7 @@ from sweeper.records.trial_result import Epoch, TrialResult, spent
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest, Stage
 from sweeper.stages.status import ENDED, Status
+from sweeper.storage.base import StoreError
 from sweeper.tracking.mlflow_client import TrackingDown
 from sweeper.tracking.projection import CONCURRENT_TRIALS, Projection
 
@@ -71,7 +72,7 @@ class Tracker(threading.Thread):
             try:
                 self.catch_up(last)
                 failures, self.problem = 0, ""
-            except TrackingDown as down:
+            except (TrackingDown, StoreError) as down:  # a record may be gone, or damaged, since its stage was done
                 failures, self.problem = failures + 1, str(down)
                 self._whole_at = 0.0  # what has arrived is not known
             if (last and (not self.problem or failures >= GIVE_UP_AFTER)) or self._abandoned.is_set():
@@ -93,7 +94,13 @@ class Tracker(threading.Thread):
 
     def behind(self) -> int:
         """The number of trials that MLflow does not show as they are."""
-        return self.projection.behind(self._unsettled())
+        return sum(map(self._is_behind, self._unsettled()))
+
+    def _is_behind(self, result: TrialResult) -> bool:
+        try:
+            return self.projection.behind([result]) > 0
+        except StoreError:
+            return True
 
     def _unsettled(self) -> list[TrialResult]:
         numbers = range(len(self.launch.forest.trials))

@@ -7,6 +7,7 @@ fills what is left out from a preset (`trainers.recipe.presets`); `Recipe.filled
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -247,8 +248,7 @@ class Recipe(_WithMethods):
 
         The length of the phase is not part of it, unless the schedule looks at it.
         """
-        values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
-        own = {name: value for name, value in values.items() if _phase_of(name) == phase}
+        own = dict(_parted(self)[phase])
         if phase == "slot" and self.looks_at_length:
             own["slot_length"] = self.slot_epochs  # whatever course its rates follow
         if phase in PHASES and own[f"{phase}_schedule"] not in LENGTH_DEPENDENT_SCHEDULES:
@@ -262,8 +262,7 @@ class Recipe(_WithMethods):
 
     def common_fields(self) -> dict[str, Any]:
         """What matters from the first step on, whatever the phase."""
-        values = self.model_dump(mode="json", exclude_none=True, exclude=set(LABELS))
-        return {name: value for name, value in values.items() if _phase_of(name) is None}
+        return dict(_parted(self)[None])
 
     def training_fields(self) -> dict[str, Any]:
         """The common fields, with one value for all that change no training: recipes that agree here train alike."""
@@ -290,6 +289,21 @@ class Recipe(_WithMethods):
     def arm_hash(self) -> str:
         """The hash of the recipe but for its seed: recipes of one arm share it."""
         return self.model_copy(update={"seed": 0}).content_hash()
+
+
+_PARTED: deque[tuple[Recipe, dict[Phase | None, dict[str, Any]]]] = deque(maxlen=1)
+
+
+def _parted(recipe: Recipe) -> Mapping[Phase | None, Mapping[str, Any]]:
+    """The fields of a recipe by phase. Kept of the one asked about last: to plant a trial takes a dozen questions."""
+    last = next(iter(_PARTED.copy()), None)
+    if last is not None and last[0] is recipe:
+        return last[1]
+    parted: dict[Phase | None, dict[str, Any]] = {phase: {} for phase in (*IN_ORDER, None)}
+    for name, value in recipe.model_dump(mode="json", exclude_none=True, exclude=set(LABELS)).items():
+        parted[_phase_of(name)][name] = value
+    _PARTED.append((recipe, parted))
+    return parted
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 from search_spaces.spec import Limits, Rungs
 from sweeper.launch.launch import Launch, Resources
 from sweeper.launch.orders import Step
+from sweeper.records.index import Brief, StageIndex
 from sweeper.records.stage_record import StageRecord
 from sweeper.search.limits import Account
 from sweeper.search.policy import Steering
@@ -27,6 +28,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.records: dict[str, StageRecord] = {}
+        self.index = StageIndex()
         self.kept_failures: dict[str, Any] = {}
 
     def expect(self, lineages):
@@ -41,6 +43,10 @@ class FakeStore:
     def read_span(self, key, start):
         record = self.records.get(key)
         return record if record and record.start == start else None
+
+    def brief(self, key, start):
+        record = self.read_span(key, start)
+        return record and Brief.of(record)
 
     def failures(self):
         return dict(self.kept_failures)
