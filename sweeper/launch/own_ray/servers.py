@@ -41,9 +41,9 @@ def few_servers(job: JobConfig) -> Iterator[None]:
             command = _with_stand_ins(command, has_environment=bool(job.runtime_env))
         return start(command, kind, *more, **settings)
 
-    settings = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    left_out: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
     with (
-        _replaced(parameter, "RayParams", settings),
+        _replaced(parameter, "RayParams", partial(parameter.RayParams, **left_out)),
         _replaced(services, "start_api_server", lambda *_, **__: ("", None)),  # no address, and no process
         _replaced(services, "start_ray_process", start_process),
         # To find out whether the dashboard could run, it imports all that it needs.
