@@ -12,6 +12,7 @@ import argparse
 import heapq
 import random
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import exp
 from statistics import fmean
 from types import SimpleNamespace
@@ -38,14 +39,22 @@ class Ours:
 
     at_once = False
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, brackets: int = 1) -> None:
         own = {} if name == "median" else {"reduction": REDUCTION}
         own |= {} if name == "synchronous" else {"min_trials": 1}
-        self.book = RungBook(Rungs.model_validate({"rule": name, "epochs": list(AT), **own}))
+        rungs = {"rule": name, "epochs": list(AT), "brackets": brackets, **own}
+        self.book = RungBook(Rungs.model_validate(rungs))
+        self.edges, self.lots = list(accumulate(self.book.rungs.shares()))[:-1], random.Random(7)
+        self.brackets: dict[int, int] = {}
 
     def arrived(self, arm: int, epoch: int, curve: Curve) -> bool:
         """Whether it goes on at once."""
-        entrant = Entrant(f"{arm} {epoch}", epoch, "", [arm], [])
+        if arm not in self.brackets:
+            lot = self.lots.random()
+            self.brackets[arm] = sum(lot >= edge for edge in self.edges)
+        if epoch not in self.book.rungs.in_bracket(self.brackets[arm]):
+            return True
+        entrant = Entrant(f"{arm} {epoch}", epoch, "", [arm], [], cell=str(self.brackets[arm]))
         self.book.entrants[entrant.rung_key] = entrant
         return self.book.judge(entrant, [curve]).goes_on
 
@@ -115,6 +124,8 @@ class RayRule:
 RULES: dict[str, Callable[[], Rule]] = {
     "asha": lambda: Ours("asha"),
     "synchronous": lambda: Ours("synchronous"),
+    "asha, 3 brackets": lambda: Ours("asha", 3),
+    "synchronous, 3 brackets": lambda: Ours("synchronous", 3),
     "stop": lambda: Ours("stop"),
     "median": lambda: Ours("median"),
     "Optuna SuccessiveHalving": lambda: OptunaRule("SuccessiveHalving"),

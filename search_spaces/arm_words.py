@@ -30,6 +30,7 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "augmentation": lambda value: _AUGMENTATION[value],
     "method_options": lambda value: ", ".join(_phrase(name, one, {}) for name, one in options_of(value).items()),
     "plugins": lambda value: ", ".join(map(short, keys_in(value))),
+    "costs": lambda value: f"measuring {value}",
 }
 
 

@@ -12,7 +12,7 @@ from search_spaces.inheritance import given_fields, with_defaults
 from search_spaces.labels import arm_labels
 from search_spaces.ranges import Point
 from trainers.errors import InvalidInput
-from trainers.plugins.known import keys_in, known_plugin
+from trainers.plugins.known import keys_in, known_plugin, split
 from trainers.recipe.plugin_fields import one_by_one
 from trainers.recipe.recipe import Recipe
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from search_spaces.spec import Spec
 
 MAX_RECIPES = 1_000_000
-# A spec says seeds and plug-ins itself; what a preset filled is stated by as_spec.
-NOT_STATED = frozenset({"seed", "filled", "plugins"})
+# A spec says seeds, plug-ins and their costs itself; what a preset filled is stated by as_spec.
+NOT_STATED = frozenset({"seed", "filled", "plugins", "costs"})
 
 
 @dataclass(frozen=True)
@@ -310,4 +310,5 @@ def as_spec(name: str, recipes: Sequence[Recipe], description: str = "") -> Spec
     entries: list[Any] = [entry_of(plugin) for key in keys if (plugin := known_plugin(key))]
     recipe = given_fields(None, {**one_by_one(stated), "plugins": recipes[0].plugins}, {})
     recipe.pop("plugins")
-    return Spec(name=name, description=description, plugins=entries, recipe=recipe, seeds=seeds)
+    costs = split(recipes[0].costs)
+    return Spec(name=name, description=description, plugins=entries, costs=costs, recipe=recipe, seeds=seeds)

@@ -8,8 +8,8 @@ from typing import Any
 from trainers.recipe.plugin_fields import BELOW_OPTIONS, OPTIONS, one_by_one
 from trainers.recipe.recipe import Recipe
 
-# The seeds and the plug-ins of a spec stand beside its recipe, the options of a plug-in's method go one by one.
-SAID_ELSEWHERE = ("filled", "seed", "plugins", OPTIONS)
+# The seeds, the plug-ins and their costs stand beside a spec's recipe, the options of a plug-in's method go one by one.
+SAID_ELSEWHERE = ("filled", "seed", "plugins", "costs", OPTIONS)
 RECIPE_FIELDS: tuple[str, ...] = tuple(name for name in Recipe.model_fields if name not in SAID_ELSEWHERE)
 AXIS_FIELDS: tuple[str, ...] = (*RECIPE_FIELDS, "budget_epochs")
 

@@ -11,8 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from trainers.costs.registry import EPOCHS, OBJECTIVES, cost_named
 from trainers.errors import InvalidInput, nearest
+from trainers.plugins.known import WORD
 
 ACCURACY = "validation_accuracy"
+OF_PLUGIN = rf"^{WORD.pattern}\.{WORD.pattern}$"
 KINDS = ("uniform", "log_uniform", "integer", "choice")
 Point = Mapping[str, Any]  # what a search tries: some recipe fields and their values
 Known = Callable[[Point], Mapping[str, Any]]  # every field of the recipe that a point so far leads to
@@ -29,6 +31,8 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+# The accuracy, a cost of the package, or the whole name of a plug-in's.
+Objective = Literal["validation_accuracy"] | Literal[OBJECTIVES] | Annotated[str, Field(pattern=OF_PLUGIN)]  # type: ignore[valid-type]
 Whole = Annotated[int, BeforeValidator(_whole)]
 
 
@@ -110,17 +114,19 @@ class Search(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    sampler: Literal["random", "qmc", "tpe", "nsga2"] = Field(
+    sampler: Literal["random", "qmc", "tpe", "cmaes", "nsga2"] = Field(
         description="how the next point is proposed: at random; quasi-random (Sobol's sequence, scrambled), which "
-        "fills the ranges more evenly; TPE, from the best so far; NSGA-II, for two objectives"
+        "fills the ranges more evenly; TPE, from the best so far; CMA-ES, the same of numbers alone; NSGA-II, for two "
+        "objectives"
     )
     trials: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         description="points to try, each trained with all seeds; in every cell of the grid of axes and slot_epochs"
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="of the sampler, not of training")
-    objectives: Annotated[list[Literal["validation_accuracy"] | Literal[OBJECTIVES]], Field(min_length=1)] = Field(  # type: ignore[valid-type]
+    objectives: Annotated[list[Objective], Field(min_length=1)] = Field(
         ["validation_accuracy"],
-        description="what is to be good, as a mean over the seeds: validation_accuracy as high, costs as low as may be",
+        description="what is to be good, as a mean over the seeds: validation_accuracy as high, costs as low as may be "
+        "(of a plug-in, which the spec lists in costs, whichever way is better)",
     )
     population: Annotated[int, Field(ge=2)] | None = Field(
         None, description="nsga2: points in a generation (default: a quarter of trials, from 4 to 50)"
@@ -141,7 +147,14 @@ class Search(BaseModel):
             raise ValueError("search.objectives: nsga2 weighs objectives against each other, so name two or more")
         if self.population is not None and self.sampler != "nsga2":
             raise ValueError(f"search.population: {self.sampler} has no generations, so leave it out")
+        if self.sampler == "cmaes" and len(self.objectives) > 1:
+            raise ValueError("search.objectives: cmaes follows one; nsga2 weighs several against each other")
         for name, dimension in self.space.items():
+            if self.sampler == "cmaes" and (dimension.choice is not None or dimension.when):
+                what = "is a choice" if dimension.choice is not None else "is there only sometimes (when)"
+                raise ValueError(
+                    f"search.space.{name}: {what}, and cmaes moves in ranges of numbers alone; tpe takes both"
+                )
             if name in dimension.when:
                 raise ValueError(f"search.space.{name}.when: a field cannot wait for its own value")
         self.order()

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from search_spaces.fields import AXIS_FIELDS, with_options_one_by_one
 from search_spaces.ranges import Dimension, Search
+from trainers.costs.plugged import tell
 from trainers.errors import InvalidInput, explain, nearest
 from trainers.hashing import content_hash
 from trainers.methods.plugged import options_of_plugins
-from trainers.plugins.known import VERSION, WORD, PlugIn, know, listed
+from trainers.plugins.known import VERSION, WORD, PlugIn, is_of_plugin, know, listed
+from trainers.readable import counted
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"  # of a sweep: it names a folder
 NotZero = Annotated[int, Field(ge=1)]
@@ -52,6 +54,11 @@ class Rungs(BaseModel):
         description="stop, median: arms that a rung lets pass before it stops one; "
         "asha: arms that have to come to it before one goes on, unless no more will come",
     )
+    brackets: NotZero = Field(
+        1,
+        description="into how many brackets arms are dealt, by lot: each is compared within itself, and each skips one "
+        "rung more than the one before (Hyperband)",
+    )
     across: bool = Field(
         False, description="whether the cells of the grid that a search has are compared; otherwise each by itself"
     )
@@ -60,10 +67,30 @@ class Rungs(BaseModel):
     def _rules(self) -> Self:
         if self.epochs != sorted(set(self.epochs)):
             raise ValueError(f"rungs.epochs: should ascend, each once, not {self.epochs!r}")
+        if self.brackets > len(self.epochs) + 1:
+            raise ValueError(
+                f"rungs.brackets: {counted(len(self.epochs), 'rung')} can make {len(self.epochs) + 1} at most, the "
+                f"last without one, not {self.brackets}"
+            )
+        if self.brackets > 1 and self.rule == "median":
+            raise ValueError("rungs.brackets: median keeps no share of the arms, so leave it out")
         for field, rule in (("reduction", "median"), ("min_trials", "synchronous")):
             if self.rule == rule and field in self.model_fields_set:
                 raise ValueError(f"rungs.{field}: {rule} has no such field, so leave it out")
         return self
+
+    def in_bracket(self, bracket: int) -> list[int]:
+        """The rungs of a bracket: the first has them all."""
+        return self.epochs[bracket:]
+
+    def shares(self) -> list[float]:
+        """Which share of the arms each bracket gets, so that each costs about the same (Hyperband, Li et al., 2018).
+
+        Of a bracket with so many rungs: reduction to that power, over one more than they are.
+        """
+        halvings = [len(self.in_bracket(bracket)) for bracket in range(self.brackets)]
+        weights = [self.reduction**number / (number + 1) for number in halvings]
+        return [weight / sum(weights) for weight in weights]
 
     @property
     def pauses(self) -> bool:
@@ -98,6 +125,9 @@ class Spec(BaseModel):
     description: str = Field("", description="a sentence: recipe family, budget, seeds, and the claim that it tests")
     plugins: list[str | PlugInEntry] = Field(
         [], description="folders, relative to the spec's file, whose methods it uses as FOLDER.NAME"
+    )
+    costs: list[str] = Field(
+        [], description="costs of the plug-ins, as FOLDER.NAME, that are measured of every trial beside the package's"
     )
     recipe: dict[str, Any] = Field(description="the base recipe; what it leaves out is filled from its preset")
     budget_epochs: NotZero | None = Field(
@@ -167,6 +197,7 @@ class Spec(BaseModel):
             raise InvalidInput("\n".join(where + fault for fault in faults))
         for plugin in spec.plugins_used():
             know(plugin)
+            tell(plugin.name, plugin.facts)
         return spec
 
     def plugins_used(self) -> list[PlugIn]:
@@ -174,9 +205,9 @@ class Spec(BaseModel):
         return [entry.plugin for entry in self.plugins if isinstance(entry, PlugInEntry)]
 
     def base(self) -> dict[str, Any]:
-        """The base recipe, with all plug-ins: each recipe keeps those that it needs."""
-        keys = listed(plugin.key for plugin in self.plugins_used())
-        return {**self.recipe, **({"plugins": keys} if keys else {})}
+        """The base recipe, with its costs and with all plug-ins: each recipe keeps those that it needs."""
+        listed_beside = {"costs": listed(self.costs), "plugins": listed(plugin.key for plugin in self.plugins_used())}
+        return {**self.recipe, **{name: text for name, text in listed_beside.items() if text}}
 
     def seed_list(self) -> list[int]:
         """The seeds, one by one."""
@@ -199,6 +230,14 @@ class Spec(BaseModel):
         return content_hash(self.model_dump(mode="json", exclude_defaults=True))
 
 
+def told_costs(spec: Spec) -> dict[str, Any]:
+    """What is told of the plug-ins' costs that a spec asks for, by their whole names."""
+    facts = {
+        f"{one.name}.{name}": told for one in spec.plugins_used() for name, told in one.facts.get("COSTS", {}).items()
+    }
+    return {name: facts[name] for name in spec.costs if name in facts}
+
+
 def entry_of(plugin: PlugIn) -> PlugInEntry:
     """A plug-in as specs are kept with it."""
     facts = {registry: {name: dict(told) for name, told in named.items()} for registry, named in plugin.facts.items()}
@@ -211,6 +250,8 @@ def name_faults(spec: Spec) -> list[str]:
     faults = [f"plugins: two are called {name}; a plug-in is called as its folder, so rename one"
               for name in sorted(set(names)) if names.count(name) > 1]  # fmt: skip
     faults += [f"plugins: {entry!r} was not read" for entry in spec.plugins if isinstance(entry, str)]
+    faults += [f"costs: {name!r} is no cost of a plug-in, as my_costs.latency is; all of the package are measured"
+               for name in spec.costs if not is_of_plugin(name)]  # fmt: skip
     of_axes = (*AXIS_FIELDS, *options_of_plugins(spec.plugins_used()))
     of_recipes = tuple(name for name in of_axes if name != "budget_epochs")
     faults += [*_unknown("recipe", spec.recipe, of_recipes), *_unknown("axes", spec.axes, of_axes)]
@@ -234,8 +275,12 @@ def name_faults(spec: Spec) -> list[str]:
 def _search_faults(spec: Spec, known: tuple[str, ...]) -> list[str]:
     if spec.search is None:
         return []
-    space = spec.search.space
-    faults = _unknown("search.space", space, known)
+    space, costs = spec.search.space, told_costs(spec)
+    faults = [f"search.objectives: {goal} is no cost of a plug-in that the spec lists, as in costs: [{goal}]"
+              for goal in spec.search.objectives if is_of_plugin(goal) and goal not in costs]  # fmt: skip
+    faults += [f"search.objectives: {goal} is not known on every machine (everywhere=False), as a search needs it"
+               for goal in spec.search.objectives if goal in costs and not costs[goal]["everywhere"]]  # fmt: skip
+    faults += _unknown("search.space", space, known)
     for name, dimension in space.items():
         faults += _unknown(f"search.space.{name}.when", dimension.when, known)
     axes = {**spec.axes, **({"slot_epochs": spec.slot_epochs} if spec.slot_epochs is not None else {})}

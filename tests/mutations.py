@@ -672,6 +672,13 @@ MUTATIONS = {
         "tests/sweeper/plugins/test_examples.py::"
         "test_a_data_set_that_draws_afresh_is_refused_before_anything_is_planned",
     ),
+    "plugin_cost": Mutation(
+        "a cost of a plug-in is no finite number",
+        "trainers/costs/plugged.py",
+        "    if not math.isfinite(amount):\n",
+        "    if False:\n",
+        "tests/sweeper/plugins/test_costs.py::test_a_cost_that_cannot_be_had_fails_its_trial_and_says_where",
+    ),
     "plugin_damaged": Mutation(
         "a plug-in in the storage is damaged, or was changed there",
         "sweeper/plugins/stored.py",

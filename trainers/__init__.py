@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.checks import check_cost as check_cost
     from trainers.checks import check_data_set as check_data_set
     from trainers.checks import check_method as check_method
     from trainers.checks import check_network as check_network
@@ -21,6 +22,7 @@ _PUBLIC = {
     "InvalidInput": "errors",
     "Recipe": "recipe.recipe",
     "TrainingRun": "training",
+    "check_cost": "checks",
     "check_data_set": "checks",
     "check_method": "checks",
     "check_network": "checks",
@@ -32,6 +34,7 @@ __all__ = [
     "InvalidInput",
     "Recipe",
     "TrainingRun",
+    "check_cost",
     "check_data_set",
     "check_method",
     "check_network",

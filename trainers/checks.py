@@ -1,4 +1,4 @@
-"""What methods, networks and data sets of one's own must keep to, checked on something small: for plug-ins, for tests.
+"""What methods, networks, data sets and costs of one's own must keep to, checked on something small: for all tests.
 
 A fault names the rule that is broken and where the class or function stands. What the code itself raises is raised.
 """
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainers.costs.plugged import OwnCost
 from trainers.data.data_set import CLASSIFICATION, DataSet, Images, Task
 from trainers.data.digests import check_data
 from trainers.data.registry import data_folder
@@ -124,6 +125,39 @@ def check_data_set(data_set: DataSet, data_dir: Path | str | None = None) -> Non
     few = [Split(split.images[:EXCERPT], split.labels[:EXCERPT]) for split in (splits.train, splits.test)
            if isinstance(split, Split)]  # fmt: skip
     TrainingRun(recipe, replace(splits, train=few[0], validation=few[0], test=few[1])).train_epoch()
+
+
+def check_cost(cost: OwnCost, **fields: Any) -> None:
+    """Measures a small network of selected weights, and again once they are learned; raises BrokenRule.
+
+    What is measured is a finite number, of one state the same every time, and to measure it changes nothing: neither
+    the run nor the process. A meter counts on every machine, unless `everywhere=False`. `fields`: of the recipe.
+    """
+    broken = _fault_at(cost.measure or cost.meter)
+    recipe = _recipe_of({"COSTS": {"own": cost}}, costs="checked.own",
+                        **{"network": "lenet", "width": 0.1, "method": "slot_machine", "options": 2,
+                           "slot_epochs": 2, **fields})  # fmt: skip
+    data = _noise(SHAPE, CLASSES)
+    run, plain = (TrainingRun(one, data) for one in (recipe, recipe.model_copy(update={"costs": None})))
+    for phase, _ in recipe.phases():
+        for each in (run, plain):
+            if each.phase != phase:
+                each.turn_to(phase)
+        plain.train_epoch()
+        try:
+            with _global_state_kept(broken, "to measure it", but=("torch's generator",)):
+                taken = run.train_epoch().metered
+                first = run.costs().get("checked.own")
+            if not _same(run.state_dict(), plain.state_dict()):
+                raise broken("to measure it changes the run: its network, or what is drawn while it trains")
+            again = run.costs().get("checked.own")
+        except InvalidInput as error:
+            raise error if isinstance(error, BrokenRule) else broken(str(error)) from None
+        if cost.meter and cost.everywhere and taken["checked.own"] is None:
+            raise broken("its meter counts nothing here: say everywhere=False of what some machines cannot measure")
+        if first != again and not cost.of_machine:
+            raise broken(f"it gives {again!r} the second time, and {first!r} before, of the same network: draw "
+                         "nothing, and say of_machine=True of what hangs on the machine")  # fmt: skip
 
 
 def _equal(one: Images, other: Images) -> bool:
@@ -277,4 +311,5 @@ CHECKS: dict[str, Callable[..., None]] = {
     "METHODS": check_method,
     "NETWORKS": check_network,
     "DATA_SETS": check_data_set,
+    "COSTS": check_cost,
 }

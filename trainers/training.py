@@ -21,6 +21,7 @@ from trainers.costs.effort import EVALUATION_BATCH
 from trainers.costs.measures import MEASURES, Trained
 from trainers.costs.memory import transient_memory
 from trainers.costs.meters import Metered, metered
+from trainers.costs.plugged import amount_of, own_costs
 from trainers.data.batches import Batches, training_batches
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.splits import DataSplits, Split
@@ -120,6 +121,7 @@ class TrainingRun:
         self.device = torch.device(device)
         self._graphed = self.device.type in REPLAYED if graphed is None else graphed
         self._batches: Batches | None = None
+        self._own_costs = own_costs(recipe.costs, recipe.plugins)
         set_precision(recipe.precision)
         self._seed(*NETWORK)
         self.network = build_network(recipe, data.input_shape, data.classes)
@@ -153,8 +155,10 @@ class TrainingRun:
             for _, selection, _ in selected_weights(self.network):
                 selection.begin_epoch(self.epoch / self.recipe.slot_epochs)
         # Images that are streamed are decoded by processes of their own.
-        with metered(self.device, one_process=isinstance(self.data.train, Split)) as taken:
+        own = {name: cost.meter for name, cost in self._own_costs.items() if cost.meter}
+        with metered(self.device, own, one_process=isinstance(self.data.train, Split)) as taken:
             train = self._train_all_batches()
+        taken.update({name: amount_of(name, amount) for name in own if (amount := taken[name]) is not None})
         self.epoch += 1
         if not math.isfinite(train.loss):
             raise TrainingFailed("not a number" if math.isnan(train.loss) else "infinite loss", self.phase, self.epoch)
@@ -274,10 +278,17 @@ class TrainingRun:
         self._transient_bytes = {phase: int(size) for phase, size in transient if size}
 
     def costs(self) -> dict[str, float]:
-        """What this run costs, by the names of MEASURES; memory as measured here and in the run it was loaded from."""
+        """What this run costs, by the names of MEASURES and of its plug-ins' costs.
+
+        Memory is that measured here and in the run it was loaded from.
+        """
         transient = max(self._transient_bytes.values(), default=0)
         trained = Trained(self.recipe, self.data, self.network, self._optimizer, transient)
-        return {name: measure(trained) for name, measure in MEASURES.items()}
+        own = {name: cost.measure for name, cost in self._own_costs.items() if cost.measure}
+        return {
+            **{name: measure(trained) for name, measure in MEASURES.items()},
+            **{name: amount_of(name, measure(trained)) for name, measure in own.items()},
+        }
 
     def _start(self, phase: Phase) -> None:
         self.phase, self.epoch = phase, 0

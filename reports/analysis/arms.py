@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.statistics import interval_half_width, pareto_front
-from reports.tracked.runs import COMPLETED, METRICS, RECIPE_KINDS, STATUSES, STOPPED_EARLY
+from reports.tracked.runs import COMPLETED, RECIPE_KINDS, STATUSES, STOPPED_EARLY, metrics_in
 from trainers.conversions.registry import families, family_of
-from trainers.costs.registry import COSTS, cost_named
+from trainers.costs.registry import cost_named, costs_in
 from trainers.methods.registry import ALL_METHOD_FIELDS
 
 # Every arm belongs to one family; a family has one name, one colour and one place in every table and figure.
@@ -39,7 +39,9 @@ def arms_of(trials: pd.DataFrame, by: Sequence[str] = ("sweep", "arm_hash")) -> 
     arms["diverged"] = diverged.groupby([trials[key] for key in by]).sum()
     measured = trials[trials["measured"]].groupby(keys, sort=False)
     arms["n"] = measured.size().reindex(arms.index, fill_value=0)
-    means, deviations, counts = (getattr(measured[list(METRICS)], what)() for what in ("mean", "std", "count"))
+    means, deviations, counts = (
+        getattr(measured[metrics_in(trials.columns)], what)() for what in ("mean", "std", "count")
+    )
     half_widths = pd.DataFrame(interval_half_width(deviations, counts), index=means.index, columns=means.columns)
     arms = arms.join(means).join(half_widths.add_suffix("_half_width"))
     for name, source in (("seeds", "seed"), ("run_ids", "run_id"), ("devices", "device")):
@@ -100,12 +102,10 @@ def mark_fronts(arms: pd.DataFrame) -> pd.DataFrame:
     Within a network and a data set, and for costs that a machine shows, within a kind of device.
     """
     marked = arms.copy()
-    for cost in COSTS:
+    for cost, row in costs_in(arms.columns).items():
         marked[f"front_{cost}"] = False
         for group in same_problem(arms, cost):
-            marked.loc[group.index, f"front_{cost}"] = pareto_front(
-                COSTS[cost].sign * group[cost], group["test_accuracy"]
-            )
+            marked.loc[group.index, f"front_{cost}"] = pareto_front(row.sign * group[cost], group["test_accuracy"])
     return marked
 
 

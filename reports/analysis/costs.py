@@ -11,14 +11,11 @@ import pandas as pd
 
 from reports.analysis.arms import same_problem
 from reports.analysis.statistics import pareto_front
-from trainers.costs.registry import COSTS, Cost
+from trainers.costs.registry import costs_in
 from trainers.networks.registry import NETWORKS
 
 STORED, TICKET = "stored_bits_per_weight", "ticket_bytes"
-SHOWN: dict[str, Cost] = {
-    **{name: COSTS[name] for name in (TICKET, "train_cpu_seconds", "train_seconds")},
-    **COSTS,
-}
+FIRST = (TICKET, "train_cpu_seconds", "train_seconds")
 PLAIN = ("network", "dataset", *sorted({name for network in NETWORKS.values() for name in network.fields}))
 
 
@@ -45,7 +42,8 @@ def with_tickets(arms: pd.DataFrame) -> pd.DataFrame:
 
 def costs_to_show(arms: pd.DataFrame) -> list[str]:
     """The costs in which some arms differ by more than a hundredth, the ticket first, or else bits per weight."""
-    found = [name for name in SHOWN if name in arms and _differs(arms[name])]
+    names = dict.fromkeys([*FIRST, *costs_in(arms.columns)])
+    found = [name for name in names if name in arms and _differs(arms[name])]
     return [name for name in found if name != STORED or TICKET not in found]
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports.analysis.arms import same_problem
-from reports.analysis.costs import SHOWN
 from reports.document.blocks import Figure, slug
 from reports.pictures.canvas import Words
 from reports.pictures.charts import INTERVALS, described, points_of, problem_name
 from reports.pictures.fronts import accuracy_against_cost
+from trainers.costs.registry import cost_named
 from trainers.readable import lowered
 
 DEEPEST, LEAST_SPREAD = 3.0, 0.002  # how far down the scale reaches, in distances from the best to the lower quarter
@@ -24,7 +24,9 @@ def cost_figures(arms: pd.DataFrame, cost: str, name: str) -> list[Figure]:
     problems = same_problem(arms)
     for group in problems:
         suffix = f"-{slug(problem_name(group.iloc[0]))}" if len(problems) > 1 else ""
-        machines = [group] if not SHOWN[cost].of_machine else [own for _, own in group.groupby("device", sort=False)]
+        machines = (
+            [group] if not cost_named(cost).of_machine else [own for _, own in group.groupby("device", sort=False)]
+        )
         for place, same in enumerate(machines):
             number = f"-{place + 1}" if place else ""
             device = f" on {same['device'].iloc[0]}" if len(machines) > 1 else ""
@@ -37,7 +39,7 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, device: str) -> Iter
     arms = arms[arms[cost].notna()]
     if len(arms) < 2 or float(arms[cost].max()) <= 1.01 * float(arms[cost].min()):
         return
-    kind = SHOWN[cost]
+    kind = cost_named(cost)
     divisor, unit = kind.unit.of_axis(float(arms[cost].max()))
     points = points_of(arms).assign(
         cost=arms[cost] / divisor, cost_half_width=arms[f"{cost}_half_width"] / divisor, front=arms[f"front_{cost}"],

@@ -9,16 +9,17 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis.arms import best_by, counted_trials, same_problem
-from reports.analysis.costs import SHOWN, STORED, TICKET, costs_to_show, with_tickets
+from reports.analysis.costs import STORED, TICKET, costs_to_show, with_tickets
 from reports.analysis.paper_claims import Judgement
 from reports.analysis.statistics import Difference, welch
-from reports.document.blocks import Block, Cell, Choice, Column, Figure, Paragraph, Table, Verdict
+from reports.document.blocks import Block, Cell, Choice, Column, Figure, Paragraph, Table, Verdict, slug
 from reports.pictures.charts import problem_name
 from reports.pictures.cost_charts import cost_figures
 from reports.sections import provenance
 from reports.sections.evidence import claims_tables
 from reports.sections.tables import accuracy
 from reports.tracked.runs import Tracked
+from trainers.costs.registry import cost_named
 from trainers.readable import interval, lowered, percent, points
 
 MOST_ROWS = 5  # of the front; with several problems fewer of each
@@ -39,7 +40,7 @@ def first_screen(
     for cost in costs_to_show(arms[arms["n"] > 0]):
         pictures = cost_figures(arms, cost, name)
         if pictures:
-            options.append((SHOWN[cost].title, [*pictures, front_table(arms, trials, cost)]))
+            options.append((cost_named(cost).title, [*pictures, front_table(arms, trials, cost)]))
     if options:
         blocks.append(Choice("against", "Test accuracy against", options))
     return [*blocks, *claims_tables(judged)]
@@ -64,7 +65,7 @@ def verdicts(arms: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
 
 def front_table(arms: pd.DataFrame, trials: pd.DataFrame, cost: str) -> Table:
     """The arms that no other beats in accuracy and this cost, the most accurate first, beside learned weights."""
-    kind, problems = SHOWN[cost], same_problem(arms)
+    kind, problems = cost_named(cost), same_problem(arms)
     most = MOST_ROWS if len(problems) == 1 else MOST_OF_SEVERAL
     rows, data = [], []
     for group in problems:
@@ -89,7 +90,7 @@ def front_table(arms: pd.DataFrame, trials: pd.DataFrame, cost: str) -> Table:
     caption = f"On the Pareto front against {lowered(kind.phrase)}"
     left = sum(len(frame) for frame in data) - len(rows)
     notes = [f"The most accurate; {left} cheaper ones are in the CSV."] if left else []
-    return Table(f"front-{cost.replace('_', '-')}", caption, columns, rows, notes, pd.concat(data))
+    return Table(f"front-{slug(cost)}", caption, columns, rows, notes, pd.concat(data))
 
 
 def _reached(arm: pd.Series[Any]) -> str:
@@ -114,7 +115,7 @@ def _file(arm: pd.Series[Any], baseline: pd.Series[Any]) -> str:
     own, other = float(arm[cost]), float(baseline[cost])
     if isnan(own) or isnan(other):
         return ""
-    size = f" ({SHOWN[TICKET].unit.print(own)})" if cost == TICKET else ""
+    size = f" ({cost_named(TICKET).unit.print(own)})" if cost == TICKET else ""
     if max(own, other) < ABOUT_ALIKE * min(own, other):
         return f", in a file as large{size}"
     return (

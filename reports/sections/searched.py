@@ -130,15 +130,22 @@ def search_table(sweep: Sweep, trials: pd.DataFrame, arms: pd.DataFrame, name: s
         [Column("Point", numeric=False), Column("Trial of the search"), *(goal_column(goal) for goal in goals),
          Column("Test accuracy", "%"), Column("n")],
         [[Cell(str(point.arm), family=point.family), Cell(str(point.search_trial), point.search_trial),
-          *(_cell(point, goal) for goal in goals), accuracy(point._asdict(), "test_accuracy"),
-          Cell(counted_trials(point._asdict()), int(point.n))] for point in rows(points)],
+          *(_cell(value, goal) for goal, value in zip(goals, values, strict=True)),
+          accuracy(point._asdict(), "test_accuracy"), Cell(counted_trials(point._asdict()), int(point.n))]
+         for point, values in zip(rows(points), points[goals].to_numpy(dtype=float).tolist(), strict=True)],
         ["Points are compared by validation accuracy, which the search was told; the best of many is flattered by it, "
          "and its test accuracy is the one to quote. Points that failed or were stopped early are not among them."],
         points[["arm", "arm_hash", "search_trial", *goals, *(["test_accuracy"]), "n"]].reset_index(drop=True),
     )  # fmt: skip
 
 
-_SAMPLERS = {"random": "random sampling", "tpe": "TPE", "nsga2": "NSGA-II"}
+_SAMPLERS = {
+    "random": "random sampling",
+    "qmc": "quasi-random sampling",
+    "tpe": "TPE",
+    "cmaes": "CMA-ES",
+    "nsga2": "NSGA-II",
+}
 
 
 def _search_of(sweep: Sweep) -> Search | None:
@@ -168,8 +175,7 @@ def goal_column(goal: str) -> Column:
     return Column("Epochs") if goal == EPOCHS else cost_column(goal)
 
 
-def _cell(point: Any, goal: str) -> Cell:
-    value = float(getattr(point, goal))
+def _cell(value: float, goal: str) -> Cell:
     if goal == ACCURACY:
         return Cell(percent(value), value)
     return Cell(number(value), value) if goal == EPOCHS else cost_cell(value, goal)

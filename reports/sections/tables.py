@@ -19,7 +19,7 @@ from reports.pictures.charts import problem_name
 from reports.tracked.links import Links
 from reports.tracked.runs import BOTH_WAYS, COMPLETED
 from trainers import readable as formats
-from trainers.costs.registry import COSTS, EPOCHS, cost_named
+from trainers.costs.registry import EPOCHS, cost_named, costs_in
 from trainers.methods.registry import ALL_METHOD_FIELDS
 
 FRONT = "◆"
@@ -40,7 +40,7 @@ KIND_NOTE = "Published values marked 'figure' were read off a plot; those marked
 
 def arm_table(arms: pd.DataFrame, name: str, caption: str, links: Links | None = None) -> Table:
     """The table of a sweep: accuracy and standalone cost of every arm."""
-    costs = [cost for cost in COSTS if arms[cost].notna().any()]
+    costs = [cost for cost in costs_in(arms.columns) if arms[cost].notna().any()]
     compared, turned = arms["published"].notna().any(), arms["slot_test_accuracy"].notna().any()
     both = arms["argmax_test_accuracy"].notna().any()
     columns = [
@@ -110,7 +110,14 @@ def trial_table(trials: pd.DataFrame, name: str, links: Links) -> Table:
         "host",
         "imported",
     ]
-    metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", EPOCHS, *COSTS, *BOTH_WAYS]
+    metrics = [
+        "test_accuracy",
+        "validation_accuracy",
+        "slot_test_accuracy",
+        EPOCHS,
+        *costs_in(trials.columns),
+        *BOTH_WAYS,
+    ]
     data = trials[[*identity, *(metric for metric in metrics if trials[metric].notna().any())]]
     whole = "The trial" if len(trials) == 1 else f"All {len(trials):,} trials"
     caption = f"{whole}; names link to the runs in MLflow"
@@ -308,8 +315,9 @@ def _number(value: Any, text: Any) -> Cell:
 OF_PLUGINS = ("method_options", "plugins")
 
 
-def numbers(arms: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
+def numbers(arms: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
     """The numbers behind a table of arms, unrounded; accuracies as fractions. Last the hyperparameters that differ."""
+    costs = list(costs_in(arms.columns)) if costs is None else costs
     metrics = ["test_accuracy", "validation_accuracy", "slot_test_accuracy", *BOTH_WAYS, EPOCHS, *costs]
     known = [metric for metric in metrics if arms[metric].notna().any()]
     identity = ["sweep", "arm", "family", "network", "dataset", "preset", "method", "options", "selection", "sharing"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.rest_utils import http_request_safe
 
 from reports.tracked.versions import ALL, OF_THE_PRESENT, Shown, belonging, shown_version, told_by_version
-from trainers.costs.registry import COSTS, EPOCHS
+from trainers.costs.plugged import tell_again
+from trainers.costs.registry import COSTS, EPOCHS, Cost, costs_in
 from trainers.errors import InvalidInput, nearest
 from trainers.recipe.recipe import Recipe
 
@@ -62,6 +64,7 @@ class Sweep:
     ended: str
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+    costs: Mapping[str, Cost] = field(default_factory=dict)  # those of plug-ins, by their whole names
     spec: str = ""  # the YAML that was launched; empty where it was not kept
     version: Shown = ALL
 
@@ -93,31 +96,45 @@ def read_sweeps(names: Sequence[str], tracking_uri: str, version: int | None = N
 def _read_sweeps(names: Sequence[str], client: MlflowClient, version: int | None) -> Tracked:
     experiments = [_experiment(client, name) for name in dict.fromkeys(names)]
     sweeps, records = [], []
+    rows: dict[str, Cost] = {}
     for experiment in experiments:
         with _without_collecting():
             runs = list(_runs(client, experiment.experiment_id))
         parents = [run for run in runs if run.data.tags.get("sweeper.kind") == "sweep"]
         trials = [run for run in runs if run.data.tags.get("sweeper.kind") == "trial"]
         sweep = _sweep(client, experiment, parents)
+        _take_in(rows, sweep)
         shown = shown_version(sweep.name, sweep.tags, version)
         own = belonging(trials, shown)
         shown = replace(shown, left_out=len(trials) - len(own))
         sweeps.append(_of_version(client, sweep, shown))
-        records += [_record(experiment.name, run, shown) for run in own]
+        records += [_record(experiment.name, run, shown, sweep.costs) for run in own]
     return Tracked(tuple(sweeps), trials_frame(records))
 
 
+def _take_in(rows: dict[str, Cost], sweep: Sweep) -> None:
+    """Adds the costs of a sweep's plug-ins, which of one name are one thing in all sweeps that are read together."""
+    for name, row in sweep.costs.items():
+        if rows.setdefault(name, row) != row:
+            raise InvalidInput(
+                f"cost: {name} is another in {sweep.name} (title, unit, or sense) than in a sweep before it, so that "
+                "no table can hold both: report them one by one"
+            )
+
+
 def trials_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row per trial, in a stable order. Columns: TEXTS, the fields of a recipe, METRICS.
+    """A row per trial, in a stable order. Columns: TEXTS, the fields of a recipe, METRICS, costs of plug-ins.
 
     Recipe fields have their own types (numbers nullable); a recipe tracked twice in one sweep is kept once.
     """
-    raw = pd.DataFrame(list(records), dtype=object).reindex(columns=[*TEXTS, *RECIPE_KINDS, *METRICS])
+    told = pd.DataFrame(list(records), dtype=object)
+    metrics = metrics_in(told.columns)
+    raw = told.reindex(columns=[*TEXTS, *RECIPE_KINDS, *metrics])
     columns: dict[str, Any] = {name: ["" if _missing(value) else str(value) for value in raw[name]] for name in TEXTS}
     columns |= {field: _typed(raw[field], kind) for field, kind in RECIPE_KINDS.items()}
-    columns |= {metric: _typed(raw[metric], float) for metric in METRICS}
+    columns |= {metric: _typed(raw[metric], float) for metric in metrics}
     frame = pd.DataFrame(columns).astype(dict.fromkeys(TEXTS, object))
-    frame[list(METRICS)] = frame[list(METRICS)].where(frame[list(METRICS)].abs() < INFINITE)
+    frame[metrics] = frame[metrics].where(frame[metrics].abs() < INFINITE)
     # Without its tag a trial is a recipe, and an arm, of its own.
     frame["recipe_hash"] = frame["recipe_hash"].where(frame["recipe_hash"] != "", frame["run_id"])
     frame["arm_hash"] = frame["arm_hash"].where(frame["arm_hash"] != "", frame["recipe_hash"])
@@ -125,6 +142,11 @@ def trials_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     frame = frame.sort_values(["sweep", "recipe_hash", "best_first", "started", "run_id"], kind="stable")
     frame = frame.drop_duplicates(["sweep", "recipe_hash"])
     return frame.drop(columns="best_first").sort_values(["sweep", "arm", "seed", "run_id"]).reset_index(drop=True)
+
+
+def metrics_in(columns: Iterable[str]) -> list[str]:
+    """METRICS, and the costs of plug-ins that a frame has columns for."""
+    return list(dict.fromkeys([*METRICS, *costs_in(columns)]))
 
 
 def read_curves(run_ids: Sequence[str], metric: str, tracking_uri: str) -> pd.DataFrame:
@@ -245,6 +267,7 @@ def _sweep(client: MlflowClient, experiment: Experiment, parents: list[Run]) -> 
         _utc(parent.info.end_time),
         dict(parent.data.tags),
         dict(parent.data.metrics),
+        tell_again(json.loads(parent.data.tags.get("sweeper.costs", "{}"))),
         _artifact(client, parent.info.run_id, "spec.yaml"),
     )
 
@@ -273,13 +296,13 @@ def _artifact(client: MlflowClient, run_id: str, path: str) -> str:
             return ""
 
 
-def _record(sweep: str, run: Run, shown: Shown) -> dict[str, Any]:
+def _record(sweep: str, run: Run, shown: Shown, costs: Iterable[str] = ()) -> dict[str, Any]:
     """One trial, flat. What the tags say wins over the parameters (both hold the seed and the preset)."""
     info, tags, params, metrics = run.info, run.data.tags, run.data.params, run.data.metrics
     arm = tags.get("sweeper.arm")
     return {
         **{field: params[field] for field in RECIPE_KINDS if field in params},
-        **{metric: metrics[metric] for metric in METRICS if metric in metrics},
+        **{metric: metrics[metric] for metric in (*METRICS, *costs) if metric in metrics},
         **{tag: tags.get(f"sweeper.{tag}", "") for tag in TAGS},
         "sweep": sweep,
         "run_id": info.run_id,

@@ -27,6 +27,7 @@ from sweeper.stages.faults import Failure, StorageFault, failure_of
 from sweeper.storage.base import StoreError
 from sweeper.storage.place import storage_at
 from trainers.costs import totals
+from trainers.costs.plugged import costs_of
 from trainers.data.digests import check_data
 from trainers.data.splits import DataSplits, load_splits
 from trainers.errors import InvalidInput
@@ -177,7 +178,7 @@ class StageWorker:
     def _record(self, test_accuracy: float = math.nan, test_loss: float = math.nan) -> StageRecord:
         assert self._run is not None
         stage, order = self._stage, self.order
-        epochs = list(self._epochs)
+        epochs, recipe = list(self._epochs), stage.recipe.model_dump(mode="json", exclude_none=True)
         return StageRecord(
             key=stage.key,
             parent=stage.parent,
@@ -185,13 +186,13 @@ class StageWorker:
             phase=stage.phase,
             start=stage.start,
             end=self._last_epoch,
-            recipe=stage.recipe.model_dump(mode="json", exclude_none=True),
+            recipe=recipe,
             data_digest=order.digest,
             numerics_version=NUMERICS_VERSION,
             epochs=epochs,
             test_accuracy=test_accuracy,
             test_loss=test_loss,
-            costs=totals.of_epochs(epochs, self._run.costs()),
+            costs=totals.of_epochs(epochs, self._run.costs(), costs_of(recipe)),
             evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
             environment=self._environment(),
             started_at=self._started_at,

@@ -8,12 +8,13 @@ takes them, as long as what they need in the mean fits into the limits.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from search_spaces.spec import Limits, Rungs, Spec
+from sweeper.search.rungs import bracket_of
 from sweeper.stages.forest import Forest, Stage, Trial
 
 Seconds = Callable[[Stage], float | None]
@@ -93,7 +94,7 @@ def cap_of(
     trials = None if spec.limits.trials is None else spec.limits.trials - spent.trials
     taken = _affordable(forest, lambda stage: shares[stage.key], price, room, trials)
     shares |= {key: 0.0 for key in left if key not in taken}
-    return Cap(shares, _line(spec, left, shares, most, len(taken) < len(left)))
+    return Cap(shares, _line(spec, forest, left, shares, most, len(taken) < len(left)))
 
 
 @dataclass
@@ -112,8 +113,10 @@ def _after_rungs(forest: Forest, rungs: Rungs, going_on: Callable[[int], float])
         arms[trial.recipe.arm_hash()].append(trial)
     chances: dict[str, float] = {}
     reached = dict.fromkeys(arms, 1.0)  # the rung in question
+    brackets = {arm: bracket_of(rungs, forest, trials[0]) for arm, trials in arms.items()}
     for epoch in rungs.epochs:
-        for entrants in _entrants(forest, arms, epoch).values():
+        come = {arm: trials for arm, trials in arms.items() if epoch in rungs.in_bracket(brackets[arm])}
+        for entrants in _entrants(forest, come, brackets, epoch).values():
             passed = sum(entrant.has_passed for entrant in entrants)
             open_ = [entrant for entrant in entrants if not entrant.has_passed]
             coming = sum(max(reached[arm] for arm in entrant.arms) for entrant in open_)
@@ -125,18 +128,20 @@ def _after_rungs(forest: Forest, rungs: Rungs, going_on: Callable[[int], float])
     return chances
 
 
-def _entrants(forest: Forest, arms: Mapping[str, Sequence[Trial]], epoch: int) -> dict[str, list[_Entrant]]:
-    """Those that come to a rung at this epoch, by data set."""
-    found: dict[str, dict[frozenset[str], _Entrant]] = defaultdict(lambda: defaultdict(_Entrant))
+def _entrants(
+    forest: Forest, arms: Mapping[str, Sequence[Trial]], brackets: Mapping[str, int], epoch: int
+) -> dict[tuple[str, int], list[_Entrant]]:
+    """Those that come to a rung at this epoch, by data set and bracket."""
+    found: dict[tuple[str, int], dict[frozenset[str], _Entrant]] = defaultdict(lambda: defaultdict(_Entrant))
     for arm, trials in arms.items():
         recipe = trials[0].recipe
         if epoch < recipe.budget_epochs:
             parts = [_parted(forest, trial, epoch) for trial in trials]
-            entrant = found[recipe.dataset][frozenset(come for come, _, _ in parts)]
+            entrant = found[recipe.dataset, brackets[arm]][frozenset(come for come, _, _ in parts)]
             entrant.arms.add(arm)
             entrant.after.update(key for _, after, _ in parts for key in after)
             entrant.has_passed |= any(passed for _, _, passed in parts)
-    return {dataset: list(entrants.values()) for dataset, entrants in found.items()}
+    return {group: list(entrants.values()) for group, entrants in found.items()}
 
 
 def _parted(forest: Forest, trial: Trial, epoch: int) -> tuple[str, Sequence[str], bool]:
@@ -172,8 +177,23 @@ def _affordable(
     return taken
 
 
+def _rungs_in_words(rungs: Rungs, forest: Forest) -> str:
+    """'asha', 'asha, 3 brackets of 9, 5 and 3 arms'."""
+    if rungs.brackets == 1:
+        return rungs.rule
+    arms = {trial.recipe.arm_hash(): trial for trial in reversed(forest.trials)}
+    dealt = Counter(bracket_of(rungs, forest, first) for first in arms.values())
+    sizes = [str(dealt[bracket]) for bracket in range(rungs.brackets)]
+    return f"{rungs.rule}, {rungs.brackets} brackets of {', '.join(sizes[:-1])} and {sizes[-1]} arms"
+
+
 def _line(
-    spec: Spec, left: Mapping[str, Stage], shares: Mapping[str, float], most: Mapping[str, float], is_limited: bool
+    spec: Spec,
+    forest: Forest,
+    left: Mapping[str, Stage],
+    shares: Mapping[str, float],
+    most: Mapping[str, float],
+    is_limited: bool,
 ) -> str:
     """What is expected and what is possible, in words; empty where nothing is left out."""
     whole = sum(stage.epochs for stage in left.values())
@@ -181,7 +201,7 @@ def _line(
     if whole - expected < 0.5:
         return ""
     at_most = sum(stage.epochs * most[key] for key, stage in left.items())
-    why = [f"rungs ({spec.rungs.rule})"] if spec.rungs is not None else []
+    why = [f"rungs ({_rungs_in_words(spec.rungs, forest)})"] if spec.rungs is not None else []
     if is_limited:
         at_most = min(at_most, spec.limits.epochs or at_most)
         limits = {name: limit for name, limit in spec.limits if limit is not None and name != "wall_hours"}

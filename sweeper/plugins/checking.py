@@ -23,7 +23,7 @@ from trainers.errors import InvalidInput
 from trainers.hashing import content_hash
 from trainers.networks.registry import network_arguments
 from trainers.numerics import running_sources
-from trainers.plugins.known import PlugIn, is_of_plugin, key_of
+from trainers.plugins.known import PlugIn, is_of_plugin, key_of, split
 from trainers.recipe.recipe import Recipe
 
 PATIENCE_SECONDS = 300.0  # a check takes some; what hangs must not hang a launch
@@ -68,6 +68,9 @@ def _tries(recipe: Recipe, plugin: PlugIn, data_dir: Path | None) -> Iterator[Tr
         if with_plugin or (data_dir and not missing_files(data_dir, data_set.files)):
             told = None if with_plugin else str(data_dir)
             yield "DATA_SETS", recipe.dataset.partition(".")[2], {"data_dir": told}
+    for name in split(recipe.costs):
+        if is_own(name):
+            yield "COSTS", name.partition(".")[2], {}
 
 
 def _check(folder: PlugInFolder, tries: Sequence[Try]) -> None:

@@ -18,6 +18,7 @@ KINDS = {
     "method": ("method", "test", "spec"),
     "network": ("network", "network_test", "network_spec"),
     "data_set": ("data_set", "data_set_test", "data_set_spec"),
+    "cost": ("cost", "cost_test", "cost_spec"),
 }
 
 

@@ -14,11 +14,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainers.costs import totals
+from trainers.costs.plugged import costs_of
 from trainers.costs.registry import COSTS, RECORD_FORMAT
 from trainers.kept_epochs import is_kept
 from trainers.recipe.choices import Phase
 
-FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules; what is new in 3 and 5, its registry says
+FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules; what is new since 3, its registry says
+
+
+OF_PLUGINS = "costs_of_plugins"  # where a record's text has them, by their whole names; absent where it has none
 
 
 class Damaged(Exception):
@@ -45,7 +49,7 @@ class StageRecord:
     epochs: Sequence[dict[str, Any]]  # trainers' EpochRecord without its layers, one for each of start+1 … end
     test_accuracy: float  # at the stage's end; NaN in a partial record
     test_loss: float
-    costs: Mapping[str, float]  # by the names of COSTS, those that were measured; in its text beside the other fields
+    costs: Mapping[str, float]  # those that were measured, by name; in its text COSTS stand beside the other fields
     evaluation_seconds: float
     environment: dict[str, Any]  # host, device, torch, python, threads, git_commit, version, …
     started_at: str  # UTC, ISO 8601
@@ -70,7 +74,8 @@ class StageRecord:
         if self.epochs:  # records had none of these before there were stages without epochs
             del named["validation_accuracy"], named["validation_loss"]
         plain = {"recipe": dict(self.recipe), "epochs": list(self.epochs), "selection": list(self.selection)}
-        return named | plain | {name: self.costs.get(name) for name in COSTS}
+        own = {name: amount for name, amount in self.costs.items() if name not in COSTS}
+        return named | plain | {name: self.costs.get(name) for name in COSTS} | ({OF_PLUGINS: own} if own else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageRecord:
@@ -80,7 +85,10 @@ class StageRecord:
             odd = ", ".join(sorted(wanted ^ values.keys()))
             raise Damaged(f"its fields are not those of a stage's record: {odd}")
         costs = {name: values[name] for name in COSTS if values.get(name) is not None}
-        return cls(costs=costs, **{name: value for name, value in values.items() if name in own})
+        return cls(
+            costs={**costs, **values.get(OF_PLUGINS, {})},
+            **{name: value for name, value in values.items() if name in own},
+        )
 
 
 @lru_cache(maxsize=1)
@@ -88,8 +96,8 @@ def _names_of_fields(costs: tuple[str, ...]) -> tuple[set[str], set[str], set[st
     """Of a record but for its costs; of those that may be missing; of all. They are asked for with every record."""
     own = {item.name for item in fields(StageRecord)} - {"costs"}
     optional = {item.name for item in fields(StageRecord) if {item.default, item.default_factory} != {MISSING}}
-    optional |= {name for name in costs if not COSTS[name].in_every_record}
-    return own, optional, own | {*costs}
+    optional |= {name for name in costs if not COSTS[name].in_every_record} | {OF_PLUGINS}
+    return own, optional, own | {*costs, OF_PLUGINS}
 
 
 def evaluated_as(record: StageRecord, way: str | None) -> StageRecord:
@@ -122,7 +130,7 @@ def joined(before: StageRecord, after: StageRecord) -> StageRecord:
         parent=before.parent,
         start=before.start,
         epochs=[*epochs_evaluated_as(before.epochs, after.recipe.get("evaluation")), *after.epochs],
-        costs=totals.of_stages([before.costs, after.costs]),
+        costs=totals.of_stages([before.costs, after.costs], costs_of(after.recipe)),
         evaluation_seconds=before.evaluation_seconds + after.evaluation_seconds,
         started_at=before.started_at,
         selection=reduce(
@@ -139,7 +147,7 @@ def cut(record: StageRecord, start: int, parent: str) -> StageRecord:
         parent=parent,
         start=start,
         epochs=epochs,
-        costs=totals.of_part(record.costs, len(record.epochs), epochs),
+        costs=totals.of_part(record.costs, len(record.epochs), epochs, costs_of(record.recipe)),
         evaluation_seconds=math.fsum(epoch["evaluation_seconds"] for epoch in epochs),
         selection=[snapshot for snapshot in record.selection if snapshot["epoch"] > start],
     )

@@ -14,6 +14,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.stages.forest import Forest, Trial
 from sweeper.stages.status import Status
 from trainers.costs import totals
+from trainers.costs.plugged import costs_of
 from trainers.costs.registry import EPOCHS
 
 CURVES = (
@@ -126,7 +127,7 @@ def _both_ways(last: StageRecord) -> dict[str, float]:
 
 
 def _costs(stages: Sequence[StageRecord]) -> dict[str, float]:
-    amounts = totals.of_stages([stage.costs for stage in stages])
+    amounts = totals.of_stages([stage.costs for stage in stages], costs_of(stages[-1].recipe))
     epochs = sum(len(stage.epochs) for stage in stages)
     return {EPOCHS: float(epochs), **{name: float(amount) for name, amount in amounts.items()}}
 

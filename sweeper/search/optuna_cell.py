@@ -24,6 +24,7 @@ from sweeper.search.optuna_terms import (
     chance_accuracy,
     distribution,
     outcome_of,
+    placed_attributes,
     quietly,
     sampler,
     seed_of,
@@ -193,7 +194,7 @@ class CellStudy:
 
     def _placed(self, proposal: optuna.trial.FrozenTrial, point: Point) -> optuna.trial.FrozenTrial:
         """A proposal that is moved to a point."""
-        proposal.params = dict(point)
+        proposal.params, proposal.system_attrs = dict(point), placed_attributes(proposal.system_attrs)
         proposal.distributions = {name: distribution(self.search.space[name]) for name in point}
         return proposal
 

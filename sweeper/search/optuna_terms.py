@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import mean
 from typing import Any
 
 import optuna
+from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
@@ -38,6 +39,8 @@ def sampler(search: Search, number: int, attempt: int) -> BaseSampler:
             return RandomSampler(seed)
         if search.sampler == "qmc":
             return QuasiRandom(search, number + attempt * search.trials)
+        if search.sampler == "cmaes":
+            return Evolved(search, seed)
         if search.sampler == "nsga2":
             population = search.population or max(4, min(50, search.trials // 4))
             return NSGAIISampler(population_size=population, seed=seed)
@@ -60,6 +63,43 @@ class QuasiRandom(QMCSampler):
 
     def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
         return self.place
+
+
+class Evolved(CmaEsSampler):
+    """CMA-ES (Hansen, "The CMA Evolution Strategy: A Tutorial", 2016), its state worked out anew for every point.
+
+    Optuna's own keeps the state in the study, as a pickle: whoever writes to the storage could have code run by it.
+    """
+
+    def __init__(self, search: Search, seed: int):
+        super().__init__(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
+        self.search, self._direction = search, optuna.study.StudyDirection.MINIMIZE
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: Any) -> dict[str, BaseDistribution]:
+        return {name: distribution(self.search.space[name]) for name in self.search.order()}
+
+    def sample_relative(self, study: optuna.Study, trial: Any, search_space: dict[str, BaseDistribution]) -> Any:
+        self._direction = study.direction
+        return super().sample_relative(study, trial, search_space)
+
+    def _restore_optimizer(self, completed_trials: list[optuna.trial.FrozenTrial]) -> Any:
+        """The state after every generation that was told whole, the first trials of each counting."""
+        space = {name: distribution(self.search.space[name]) for name in self.search.order()}
+        transformed = _SearchSpaceTransform(space, transform_step=True, transform_0_1=True)
+        state = self._init_optimizer(transformed, self._direction)
+        sign = 1.0 if self._direction is optuna.study.StudyDirection.MINIMIZE else -1.0
+        while len(told := self._get_solution_trials(completed_trials, state.generation)) >= state.population_size:
+            first = told[: state.population_size]
+            state.tell([(transformed.transform(trial.params), sign * float(trial.value or 0)) for trial in first])
+        return state
+
+    def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
+        return {}
+
+
+def placed_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sampler noted of a point, without that it is of CMA-ES's generation: it was moved to where others said."""
+    return {name: value for name, value in attributes.items() if not name.startswith("cma:")}
 
 
 class OnlyTrials(InMemoryStorage):

@@ -17,6 +17,10 @@ included. This is the same test, asked once, on arrival: what is stopped is not 
 epoch, of those that came before it (Golovin et al., "Google Vizier", KDD 2017, section 3.2.2, where the others are
 completed trials).
 
+With several brackets (Hyperband, Li et al., JMLR 2018) arms are dealt into them by lot: each bracket is compared within
+itself, and skips one rung more than the one before. The lot is drawn from the point that the first seed comes to at the
+first rung: so arms that share their stages up to there share the bracket, and a launch that goes on deals as before.
+
 `stop` and `median` let the first `min_trials` arms pass; `asha` lets none go on before so many have come.
 """
 
@@ -26,6 +30,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from statistics import fmean, median
 from typing import Any
 
@@ -116,7 +121,9 @@ class RungBook:
         for arm, numbers in arms.items():
             trials = [forest.trials[number] for number in numbers]
             cell = "" if self.rungs.across else (cells or {}).get(arm, "")
-            for epoch in self.rungs.epochs:
+            bracket = bracket_of(self.rungs, forest, trials[0])
+            cell += f" bracket {bracket}" if bracket else ""
+            for epoch in self.rungs.in_bracket(bracket):
                 if epoch < trials[0].recipe.budget_epochs:
                     places = [_at(forest, trial, epoch) for trial in trials]
                     entrant = self._enter(arm, numbers, places, (epoch, trials[0].recipe.dataset, cell))
@@ -226,12 +233,22 @@ class RungBook:
             self._journal.append(line.encode())
 
 
+def bracket_of(rungs: Rungs, forest: Forest, first: Trial) -> int:
+    """The bracket that an arm is dealt into; `first`: the trial of its first seed."""
+    if rungs.brackets == 1 or first.recipe.budget_epochs <= rungs.epochs[0]:
+        return 0
+    point, _, _ = _at(forest, first, rungs.epochs[0])
+    lot = int(content_hash(["bracket", point])[:13], 16) / 16**13
+    return sum(lot >= edge for edge in list(accumulate(rungs.shares()))[:-1])
+
+
 def _digest(rungs: Rungs) -> str:
     """The rungs under which a judgement counts; those of before other rules were known count, too.
 
     What `stop` decides was called `asha` then: what it let go on goes on under either, and what it stopped pauses.
     """
-    fields = {name: value for name, value in rungs.model_dump(mode="json").items() if name != "across" or value}
+    later = {"across": False, "brackets": 1}  # fields, and what they are where a spec of before does not say them
+    fields = {name: value for name, value in rungs.model_dump(mode="json").items() if later.get(name) != value}
     return content_hash({**fields, **({"rule": "asha"} if rungs.rule == "stop" else {})})
 
 

@@ -27,7 +27,7 @@ def experiment_of(client: MlflowClient, sweep: SweepFacts, artifacts: str | None
     known = experiment.tags if experiment else {}
     for tag, text in note_to_write(known, sweep.description).items():
         client.set_experiment_tag(number, tag, text)
-    if known.get(VIEW) != (view := trials_view(sweep.varied, version)):
+    if known.get(VIEW) != (view := trials_view(sweep.varied, version, sweep.costs)):
         client.set_experiment_tag(number, VIEW, view)
     return str(number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from search_spaces.spec import Spec
+from search_spaces.spec import Spec, told_costs
 from sweeper.records.environment import sources
 from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.sweep_folder import SweepFile
@@ -198,6 +199,7 @@ class Projection:
             **self._common_tags(),
             "sweeper.kind": "sweep",
             "sweeper.spec_hash": self.sweep.spec_hash,
+            "sweeper.costs": json.dumps(self.sweep.costs),
             **note_to_write(self._client.get_run(parent.run_id).data.tags, self.sweep.description),
         }
         self._log(parent.run_id, [], tags)
@@ -319,6 +321,7 @@ def projection_of(spec: Spec, file: SweepFile, versions: Versions) -> Projection
     """The projection of a sweep to the MLflow that its file names."""
     tags = {**sources(), "owner": file.owner}
     facts = SweepFacts(
-        spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields())
-    )
+        spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields()),
+        told_costs(spec),
+    )  # fmt: skip
     return Projection(file.tracking, artifacts_of(file.tracking, spec.name), facts, TrackedVersions.of(versions))

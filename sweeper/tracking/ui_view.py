@@ -10,7 +10,7 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sweeper.tracking.versions import version_tag
 from trainers.costs.registry import COSTS, EPOCHS
@@ -29,13 +29,13 @@ TAG_LENGTH = 4000  # MLflow takes a little more
 LINK = re.compile(r"^\[Report\]\([^)]*\) ?")  # to a report, before a description
 
 
-def trials_view(varied: Sequence[str], version: int | None = None) -> str:
+def trials_view(varied: Sequence[str], version: int | None = None, costs: Iterable[str] = ()) -> str:
     """The value of the tag that saves a view: columns of what varies and matters, the best validation accuracy first.
 
-    `version`: only its trials; None: all.
+    `version`: only its trials; None: all. `costs`: those of plug-ins, which have columns, too.
     """
     parameters = list(dict.fromkeys([*ALWAYS, *varied]))
-    columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in METRICS]
+    columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in (*METRICS, *costs)]
     state = {
         "searchFilter": TRIALS + (f" and tags.`{version_tag(version)}` LIKE '%'" if version else ""),
         "orderByKey": "metrics.`validation_accuracy`",

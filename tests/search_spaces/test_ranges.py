@@ -137,7 +137,14 @@ def test_a_space_that_cannot_be_searched_is_told_before_anything_starts(space, m
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ({"sampler": "tpee"}, "search.sampler: 'tpee' is not one of random, qmc, tpe, nsga2 (did you mean tpe?)"),
+        (
+            {"sampler": "tpee"},
+            "search.sampler: 'tpee' is not one of random, qmc, tpe, cmaes, nsga2 (did you mean tpe?)",
+        ),
+        (
+            {"sampler": "cmaes", "objectives": ["validation_accuracy", "flops"]},
+            "search.objectives: cmaes follows one; nsga2 weighs several",
+        ),
         ({"trials": 0}, "search.trials: should be greater than or equal to 1, not 0"),
         ({"sampler": "nsga2"}, "search.objectives: nsga2 weighs objectives against each other, so name two or more"),
         ({"objectives": ["test_accuracy"]}, "search.objectives.0"),
@@ -148,6 +155,18 @@ def test_a_space_that_cannot_be_searched_is_told_before_anything_starts(space, m
 )
 def test_a_search_that_cannot_be_is_told_before_anything_starts(search, message):
     assert message in faults(None, search)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "what"),
+    [
+        ({"choice": [2, 8]}, "is a choice"),
+        ({"integer": [2, 8], "when": {"width": 1.0}}, "is there only sometimes (when)"),
+    ],
+)
+def test_cma_es_takes_ranges_of_numbers_alone(dimension, what):
+    told = faults({"options": dimension, "slot_learning_rate": {"uniform": [0.1, 1.0]}}, {"sampler": "cmaes"})
+    assert f"search.space.options: {what}, and cmaes moves in ranges of numbers alone" in told
 
 
 def test_a_field_is_searched_or_an_axis_and_budgets_are_one_unless_said_otherwise():
@@ -163,6 +182,11 @@ def test_a_field_is_searched_or_an_axis_and_budgets_are_one_unless_said_otherwis
     [
         ({"rule": "asha", "epochs": [10]}, "rungs.epochs: nothing is left to stop at 10 of 10 epochs"),
         ({"rule": "asha", "epochs": [4, 2]}, "rungs.epochs: should ascend, each once, not [4, 2]"),
+        (
+            {"rule": "asha", "epochs": [2, 4], "brackets": 4},
+            "rungs.brackets: 2 rungs can make 3 at most, the last without one, not 4",
+        ),
+        ({"rule": "median", "epochs": [2], "brackets": 2}, "rungs.brackets: median keeps no share of the arms"),
         ({"rule": "median", "epochs": [2], "reduction": 3}, "rungs.reduction: median has no such field"),
         (
             {"rule": "ahsa", "epochs": [2]},

@@ -361,7 +361,7 @@ def test_every_field_of_a_recipe_can_be_an_axis_and_reaches_the_recipe(field):
 
 
 def test_a_sweep_can_vary_all_that_a_recipe_has():
-    assert set(Recipe.model_fields) - set(AXIS_FIELDS) == {"seed", "filled", "plugins", "method_options"}
+    assert set(Recipe.model_fields) - set(AXIS_FIELDS) == {"seed", "filled", "plugins", "costs", "method_options"}
 
 
 @pytest.mark.parametrize(

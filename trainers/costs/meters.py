@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,17 +14,21 @@ import torch
 Counter = Callable[[], float | None]  # what it has counted up to now; None where that cannot be told
 # Makes the counter of a device, or None where there is none. `one_process`: that no other process works for training.
 Meter = Callable[[torch.device, bool], Counter | None]
-Metered = dict[str, float | None]  # by the names of METERS; None: it cannot be measured here
+Metered = dict[str, float | None]  # by the names of METERS and of a plug-in's costs; None: it cannot be measured here
 
 
 @contextmanager
-def metered(device: torch.device, *, one_process: bool) -> Iterator[Metered]:
+def metered(
+    device: torch.device, own: Mapping[str, Meter] = MappingProxyType({}), *, one_process: bool
+) -> Iterator[Metered]:
     """Measure the body; what it took is known when it has ended, which it should with what it asked of the device.
 
-    `one_process`: that no other process works for it, whose CPU time would be missed.
+    `own`: those of plug-ins, begun first and read last. `one_process`: that no other process works for it, whose CPU
+    time would be missed.
     """
-    taken: Metered = dict.fromkeys(METERS)
-    counters = {name: counter for name, meter in METERS.items() if (counter := meter(device, one_process))}
+    meters = {**METERS, **own}
+    taken: Metered = dict.fromkeys(meters)
+    counters = {name: counter for name, meter in meters.items() if (counter := meter(device, one_process))}
     # Begun last and read first is the first: the clock times no other meter.
     before = {name: counters[name]() for name in reversed(counters)}
     yield taken

@@ -1,10 +1,12 @@
 """What training costs: a row per cost, the only place where costs are listed. Imports no torch.
 
-Records, MLflow, tables, pictures and searches take their costs from here. docs/adding.md says how to add one.
+Records, MLflow, tables, pictures and searches take their costs from here. docs/adding.md says how to add one, and
+`trainers/costs/plugged.py` what plug-ins add.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +23,7 @@ class Cost:
     phrase: str  # names an axis
     unit: Unit
     adds_up: Literal["sum", "max", "last"]  # how epochs, and then stages, come to the cost of a trial
-    since: int  # the format of stages' records that has it first: older records lack it
+    since: int = 0  # the format of stages' records that has it first: older records lack it; 0: it is a plug-in's
     # What measures it, one of the two:
     metered: str = ""  # every epoch: a meter of METERS in trainers/costs/meters.py
     of_run: str = ""  # a run at a stage's end, for a sum an epoch of it: of MEASURES in trainers/costs/measures.py
@@ -71,15 +73,25 @@ COSTS: dict[str, Cost] = {
     "ticket_bytes": Cost("Ticket", "Size of the network's file", units.BYTE, "last", 4, of_run="ticket_bytes"),
 }  # fmt: skip
 # Since 3 FLOPs lack the gradient of the images, and probabilistic selection is evaluated both ways; since 5 its losses
-# are kept both ways, too.
-RECORD_FORMAT = max(5, *(cost.since for cost in COSTS.values()))
+# are kept both ways, too; since 6 there are costs of plug-ins.
+RECORD_FORMAT = max(6, *(cost.since for cost in COSTS.values()))
 EPOCHS = "epochs"  # how many, which nothing has to measure: kept, told and printed beside the costs
 # What a search may be told to keep low (or high): what every machine knows.
 OBJECTIVES = (EPOCHS, *(name for name, cost in COSTS.items() if cost.everywhere))
+# The rows of plug-ins' costs by their whole names, `my_costs.nonzero`: those that this process was told of last, by a
+# spec, or by MLflow, from which reports read them.
+PLUGGED: dict[str, Cost] = {}
 
 
 def cost_named(name: str) -> Cost:
     """The row of a cost. Raises InvalidInput for a name that has none."""
-    if name not in COSTS:
-        raise InvalidInput(f"cost: {name!r} is not one of {', '.join(COSTS)}{nearest(name, COSTS)}")
-    return COSTS[name]
+    known = {**COSTS, **PLUGGED}
+    if name not in known:
+        raise InvalidInput(f"cost: {name!r} is not one of {', '.join(known)}{nearest(name, known)}")
+    return known[name]
+
+
+def costs_in(columns: Iterable[str]) -> dict[str, Cost]:
+    """The package's costs, and those of plug-ins that a frame has columns for."""
+    present = set(columns)
+    return {**COSTS, **{name: row for name, row in PLUGGED.items() if name in present}}

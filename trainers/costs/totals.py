@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
 
-from trainers.costs.registry import COSTS
+from trainers.costs.registry import COSTS, Cost
 
-Amounts = Mapping[str, float]  # by the names of COSTS
+Amounts = Mapping[str, float]  # by the names of COSTS, and of those of plug-ins
+Rows = Mapping[str, Cost]  # of one recipe: `trainers.costs.plugged.costs_of`
 
 
-def of_epochs(epochs: Sequence[Mapping[str, Any]], of_run: Mapping[str, float]) -> dict[str, float]:
+def of_epochs(epochs: Sequence[Mapping[str, Any]], of_run: Mapping[str, float], rows: Rows = COSTS) -> dict[str, float]:
     """The costs of epochs that were trained one after the other, from what their records and their run say.
 
     epochs: EpochRecords as dicts. of_run: what `TrainingRun.costs` gave after them.
     """
     found: dict[str, float | None] = {}
-    for name, cost in COSTS.items():
+    for name, cost in rows.items():
         if cost.metered:
             found[name] = _added(cost.adds_up, [epoch.get(cost.metered) for epoch in epochs])
         else:
@@ -26,17 +27,17 @@ def of_epochs(epochs: Sequence[Mapping[str, Any]], of_run: Mapping[str, float]) 
     return _measured(found)
 
 
-def of_stages(stages: Sequence[Amounts]) -> dict[str, float]:
+def of_stages(stages: Sequence[Amounts], rows: Rows = COSTS) -> dict[str, float]:
     """The costs of stages that follow each other: absent where one of them lacks it."""
-    return _measured(
-        {name: _added(cost.adds_up, [stage.get(name) for stage in stages]) for name, cost in COSTS.items()}
-    )
+    return _measured({name: _added(cost.adds_up, [stage.get(name) for stage in stages]) for name, cost in rows.items()})
 
 
-def of_part(whole: Amounts, whole_epochs: int, epochs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def of_part(
+    whole: Amounts, whole_epochs: int, epochs: Sequence[Mapping[str, Any]], rows: Rows = COSTS
+) -> dict[str, float]:
     """The costs of the last `epochs` of a stage that has `whole_epochs` and costs `whole`."""
     found: dict[str, float | None] = {}
-    for name, cost in COSTS.items():
+    for name, cost in rows.items():
         if cost.metered:
             found[name] = _added(cost.adds_up, [epoch.get(cost.metered) for epoch in epochs])
         elif cost.adds_up == "sum" and name in whole:

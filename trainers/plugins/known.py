@@ -13,7 +13,8 @@ from typing import Any
 
 from trainers.errors import InvalidInput, nearest
 
-KINDS = {"METHODS": "method", "NETWORKS": "network", "DATA_SETS": "dataset"}  # its registries, and the recipe's fields
+# Its registries, and the recipe's fields.
+KINDS = {"METHODS": "method", "NETWORKS": "network", "DATA_SETS": "dataset", "COSTS": "costs"}
 SHOWN = 8  # digits of a digest, for people
 WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
@@ -72,17 +73,22 @@ def known_plugin(key: str) -> PlugIn | None:
 
 
 def is_of_plugin(name: object) -> bool:
-    """Whether a method, network or data set of this name can only be a plug-in's."""
+    """Whether a method, network, data set or cost of this name can only be a plug-in's."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def keys_in(plugins: object) -> list[str]:
     """The keys that a recipe's field `plugins` lists."""
-    return plugins.split(_BETWEEN) if isinstance(plugins, str) and plugins else []
+    return split(plugins)
+
+
+def split(text: object) -> list[str]:
+    """What a recipe's field lists, of those that `listed` wrote."""
+    return text.split(_BETWEEN) if isinstance(text, str) and text else []
 
 
 def listed(keys: Iterable[str]) -> str | None:
-    """The same as recipes have it; None where there is none."""
+    """Keys, or the names of costs, as recipes have them; None where there is none."""
     return _BETWEEN.join(sorted(set(keys))) or None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, get_args, get_origin
 
+from trainers.costs.plugged import told_of_cost
+from trainers.costs.registry import COSTS, EPOCHS
 from trainers.data.data_set import TASKS, DataSet, told_of_data_set
 from trainers.data.registry import DATA_NAMES
 from trainers.errors import InvalidInput, one_of
@@ -107,5 +109,11 @@ _TOLD: dict[str, Callable[[Any], dict[str, Any]]] = {
     "METHODS": method_facts,
     "NETWORKS": network_facts,
     "DATA_SETS": data_set_facts,
+    "COSTS": told_of_cost,
 }
-BUILT_IN: Mapping[str, Collection[str]] = {"METHODS": METHODS, "NETWORKS": NETWORKS, "DATA_SETS": DATA_NAMES}
+BUILT_IN: Mapping[str, Collection[str]] = {
+    "METHODS": METHODS,
+    "NETWORKS": NETWORKS,
+    "DATA_SETS": DATA_NAMES,
+    "COSTS": (*COSTS, EPOCHS),
+}

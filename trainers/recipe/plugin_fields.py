@@ -14,7 +14,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from trainers.errors import InvalidInput, explain
 from trainers.methods.plugged import preset_options, unknown_options
-from trainers.plugins.known import code_of, facts_of, is_of_plugin, key_of, keys_in, listed, name_fault, short
+from trainers.plugins.known import (
+    code_of,
+    facts_of,
+    is_of_plugin,
+    key_of,
+    keys_in,
+    listed,
+    name_fault,
+    short,
+    split,
+)
 from trainers.recipe.method_fields import hyperparameters
 
 if TYPE_CHECKING:
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 OPTIONS = "method_options"
 BELOW_OPTIONS = f"{OPTIONS}."
 PLUGINS = "plugins"
+COSTS = "costs"
 REGISTRIES = {"method": "METHODS", "network": "NETWORKS", "dataset": "DATA_SETS"}
 Plain = bool | int | float | str | None
 
@@ -45,6 +56,11 @@ def options_text(options: Mapping[str, Any]) -> str | None:
 def canonical_options(text: str) -> str:
     """The same text as all others for these options. Raises ValueError."""
     return options_text(options_of(text)) or "{}"
+
+
+def listed_names(text: str) -> str:
+    """The names of costs in the order that all others have who list the same."""
+    return listed(split(text)) or ""
 
 
 def one_by_one(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,17 +88,15 @@ def with_plugins(given: Mapping[str, Any], preset: str) -> tuple[dict[str, Any],
     fields = one_by_one(given)
     stated = {name.removeprefix(BELOW_OPTIONS): one for name, one in fields.items() if name.startswith(BELOW_OPTIONS)}
     rest = {name: value for name, value in fields.items() if not name.startswith(BELOW_OPTIONS) and name != PLUGINS}
-    used = {field: rest.get(field) for field in REGISTRIES if is_of_plugin(rest.get(field))}
-    plugins = given.get(PLUGINS)
-    faults = [fault for field, name in used.items() if (fault := name_fault(REGISTRIES[field], str(name), plugins))]
-    method = rest.get("method")
+    used, plugins, method = _used(rest), given.get(PLUGINS), rest.get("method")
+    faults = [fault for registry, name in used if (fault := name_fault(registry, name, plugins))]
     if stated and isinstance(method, str):
         faults += unknown_options(method, plugins, stated)
     if faults:
         raise InvalidInput("\n".join(faults))
-    if needed := listed(key for name in used.values() if (key := key_of(str(name), plugins))):
+    if needed := listed(key for _, name in used if (key := key_of(name, plugins))):
         rest[PLUGINS] = needed
-    if "method" not in used:
+    if not is_of_plugin(method):
         return rest, {}
     options = {**preset_options(str(method), plugins, preset), **stated}
     if lacking := [f"{BELOW_OPTIONS}{name}: missing, and it has no default" for name, one in options.items()
@@ -96,14 +110,21 @@ def with_plugins(given: Mapping[str, Any], preset: str) -> tuple[dict[str, Any],
 
 def plugin_faults(fields: Mapping[str, Any]) -> list[str]:
     """What a recipe's plug-ins have too little or too much, as `field: rule, value` lines."""
-    used = {field: fields[field] for field in REGISTRIES if is_of_plugin(fields[field])}
-    keys = keys_in(fields[PLUGINS])
-    faults = [fault for field, name in used.items() if (fault := name_fault(REGISTRIES[field], name, fields[PLUGINS]))]
-    needed = {key_of(name, fields[PLUGINS]) for name in used.values()}
+    used, keys = _used(fields), keys_in(fields[PLUGINS])
+    faults = [fault for registry, name in used if (fault := name_fault(registry, name, fields[PLUGINS]))]
+    needed = {key_of(name, fields[PLUGINS]) for _, name in used}
     faults += [f"{PLUGINS}: nothing here is of {short(key)}, so leave it out" for key in keys if key not in needed]
-    if "method" not in used and fields[OPTIONS] is not None:
+    if not is_of_plugin(fields["method"]) and fields[OPTIONS] is not None:
         faults += unknown_options(fields["method"], None, {})
     return faults
+
+
+def _used(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a recipe's fields name of plug-ins: registries, and names in them."""
+    one_each = [
+        (registry, str(fields[field])) for field, registry in REGISTRIES.items() if is_of_plugin(fields.get(field))
+    ]
+    return [*one_each, *(("COSTS", name) for name in split(fields.get(COSTS)))]
 
 
 def _may_lack(method: str, option: str, plugins: object) -> bool:

@@ -46,7 +46,7 @@ from trainers.recipe.choices import (
     Schedule,
 )
 from trainers.recipe.method_fields import HYPERPARAMETERS, choices, method_fields
-from trainers.recipe.plugin_fields import canonical_options, options_of, plugin_faults, with_plugins
+from trainers.recipe.plugin_fields import canonical_options, listed_names, options_of, plugin_faults, with_plugins
 from trainers.recipe.presets import preset_fields
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -134,6 +134,9 @@ class Recipe(_WithMethods):
 
     method_options: Annotated[str, AfterValidator(canonical_options)] | None = Field(
         None, description="the options of a plug-in's method, one by one as method_options.NAME"
+    )
+    costs: Annotated[str, AfterValidator(listed_names)] | None = Field(
+        None, description="the costs of plug-ins that are measured of it; a spec lists them beside its recipe"
     )
     plugins: str | None = Field(None, description="the plug-ins that it needs, with their digests or versions")
 

@@ -18,7 +18,7 @@ from sweeper.stages.status import Status
 from sweeper.storage.place import Place, storage_that_answers
 from sweeper.text import text_table
 from trainers.errors import InvalidInput
-from trainers.readable import percent
+from trainers.readable import lowered, percent
 
 if TYPE_CHECKING:
     from sweeper.launch.view import SweepView
@@ -121,8 +121,10 @@ def runs(
 ) -> int:  # fmt: skip
     """Prints the trials of a sweep."""
     from sweeper.launch.view import SweepView, arms_like
+    from trainers.costs.registry import cost_named
 
     view = SweepView(SweepFolder.find(storage_that_answers(storage), sweep), version=version)
+    own_costs = {name: cost_named(name) for name in view.spec.costs}
     results = [result for result in view.results if not statuses or result.status in statuses]
     if arm:
         arms = arms_like(arm, [result.label for result in view.results])
@@ -143,10 +145,12 @@ def runs(
             percent(result.validation_accuracy, unit=" %"),
             percent(result.test_accuracy, unit=" %"),
             f"{result.seconds:.1f}",
+            *(row.unit.print(result.finals.get(name, float("nan"))) for name, row in own_costs.items()),
         ]
         for result in results
     ]
-    print(text_table(["trial", "status", "epochs", "validation accuracy", "test accuracy", "seconds"], rows))
+    heads = ["trial", "status", "epochs", "validation accuracy", "test accuracy", "seconds"]
+    print(text_table([*heads, *(lowered(row.title) for row in own_costs.values())], rows))
     if rest := view.rest():
         print("", *rest, sep="\n")
     return ExitCode.GOOD

@@ -1,4 +1,4 @@
-"""`sweeper plugin new`: a method, a network or a data set of one's own to begin with, with its test and a spec."""
+"""`sweeper plugin new`: a method, a network, a data set or a cost of one's own to begin with, its test and a spec."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sweeper.cli.completion import folders
 @click.argument("action", metavar="new", type=OneOf(["new"]), help="what to do")
 @click.argument("folder", metavar="DIR", shell_complete=folders, help="the folder to write, named as the plug-in")
 @click.option(
-    "--kind", type=OneOf(["method", "network", "data_set"]), default="method", help="what it brings (default: method)"
+    "--kind", type=OneOf(["method", "network", "data_set", "cost"]), default="method",
+    help="what it brings (default: method)",
 )  # fmt: skip
 def plugin(action: str, folder: str, kind: str) -> int:
     """Writes a plug-in, its test and a spec of it."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.analysis.costs import SHOWN, costs_to_show, with_tickets
+from reports.analysis.costs import costs_to_show, with_tickets
 from reports.document.svg import COLOURS
 from reports.pictures.canvas import FAINT, Words
 from reports.pictures.cost_charts import cost_figures
@@ -15,6 +15,7 @@ from reports.pictures.fronts import accuracy_against_cost
 from reports.sections.composition import arms_table
 from reports.tracked.runs import trials_frame
 from tests.reports.made_up import digits_sweep, trial
+from trainers.costs.registry import COSTS
 
 WORDS = Words("name", "A title", "What it shows")
 LEVELS = pd.DataFrame({"label": [], "family": [], "accuracy": [], "below": []})
@@ -97,7 +98,7 @@ def test_a_mark_says_its_arm_its_accuracy_n_and_cost():
 
 
 def test_costs_of_this_page_are_those_of_the_registry():
-    assert all(kind.unit.print(1234.0) for kind in SHOWN.values())
+    assert all(kind.unit.print(1234.0) for kind in COSTS.values())
 
 
 def test_a_cost_that_is_the_same_for_all_arms_is_no_picture():

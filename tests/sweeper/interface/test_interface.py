@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[3]
 NAMES = {
     sweeper: ["LimitReached", "NotCompleted", "Plan", "Spec", "Stopped", "Sweep", "launch", "plan", "use_plugin"],
     trainers: [
-        "InvalidInput", "Recipe", "TrainingRun", "check_data_set", "check_method", "check_network", "load_splits",
-        "load_ticket", "save_ticket",
+        "InvalidInput", "Recipe", "TrainingRun", "check_cost", "check_data_set", "check_method", "check_network",
+        "load_splits", "load_ticket", "save_ticket",
     ],
 }  # fmt: skip
 SMALL = {

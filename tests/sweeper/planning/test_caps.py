@@ -1,6 +1,7 @@
 """What rungs and limits leave of a sweep, against launches by the same rules that train nothing."""
 
 import random
+from collections import Counter
 from statistics import fmean
 
 import pytest
@@ -10,6 +11,7 @@ from sweeper.planning.caps import Spent, cap_of, most_that_go_on
 from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import forecast
 from sweeper.planning.samples import Machine
+from sweeper.search.rungs import bracket_of
 from sweeper.stages.forest import Cuts, plant
 from tests.sweeper.launch.fake_launch import DIGESTS, FakeLaunch, FakeStore, Guess
 from tests.sweeper.stages.forests import recipe
@@ -51,6 +53,17 @@ def test_as_many_epochs_are_expected_as_launches_by_each_rule_train(rule):
     assert counted(launch.forest, found) == pytest.approx(fmean(took), rel=0.4 if rule == "median" else 0.15)
     assert f"rungs ({rule}): about" in found.line
     assert fmean(took) < (0.7 if rule == "median" else 0.45) * 27 * len(ARMS)
+
+
+def test_what_brackets_leave_is_expected_by_how_many_arms_each_got():
+    asked = {**rungs("synchronous"), "brackets": 3}
+    launch = FakeLaunch(ARMS, rungs=Rungs(**asked), accuracy=lambda one, _: one.options / 99)
+    launch.run(workers=4)
+    took = sum(len(record.epochs) for record in launch.records.values())
+    found = cap(plant(ARMS, DIGESTS, cuts=Cuts(frozenset({3, 9}))), rungs=asked)
+    dealt = Counter(bracket_of(Rungs(**asked), launch.forest, trial) for trial in launch.forest.trials)
+    sizes = f"{dealt[0]}, {dealt[1]} and {dealt[2]} arms"
+    assert f"rungs (synchronous, 3 brackets of {sizes}): about {took} of 756 epochs" in found.line
 
 
 @pytest.mark.parametrize("rule", ["asha", "synchronous", "stop"])

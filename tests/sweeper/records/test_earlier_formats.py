@@ -62,7 +62,7 @@ def test_a_record_of_a_recipe_that_is_no_longer_one_keeps_its_flops(stored):
 
 
 def test_records_of_sampled_selection_hold_both_evaluations(stored):
-    assert FORMAT == 5
+    assert FORMAT == 6
     assert {record.phase for record in stored} == {"slot", "finetune"}
     for record in stored:
         ways = [record.argmax_test_accuracy, record.sampled_test_accuracy]

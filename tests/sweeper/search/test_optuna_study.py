@@ -100,6 +100,48 @@ def test_quasi_random_points_are_those_of_sobols_sequence_and_leave_no_gap(tmp_p
     assert {int(32 * (value - 1)) for value in first} == set(range(32))
 
 
+NUMBERS = {
+    "options": {"integer": [2, 400]},
+    "slot_learning_rate": {"log_uniform": [0.01, 1]},
+    "slot_weight_decay": {"uniform": [0.0, 0.1]},
+}
+
+
+def by_numbers(recipe, epoch):
+    """A long slanting valley, its floor off the middle of the ranges."""
+    options, rate = (recipe.options - 60) / 400, (recipe.slot_learning_rate - 0.05) * 3
+    return 1 - (options - rate) ** 2 - 0.1 * (options + rate) ** 2 - (10 * recipe.slot_weight_decay - 0.3) ** 2
+
+
+def test_cma_es_comes_closer_than_random_search_does_in_ranges_of_numbers(tmp_path):
+    def late_best(sampler, seed):
+        folder = tmp_path / f"{sampler}{seed}"
+        search = StudySearch(spec(NUMBERS, sampler=sampler, trials=60, seed=seed), Folder(folder))
+        FakeLaunch(search.recipes(), search=search, accuracy=by_numbers).run()
+        return 1 - sorted(trial.values[0] for trial in trials_of(folder)[30:])[15]
+
+    gaps = {sampler: [late_best(sampler, seed) for seed in range(3)] for sampler in ("cmaes", "random")}
+    assert max(gaps["cmaes"]) < min(gaps["random"]) / 3, gaps
+
+
+def test_the_state_of_cma_es_is_no_pickle_in_the_storage_and_is_the_same_worked_out_anew(tmp_path):
+    asked = spec(NUMBERS, sampler="cmaes", trials=20, enqueue=[dict.fromkeys(NUMBERS, 0.05) | {"options": 50}])
+    broken = StudySearch(asked, Folder(tmp_path / "a"))
+    store = FakeStore()
+    launch = FakeLaunch(broken.recipes(), search=broken, store=store, accuracy=by_numbers)
+    for _ in range(11):
+        launch.finish(launch.next_order().stage["key"])
+    again = StudySearch(asked, Folder(tmp_path / "a"))
+    FakeLaunch(again.recipes(), search=again, store=store, accuracy=by_numbers).run()
+    whole = StudySearch(asked, Folder(tmp_path / "b"))
+    FakeLaunch(whole.recipes(), search=whole, accuracy=by_numbers).run()
+    first, second = (trials_of(tmp_path / name) for name in "ab")
+    assert [trial.params for trial in first] == [trial.params for trial in second]
+    noted = [set(trial.system_attrs) for trial in first]
+    assert noted[0] == set(), "what was enqueued is of no generation"
+    assert set().union(*noted) == {"cma:generation"} and first[-1].system_attrs["cma:generation"] > 1
+
+
 @pytest.mark.parametrize("sampler", ["random", "qmc", "tpe"])
 def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(tmp_path, sampler):
     store = FakeStore()

@@ -19,7 +19,7 @@ NEVER_IN_A_RESULT = {
     "slot_optimizer": "has one value",
     "dataset": "which data they are is tested with the data",
     "image_size": "of image_folder only, tested with it",
-    **dict.fromkeys(("method_options", "plugins"), "of plug-ins, tested with them"),
+    **dict.fromkeys(("method_options", "costs", "plugins"), "of plug-ins, tested with them"),
     **dict.fromkeys(
         ("conversion", "conversion_bits", "conversion_scales"), "in no epoch's result, tested with the conversions"
     ),
