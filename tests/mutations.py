@@ -306,6 +306,14 @@ MUTATIONS = {
         "tests/sweeper/launch/cluster/test_refused.py::"
         "test_a_token_that_is_refused_or_missing_is_not_told_as_no_ray",
     ),
+    "token_refused_at_once": Mutation(
+        "the cluster took the token in `~/.ray/auth_token`, and the launch has not",
+        "sweeper/launch/ray_session.py",
+        "GcsClient(address=address)",
+        "pass",
+        "tests/sweeper/launch/cluster/test_refused.py::"
+        "test_a_cluster_that_refuses_our_token_is_asked_once_and_not_for_minutes",
+    ),
     "kernel_kills_a_worker": Mutation(
         "the kernel kills a worker of this machine because memory ran out",
         "sweeper/launch/cluster/kernel_kills.py",
