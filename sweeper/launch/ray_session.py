@@ -119,7 +119,7 @@ def _knock(address: str) -> None:
 
     A token in ~/.ray/auth_token is one that the cluster of this machine has taken, and we have not.
     """
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled, its stub names little of it
     from ray.exceptions import RpcError
 
     from sweeper.launch.cluster.sight import takes_connections
