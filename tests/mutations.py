@@ -301,8 +301,8 @@ MUTATIONS = {
     "token_refused": Mutation(
         "the token of a cluster is another, or there is none here",
         "sweeper/launch/ray_session.py",
-        "if port.isdigit() and takes_connections(host, int(port)):",
-        "if False:",
+        "return port.isdigit() and takes_connections(host, int(port))",
+        "return False",
         "tests/sweeper/launch/cluster/test_refused.py::"
         "test_a_token_that_is_refused_or_missing_is_not_told_as_no_ray",
     ),

@@ -24,9 +24,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "arm_words", "inheritance", "fields", "yaml_reader", "published",
     ),
     "trainers": (
-        "__init__", "checks", "training", "step", "tasks", "costs", "tickets", "optimization", "recipe", "conversions",
-        "methods", "kernels", "networks", "data", "plugins", "streams", "numerics", "sources", "readable", "hashing",
-        "errors", "kept_epochs", "cache_folder",
+        "__init__", "checks", "training", "step", "tasks", "plugin_facts", "costs", "tickets", "optimization", "recipe",
+        "conversions", "methods", "kernels", "networks", "data", "plugins", "streams", "numerics", "sources",
+        "readable", "hashing", "errors", "kept_epochs", "cache_folder",
     ),
 }  # fmt: skip
 # Of the packages, each uses itself and those after it here; but only these use reports.

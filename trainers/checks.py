@@ -29,8 +29,8 @@ from trainers.methods.base import attach, selected_weights, weighted_layers
 from trainers.methods.card import Method
 from trainers.networks.layers import InputShape
 from trainers.networks.network import Network
+from trainers.plugin_facts import facts_of_registries
 from trainers.plugins.known import PlugIn, know_code
-from trainers.recipe.plugin_facts import facts_of_registries
 from trainers.recipe.recipe import Recipe
 from trainers.tasks import ASKED
 from trainers.training import TrainingRun

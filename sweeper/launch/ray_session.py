@@ -122,22 +122,23 @@ def _knock(address: str) -> None:
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled, its stub names little of it
     from ray.exceptions import RpcError
 
-    from sweeper.launch.cluster.sight import takes_connections
-
-    host, _, port = address.rpartition(":")
-    if port.isdigit() and takes_connections(host, int(port)):
+    if _is_answered(address):
         with contextlib.suppress(RpcError):  # which `ray.init` waits for
             GcsClient(address=address)
 
 
 def _why_not_joined(address: str, error: ConnectionError) -> str:
     """What keeps us out: Ray says the same of a token that was refused and of a machine that is not there."""
+    if _is_answered(address):
+        return f"what answers at {address} does not let us in: our token is not its own, or it is no Ray; {TOKEN}"
+    return f"no Ray answers at {address} ({error})"
+
+
+def _is_answered(address: str) -> bool:
     from sweeper.launch.cluster.sight import takes_connections
 
     host, _, port = address.rpartition(":")
-    if port.isdigit() and takes_connections(host, int(port)):
-        return f"what answers at {address} does not let us in: our token is not its own, or it is no Ray; {TOKEN}"
-    return f"no Ray answers at {address} ({error})"
+    return port.isdigit() and takes_connections(host, int(port))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from search_spaces.spec import Limits, Rungs, Spec
-from sweeper.search.rungs import bracket_of
+from sweeper.stages.brackets import bracket_of
 from sweeper.stages.forest import Forest, Stage, Trial
 
 Seconds = Callable[[Stage], float | None]

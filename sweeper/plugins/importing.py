@@ -14,8 +14,8 @@ from typing import Any
 
 from sweeper.plugins.folder import ENTRY, LIKE_PACKAGES, PlugInFolder
 from trainers.errors import InvalidInput
+from trainers.plugin_facts import facts_of_registries
 from trainers.plugins.known import KINDS, SHOWN, PlugIn, has_code, know_code
-from trainers.recipe.plugin_facts import facts_of_registries
 
 _folders: dict[str, PlugInFolder] = {}  # by digest: those that this process has imported
 

@@ -30,12 +30,12 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
 from statistics import fmean, median
 from typing import Any
 
 from search_spaces.spec import Rungs
-from sweeper.stages.forest import Forest, Trial, point_key
+from sweeper.stages.brackets import bracket_of, place_at
+from sweeper.stages.forest import Forest
 from sweeper.storage.base import Journal, Place
 from trainers.hashing import content_hash
 
@@ -125,7 +125,7 @@ class RungBook:
             cell += f" bracket {bracket}" if bracket else ""
             for epoch in self.rungs.in_bracket(bracket):
                 if epoch < trials[0].recipe.budget_epochs:
-                    places = [_at(forest, trial, epoch) for trial in trials]
+                    places = [place_at(forest, trial, epoch) for trial in trials]
                     entrant = self._enter(arm, numbers, places, (epoch, trials[0].recipe.dataset, cell))
                     entered[entrant.rung_key] = entrant
         return list(entered.values())
@@ -233,15 +233,6 @@ class RungBook:
             self._journal.append(line.encode())
 
 
-def bracket_of(rungs: Rungs, forest: Forest, first: Trial) -> int:
-    """The bracket that an arm is dealt into; `first`: the trial of its first seed."""
-    if rungs.brackets == 1 or first.recipe.budget_epochs <= rungs.epochs[0]:
-        return 0
-    point, _, _ = _at(forest, first, rungs.epochs[0])
-    lot = int(content_hash(["bracket", point])[:13], 16) / 16**13
-    return sum(lot >= edge for edge in list(accumulate(rungs.shares()))[:-1])
-
-
 def _digest(rungs: Rungs) -> str:
     """The rungs under which a judgement counts; those of before other rules were known count, too.
 
@@ -250,18 +241,3 @@ def _digest(rungs: Rungs) -> str:
     later = {"across": False, "brackets": 1}  # fields, and what they are where a spec of before does not say them
     fields = {name: value for name, value in rungs.model_dump(mode="json").items() if later.get(name) != value}
     return content_hash({**fields, **({"rule": "asha"} if rungs.rule == "stop" else {})})
-
-
-def _at(forest: Forest, trial: Trial, epoch: int) -> tuple[str, str, str | None]:
-    """Where a trial is after so many epochs: the point, the stage in which it comes there, and the stage right after.
-
-    No stage right after: a stored stage goes on past that point, so nothing can be stopped there.
-    """
-    before = 0
-    for place, key in enumerate(trial.stages):
-        stage = forest.stages[key]
-        if before + stage.epochs >= epoch:
-            point = point_key(stage.lineage, stage.start + epoch - before)
-            return point, key, trial.stages[place + 1] if before + stage.epochs == epoch else None
-        before += stage.epochs
-    raise ValueError(f"the trial has no epoch {epoch}")

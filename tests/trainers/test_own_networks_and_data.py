@@ -17,7 +17,7 @@ from trainers.data.data_set import DataSet, Images
 from trainers.data.files import DamagedData, DataError, DataFile, DataFolder, read_verified
 from trainers.errors import InvalidInput
 from trainers.networks.network import Network
-from trainers.recipe.plugin_facts import facts_of_registries
+from trainers.plugin_facts import facts_of_registries
 
 
 def own_network(input_shape, classes, *, width=1.0):

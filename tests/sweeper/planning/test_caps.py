@@ -11,7 +11,7 @@ from sweeper.planning.caps import Spent, cap_of, most_that_go_on
 from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import forecast
 from sweeper.planning.samples import Machine
-from sweeper.search.rungs import bracket_of
+from sweeper.stages.brackets import bracket_of
 from sweeper.stages.forest import Cuts, plant
 from tests.sweeper.launch.fake_launch import DIGESTS, FakeLaunch, FakeStore, Guess
 from tests.sweeper.stages.forests import recipe

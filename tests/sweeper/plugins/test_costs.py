@@ -128,7 +128,7 @@ def test_a_search_makes_a_cost_of_a_plugin_as_small_or_as_large_as_its_row_says(
     ("amount", "reason"),
     [
         (
-            "float('nan') if run.recipe.width == 0.1 else 1",
+            "float('nan') if run.recipe.batch_size == 200 else 1",
             "bug: costs: my_methods.nonzero gave nan, and a cost is fini",
         ),
         ("1 // (run.recipe.seed - 3)", "bug: ZeroDivisionError: "),
@@ -184,7 +184,7 @@ def test_a_cost_that_breaks_a_rule_is_refused_before_anything_is_planned(tmp_pat
     assert "changes Python's generator of the whole process" in message and not (tmp_path / "s").exists()
 
 
-def test_recipes_that_ask_for_no_cost_are_what_they_were_and_those_that_do_can_be_written_down(tmp_path):
+def test_recipes_without_costs_are_what_they_were_and_others_can_be_written(tmp_path):
     spec = read(written(tmp_path, COST, SPEC))
     split, learned = expand(spec)
     assert split.costs == learned.costs == "my_methods.nonzero" and split.plugins == learned.plugins

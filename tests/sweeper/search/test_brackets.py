@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from search_spaces.spec import Rungs
-from sweeper.search.rungs import RungBook, bracket_of
+from sweeper.search.rungs import RungBook
+from sweeper.stages.brackets import bracket_of
 from sweeper.stages.status import Status
 from tests.sweeper.launch.fake_launch import FakeLaunch, FakeStore
 from tests.sweeper.stages.forests import recipe

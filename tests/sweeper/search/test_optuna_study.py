@@ -124,7 +124,7 @@ def test_cma_es_comes_closer_than_random_search_does_in_ranges_of_numbers(tmp_pa
     assert max(gaps["cmaes"]) < min(gaps["random"]) / 3, gaps
 
 
-def test_the_state_of_cma_es_is_no_pickle_in_the_storage_and_is_the_same_worked_out_anew(tmp_path):
+def test_the_state_of_cma_es_is_worked_out_anew_and_no_pickle_in_the_storage(tmp_path):
     asked = spec(NUMBERS, sampler="cmaes", trials=20, enqueue=[dict.fromkeys(NUMBERS, 0.05) | {"options": 50}])
     broken = StudySearch(asked, Folder(tmp_path / "a"))
     store = FakeStore()

@@ -17,8 +17,8 @@ from trainers.costs.plugged import OwnCost, costs_of, row_of, told_of_cost
 from trainers.costs.registry import cost_named
 from trainers.errors import InvalidInput
 from trainers.methods.base import weighted_layers
+from trainers.plugin_facts import facts_of_registries
 from trainers.plugins.known import PlugIn, know
-from trainers.recipe.plugin_facts import facts_of_registries
 
 
 def nonzero(run):
@@ -30,8 +30,7 @@ def drawn(run):
 
 
 def changing(run):
-    with torch.no_grad():
-        next(iter(run.network.buffers())).add_(1)
+    next(iter(run.optimizer.state.values()))["momentum_buffer"].add_(1)
     return 1
 
 
