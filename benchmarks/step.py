@@ -75,7 +75,7 @@ class Contender:
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         start = time.perf_counter()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         functional.cross_entropy(self.network(images), labels).backward()
         self.optimizer.step()
         self.seconds.append(time.perf_counter() - start)

@@ -99,7 +99,7 @@ MUTATIONS = {
         "sweeper/storage/tracking_file.py",
         "fcntl.flock(folder, fcntl.LOCK_EX)",
         "pass",
-        "tests/sweeper/tracking/test_new_database.py::"
+        "tests/sweeper/tracking/test_opened_at_once.py::"
         "test_launches_that_open_a_new_tracking_file_at_once_all_find_its_tables",
     ),
     "slow_node": Mutation(
@@ -317,10 +317,18 @@ MUTATIONS = {
     "token_refused": Mutation(
         "the token of a cluster is another, or there is none here",
         "sweeper/launch/ray_session.py",
-        "if port.isdigit() and takes_connections(host, int(port)):",
-        "if False:",
+        "return port.isdigit() and takes_connections(host, int(port))",
+        "return False",
         "tests/sweeper/launch/cluster/test_refused.py::"
         "test_a_token_that_is_refused_or_missing_is_not_told_as_no_ray",
+    ),
+    "token_refused_at_once": Mutation(
+        "the cluster took the token in `~/.ray/auth_token`, and the launch has not",
+        "sweeper/launch/ray_session.py",
+        "GcsClient(address=address)",
+        "pass",
+        "tests/sweeper/launch/cluster/test_refused.py::"
+        "test_a_cluster_that_refuses_our_token_is_asked_once_and_not_for_minutes",
     ),
     "kernel_kills_a_worker": Mutation(
         "the kernel kills a worker of this machine because memory ran out",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers.data.batches import Batches
 from trainers.data.data_set import CLASSIFICATION, Task
+from trainers.optimization import FusedSGD
 from trainers.tasks import ASKED
 
 REPLAYED = ("cuda",)  # kinds of devices on which steps are replayed as graphs; all numbers of one are made alike
@@ -21,7 +22,7 @@ class TrainingStep:
     def __init__(
         self,
         network: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: FusedSGD,
         precision: str,
         totals: Tensor,
         task: Task = CLASSIFICATION,
@@ -32,7 +33,7 @@ class TrainingStep:
         self.totals = totals  # (2,), float32
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         outputs = logits(self.network, images, self.precision)
         loss = self.asked.loss(outputs, labels)
         loss.backward()  # type: ignore[no-untyped-call]

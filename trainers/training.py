@@ -30,7 +30,7 @@ from trainers.methods.card import Method
 from trainers.methods.registry import build_method
 from trainers.methods.snapshots import LayerSelection, total_fractions
 from trainers.networks.registry import build_network
-from trainers.optimization import build_sgd, learning_rate, momenta, set_learning_rate
+from trainers.optimization import build_sgd, learning_rate
 from trainers.recipe.choices import IN_ORDER, PHASES, Phase
 from trainers.recipe.recipe import Recipe
 from trainers.step import REPLAYED, GraphedStep, TrainingStep, logits, set_precision
@@ -150,7 +150,7 @@ class TrainingRun:
         """One more epoch of the present phase. Raises TrainingFailed if the loss is not finite."""
         before = self._selection()
         rate = learning_rate(self.recipe, self.phase, self.epoch)
-        set_learning_rate(self._optimizer, rate)
+        self._optimizer.set_rate(rate)
         if self.phase == "slot" and self.recipe.looks_at_length:
             for _, selection, _ in selected_weights(self.network):
                 selection.begin_epoch(self.epoch / self.recipe.slot_epochs)
@@ -243,7 +243,7 @@ class TrainingRun:
     def state_dict(self) -> dict[str, Tensor]:
         """Everything to go on bit-exactly from this epoch boundary, flat; the tensors are the live ones."""
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for index, momentum in enumerate(momenta(self._optimizer)):
+        for index, momentum in enumerate(self._optimizer.momenta):
             if momentum is not None:
                 state[f"momentum.{index}"] = momentum
         position = [IN_ORDER.index(self.phase), self.epoch, self._slot_epochs_done]
@@ -273,7 +273,7 @@ class TrainingRun:
         self._graph = None  # it would go on with the momenta that are replaced here
         for number, parameter in enumerate(self._trained()):
             if (momentum := state.get(f"momentum.{number}")) is not None:
-                self._optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter, copy=True)
+                self._optimizer.momenta[number] = momentum.to(parameter, copy=True)
         transient = zip(PHASES, state["costs"].tolist(), strict=True)
         self._transient_bytes = {phase: int(size) for phase, size in transient if size}
 
@@ -351,7 +351,7 @@ class TrainingRun:
 
     def _measured_step(self, images: Tensor, labels: Tensor) -> None:
         """An ordinary step, and the peak of memory in it."""
-        self._optimizer.zero_grad(set_to_none=True)  # so that the gradients are allocated where that is measured
+        self._optimizer.zero_grad()  # so that the gradients are allocated where that is measured
         with transient_memory(self.device) as measured:
             self._step(images, labels)
         self._transient_bytes[self.phase] = measured.peak_bytes

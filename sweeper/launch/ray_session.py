@@ -27,6 +27,7 @@ PREFIX = "sweeper-ray-"
 SHUTDOWN_SECONDS = 20.0  # a few on a busy machine
 START_SECONDS = 300.0  # of a node, which takes two; a minute on a busy machine
 TOKEN = "with RAY_AUTH_MODE=token the variable RAY_AUTH_TOKEN_PATH names the file of a cluster's token"
+TOKEN_FILE = "~/.ray/auth_token, where it names none"
 
 
 class NoRay(RuntimeError):
@@ -95,14 +96,17 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
     try:
         with contextlib.ExitStack() as start:
             start.enter_context(patient_with_the_node())
-            if address is None:
+            if address is not None:
+                _knock(address)
+            else:
                 settings |= {"job_config": ray.job_config.JobConfig()}
                 start.enter_context(few_servers(settings["job_config"]))
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **settings)
     except ConnectionError as error:
         raise InvalidInput(f"--ray-address: {_why_not_joined(str(address), error)}") from None
     except ray.exceptions.AuthenticationError:
-        raise InvalidInput(f"--ray-address: {address} asks for a token, and there is none here; {TOKEN}") from None
+        why = f"{address} asks for a token, and ours is missing or another; {TOKEN} ({TOKEN_FILE})"
+        raise InvalidInput(f"--ray-address: {why}") from None
     except Exception as error:
         if address is None and type(error) is Exception:  # what Ray raises where its servers do not come up in time
             ray.shutdown()
@@ -113,14 +117,31 @@ def _init(address: str | None, settings: dict[str, Any]) -> None:
             signal.signal(number, handler)  # Ray has put its own there, which dump a stack and abort
 
 
+def _knock(address: str) -> None:
+    """Raises Ray's AuthenticationError where our token is not that of the cluster: `ray.init` would ask twenty times.
+
+    A token in ~/.ray/auth_token is one that the cluster of this machine has taken, and we have not.
+    """
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled, its stub names little of it
+    from ray.exceptions import RpcError
+
+    if _is_answered(address):
+        with contextlib.suppress(RpcError):  # which `ray.init` waits for
+            GcsClient(address=address)
+
+
 def _why_not_joined(address: str, error: ConnectionError) -> str:
     """What keeps us out: Ray says the same of a token that was refused and of a machine that is not there."""
+    if _is_answered(address):
+        return f"what answers at {address} does not let us in: our token is not its own, or it is no Ray; {TOKEN}"
+    return f"no Ray answers at {address} ({error})"
+
+
+def _is_answered(address: str) -> bool:
     from sweeper.launch.cluster.sight import takes_connections
 
     host, _, port = address.rpartition(":")
-    if port.isdigit() and takes_connections(host, int(port)):
-        return f"what answers at {address} does not let us in: our token is not its own, or it is no Ray; {TOKEN}"
-    return f"no Ray answers at {address} ({error})"
+    return port.isdigit() and takes_connections(host, int(port))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sweeper.storage.tracking_address import without_password
-from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder, one_at_a_time
+from sweeper.storage.tracking_file import address_for_mlflow, artifacts_folder, file_of, is_file, one_at_a_time
+from sweeper.tracking import new_database
 from sweeper.tracking.ui_view import cut
 from trainers.errors import InvalidInput
 
@@ -42,8 +43,10 @@ def client(address: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors, with tracebacks, are told by whoever gets them
-    with one_at_a_time(address):  # it makes a new database's tables
-        return MlflowClient(tracking_uri=address_for_mlflow(address))
+    with one_at_a_time(address):
+        if is_file(address):
+            new_database.set_up(file_of(address))
+        return MlflowClient(tracking_uri=address_for_mlflow(address))  # makes the tables where that did not
 
 
 @contextmanager

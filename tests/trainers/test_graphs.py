@@ -61,8 +61,7 @@ def a_run(fields: dict[str, Any], *, graphed: bool, batches: float = 4.4) -> Tra
 
 def on_device(run: TrainingRun) -> None:
     """The rate as on CUDA: a float and a float32 differ in their last digits."""
-    for group in run._optimizer.param_groups:
-        group["lr"] = torch.as_tensor(group["lr"])
+    run._optimizer.rate = torch.as_tensor(run._optimizer.rate)
 
 
 def state(run: TrainingRun) -> dict[str, torch.Tensor]:

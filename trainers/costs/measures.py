@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import nn
 
 from trainers.costs.flops import training_flops_per_epoch
@@ -14,6 +13,7 @@ from trainers.costs.memory import state_bytes, tensor_bytes
 from trainers.costs.meters import METERS
 from trainers.costs.registry import COSTS, Cost
 from trainers.data.splits import DataSplits, Split
+from trainers.optimization import FusedSGD
 from trainers.recipe.recipe import Recipe
 from trainers.tickets.tickets import connections, encode_ticket
 
@@ -25,7 +25,7 @@ class Trained:
     recipe: Recipe
     data: DataSplits
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: FusedSGD
     transient_bytes: int  # what a step takes for a while, of the dearest phase
 
     @cached_property

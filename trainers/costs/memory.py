@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, autograd, nn
 from torch._C._profiler import _ExperimentalConfig
 
+from trainers.optimization import FusedSGD
+
 
 class TransientMemory:
     """The most bytes of tensors that were alive at once beyond those alive at the start."""
@@ -57,7 +59,6 @@ def tensor_bytes(tensors: Iterable[Any]) -> int:
     return sum(storages.values())
 
 
-def state_bytes(network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def state_bytes(network: nn.Module, optimizer: FusedSGD) -> int:
     """Parameters, buffers and the optimizer's state (bytes)."""
-    optimizer_tensors = (tensor for state in optimizer.state.values() for tensor in state.values())
-    return tensor_bytes([*network.parameters(), *network.buffers(), *optimizer_tensors])
+    return tensor_bytes([*network.parameters(), *network.buffers(), *optimizer.momenta])

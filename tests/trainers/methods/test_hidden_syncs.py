@@ -58,8 +58,8 @@ def split(examples: int) -> Split:
 def test_a_step_copies_nothing_from_the_host_and_waits_for_nothing(method):
     recipe = Recipe.complete({"network": "lenet", "dataset": "mnist", "batch_size": 20, "width": 0.1, **FIELDS[method]})
     run = TrainingRun(recipe, DataSplits(split(20), split(20), split(20), 10, "", (1, 28, 28)), "meta")
-    for group in run._step.optimizer.param_groups:
-        group.update(fused=False, foreach=True)  # the fused one knows no meta device
+    # The fused one knows no meta device.
+    run._step.optimizer = torch.optim.SGD(run._optimizer.parameters, lr=0.1, momentum=0.9, foreach=True)
     run.network.train()
     with OnTheHost() as seen:
         run._step(run.data.train.images, run.data.train.labels)

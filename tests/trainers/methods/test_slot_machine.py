@@ -19,7 +19,7 @@ from trainers.kernels.options import draw_options, values_of_the_network
 from trainers.methods.base import attach, bake, selected_weights
 from trainers.methods.slot_machine.card import SlotMachine
 from trainers.methods.slot_machine.weight import SlotWeight, attach_options
-from trainers.optimization import learning_rate, set_learning_rate
+from trainers.optimization import learning_rate
 from trainers.recipe.recipe import Recipe
 from trainers.streams import RandomStream
 
@@ -88,7 +88,7 @@ def test_compact_training_selects_what_k_scores_select_at_every_step(options, sh
     before = None
     for step in range(STEPS):
         for net, optimizer in zip((compact, plain), optimizers, strict=True):
-            set_learning_rate(optimizer, learning_rate(recipe, "slot", step // 20))  # restarts after steps 40, 120
+            optimizer.param_groups[0]["lr"] = learning_rate(recipe, "slot", step // 20)  # restarts after steps 40, 120
             optimizer.zero_grad()
             functional.cross_entropy(net(images), labels).backward()
         # Of a connection no two options have the same value: the same values are the same options.
