@@ -79,6 +79,14 @@ MUTATIONS = {
         "pass",
         "tests/sweeper/cli/test_stop.py::test_stop_and_resume_on_ray",
     ),
+    "launch_stopped_on_a_busy_machine": Mutation(
+        "the same, where saving takes longer than the 5 s in which Tune ends its workers",
+        "sweeper/launch/cluster/workforce.py",
+        "_save(worker)\n",
+        "pass\n",
+        "tests/sweeper/launch/cluster/test_workforce.py::"
+        "test_what_trains_as_the_launch_stops_is_saved_before_tune_ends_its_worker",
+    ),
     "launch_told_to_end": Mutation(
         "the launch is told to end (SIGTERM to all, as when a machine shuts down)",
         "sweeper/cli/signals.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from sweeper.stages.faults import Failure, Fault
 from sweeper.text import in_words
 
 PATIENCE_SECONDS = 180.0  # with a node that was asked what it lacks
+SAVING_SECONDS = 20.0  # that a worker has to save what it trained, at the end
 ENDED = "WorkerEnded"  # what a worker raises that was told to go, or is fit for nothing more
 NODE_DIED = "its node has died"  # in Ray's words
 
@@ -88,6 +90,8 @@ class Workforce:
             self.launch.take(worker.key, step)
             if step.done and step.failure is None:
                 self.nodes.came_through(worker.node)
+            elif not step.done and self.launch.stop_requested:
+                _save(worker)
         elif "refused" in result:
             self._refused(worker, result["refused"])
         elif not result.get("done"):
@@ -172,6 +176,12 @@ class Workforce:
     def _kill(self, worker: Worker, why: str) -> None:
         worker.killed = Failure(Fault.INFRASTRUCTURE, why)
         ray.kill(worker.actor)  # works on a stopped process too: its node sees to that
+
+
+def _save(worker: Worker) -> None:
+    """Waits until it has saved its epochs: it does so as it is stopped, too, but is killed by Tune after 5 s."""
+    with suppress(ray.exceptions.RayError):  # it is gone, or hangs: its epochs since the last save are lost
+        ray.get(worker.actor.cleanup.remote(), timeout=SAVING_SECONDS)
 
 
 def _id(actor: Any) -> Any:

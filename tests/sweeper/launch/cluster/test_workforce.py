@@ -29,7 +29,7 @@ class Actor:
 
     def __init__(self, name):
         self._actor_id, self.told = name, []
-        for method in ("assign", "dismiss", "find_faults"):
+        for method in ("assign", "cleanup", "dismiss", "find_faults"):
             setattr(self, method, SimpleNamespace(remote=self._hears(method)))
 
     def _hears(self, method):
@@ -156,6 +156,23 @@ def test_what_trains_on_a_node_that_is_about_to_go_is_saved_and_goes_back(here):
         here.workforce.started("x", Actor("another"))
         here.workforce.heard("x", {**ASKS, "node": "a"})
     assert here.launch.nodes_left_out == {}
+
+
+def test_what_trains_as_the_launch_stops_is_saved_before_tune_ends_its_worker(here, monkeypatch):
+    actor, waited = here.start("x", "a"), []
+    monkeypatch.setattr(module.ray, "get", lambda answer, timeout: waited.append(actor.told[-1]))
+    news = {"step": json.dumps(Step(epochs(1), 0, False, None).as_dict()), "done": False, "node": "a"}
+    here.workforce.heard("x", news)
+    assert waited == []
+    here.launch.stop()
+    here.workforce.heard("x", news)
+    assert waited == [("cleanup",)]
+
+    def late(answer, timeout):
+        raise module.ray.exceptions.GetTimeoutError
+
+    monkeypatch.setattr(module.ray, "get", late)
+    here.workforce.heard("x", news)  # a worker that hangs keeps nobody
 
 
 def test_workers_on_a_node_that_does_not_answer_are_killed_their_stages_go_back(here):
