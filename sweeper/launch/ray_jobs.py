@@ -263,7 +263,7 @@ def words(command: Sequence[str]) -> str:
 
 
 PACKAGES = ("trainers", "search_spaces", "sweeper", "reports")
-SUFFIXES = (".py", ".c", ".json", ".yaml", ".csv", ".bib", ".j2", ".css", ".js", ".txt")
+SUFFIXES = (".py", ".c", ".json", ".yaml", ".csv", ".bib", ".j2", ".css", ".js", ".sql", ".txt")
 SPEC = "sweep.yaml"
 
 

@@ -222,10 +222,10 @@ def test_a_sweep_on_a_cluster_outlives_whatever_fails_and_is_tracked_as_it_was(l
     code, out, error = lab.sweeper("launch", spec, "--save-seconds", "1", "--detach", ALLOW)
     assert code == 0 and "it runs there whether this machine is on or not" in out, error
     wait_until(lambda: len(lab.records()) >= 2, lab.ray)
+    lab.train_at(CRAWL)
     secrets_are_nowhere_to_be_seen(lab)
 
     wait_until(lab.worker_trains, lab.ray)  # else nothing is lost with it that could be tried again
-    lab.train_at(CRAWL)
     lab.worker.cut_off()
     lab.kill_mlflow()
     wait_until(lambda: lab.nodes() == [lab.head.address], lab.ray)

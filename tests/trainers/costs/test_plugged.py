@@ -30,7 +30,7 @@ def drawn(run):
 
 
 def changing(run):
-    next(iter(run.optimizer.state.values()))["momentum_buffer"].add_(1)
+    run.optimizer.momenta[0].add_(1)
     return 1
 
 
