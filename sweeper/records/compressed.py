@@ -18,13 +18,11 @@ T = TypeVar("T")
 class Packed(Sequence[T]):
     """A list of JSON values in a tenth of the memory. Each access makes new values; changing them has no effect."""
 
-    __slots__ = ("_field", "_folded", "_length")
+    __slots__ = ("_folded", "_length")
 
-    def __init__(self, values: Sequence[T], text: bytes = b"", field: str = "") -> None:
-        """`text`: a record's folded text, in which the values are this field."""
+    def __init__(self, values: Sequence[T]) -> None:
         self._length = len(values)
-        self._field = field
-        self._folded = (text or _folded(list(values))) if values else b""
+        self._folded = _folded(list(values)) if values else b""
 
     def __len__(self) -> int:
         return self._length
@@ -45,26 +43,25 @@ class Packed(Sequence[T]):
     __hash__ = None  # type: ignore[assignment]
 
     def _unfolded(self) -> list[T]:
-        return _unfolded(self._folded, self._field) if self._folded else []
+        return _unfolded(self._folded) if self._folded else []
 
 
 class PackedFields(Mapping[str, Any]):
     """A dict of JSON values in a tenth of the memory. Each access makes new values."""
 
-    __slots__ = ("_field", "_folded")
+    __slots__ = ("_folded",)
 
-    def __init__(self, fields: Mapping[str, Any], text: bytes = b"", field: str = "") -> None:
-        self._field = field
-        self._folded = text or _folded(dict(fields))
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._folded = _folded(dict(fields))
 
     def __len__(self) -> int:
-        return len(_unfolded_fields(self._folded, self._field))
+        return len(_unfolded_fields(self._folded))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_unfolded_fields(self._folded, self._field))
+        return iter(_unfolded_fields(self._folded))
 
     def __getitem__(self, name: str) -> Any:
-        return _unfolded_fields(self._folded, self._field)[name]
+        return _unfolded_fields(self._folded)[name]
 
 
 class Chain(Sequence[T]):
@@ -99,16 +96,15 @@ class Chain(Sequence[T]):
     __hash__ = None  # type: ignore[assignment]
 
 
-def packed(record: StageRecord, text: bytes = b"") -> StageRecord:
-    """A copy of the record that takes a tenth of the memory; made faster from the text that it was read from."""
+def packed(record: StageRecord) -> StageRecord:
+    """A copy of the record that takes a tenth of the memory."""
     if isinstance(record.epochs, Packed):
         return record
-    folded = zlib.compress(text, level=1) if text else b""
     return replace(
         record,
-        recipe=PackedFields(record.recipe, folded, "recipe" if text else ""),
-        epochs=Packed(record.epochs, folded, "epochs" if text else ""),
-        selection=Packed(record.selection, folded, "selection" if text else ""),
+        recipe=PackedFields(record.recipe),
+        epochs=Packed(record.epochs),
+        selection=Packed(record.selection),
         environment=shared(json.dumps(record.environment)),
     )
 
@@ -124,13 +120,12 @@ def _folded(values: Any) -> bytes:
     return zlib.compress(json.dumps(values, separators=(",", ":")).encode(), level=1)
 
 
-def _unfolded(folded: bytes, field: str) -> Any:
-    values = json.loads(zlib.decompress(folded))
-    return values["record"][field] if field else values
+def _unfolded(folded: bytes) -> Any:
+    return json.loads(zlib.decompress(folded))
 
 
 @lru_cache(maxsize=16)
-def _unfolded_fields(folded: bytes, field: str) -> dict[str, Any]:
+def _unfolded_fields(folded: bytes) -> dict[str, Any]:
     """Kept for a while: who looks at one field mostly looks at the others too."""
-    fields: dict[str, Any] = _unfolded(folded, field)
+    fields: dict[str, Any] = _unfolded(folded)
     return fields

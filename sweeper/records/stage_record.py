@@ -20,8 +20,6 @@ from trainers.kept_epochs import is_kept
 from trainers.recipe.choices import Phase
 
 FORMAT = RECORD_FORMAT  # 1 had no train_cpu_seconds and no energy_joules; what is new since 3, its registry says
-
-
 OF_PLUGINS = "costs_of_plugins"  # where a record's text has them, by their whole names; absent where it has none
 
 
