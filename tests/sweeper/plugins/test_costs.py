@@ -8,13 +8,12 @@ import sqlite3
 import pytest
 
 from search_spaces.expansion import as_spec, expand
-from search_spaces.loading import load_spec, spec_of
-from sweeper.cli.plugins.agreed import plugin_reader
+from search_spaces.loading import spec_of
 from sweeper.launch.view import SweepView
 from sweeper.plugins.example import template
 from sweeper.records.sweep_folder import SweepFolder
 from tests.sweeper.cli.answers import said, wrong
-from tests.sweeper.plugins.written import forget, modules, written
+from tests.sweeper.plugins.written import forget, launched, modules, read, written
 from trainers.costs import registry
 from trainers.errors import InvalidInput
 from trainers.recipe.recipe import Recipe
@@ -45,16 +44,6 @@ def told_anew(monkeypatch):
     registry.PLUGGED.clear()
     yield
     registry.PLUGGED.clear()
-
-
-def launched(capsys, spec, storage, *more) -> str:
-    code, out, message = said(capsys, "launch", spec, "--storage", storage, "--local", "--yes", *more)
-    assert code == 0, message
-    return out
-
-
-def read(path, *overrides):
-    return load_spec(str(path), overrides, plugin_reader(True))
 
 
 @pytest.mark.slow

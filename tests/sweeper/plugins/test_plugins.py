@@ -14,22 +14,12 @@ from sweeper.launch.ray_jobs import write_submission
 from sweeper.launch.view import SweepView
 from sweeper.records.sweep_folder import SweepFolder
 from tests.sweeper.cli.answers import said, wrong
-from tests.sweeper.plugins.written import SPARSE, SPEC, forget, modules, written
+from tests.sweeper.plugins.written import SPARSE, SPEC, forget, launched, modules, read, written
 from trainers.errors import InvalidInput
 from trainers.plugins.known import short
 from trainers.recipe.recipe import Recipe
 
 ALLOW = "--allow-plugins"
-
-
-def launched(capsys, spec, storage, *more) -> str:
-    code, out, message = said(capsys, "launch", spec, "--storage", storage, "--local", "--yes", *more)
-    assert code == 0, message
-    return out
-
-
-def read(path, *overrides):
-    return load_spec(str(path), overrides, plugin_reader(True))
 
 
 @pytest.mark.slow

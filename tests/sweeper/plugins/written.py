@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from search_spaces.loading import load_spec
+from search_spaces.spec import Spec
+from sweeper.cli.plugins.agreed import plugin_reader
 from sweeper.plugins import importing
+from tests.sweeper.cli.answers import said
 from trainers.plugins import known
 
 SPARSE = '''\
@@ -75,3 +79,15 @@ def forget() -> None:
         del sys.modules[name]
     for told in (known._known, known._code, importing._folders):
         told.clear()
+
+
+def read(path: Path, *overrides: str) -> Spec:
+    """The spec, whose plug-ins are agreed to."""
+    return load_spec(str(path), overrides, plugin_reader(True))
+
+
+def launched(capsys, spec: Path, storage: Path, *more: str) -> str:
+    """What a launch without Ray prints, which ends well."""
+    code, out, message = said(capsys, "launch", spec, "--storage", storage, "--local", "--yes", *more)
+    assert code == 0, message
+    return out
