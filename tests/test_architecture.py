@@ -72,6 +72,8 @@ READS_THE_ENVIRONMENT = {
     "trainers/checks.py",  # sees that a plug-in leaves it as it is
     "sweeper/launch/orphans.py",  # a program of its own, run beside a launch
     "sweeper/launch/own_ray/stand_in.py",  # another
+    "sweeper/launch/own_ray/ask_for_worker.py",  # another
+    "sweeper/launch/own_ray/fork_workers.py",  # another
 }
 # Where any exception at all may be caught: at the boundary of a trial, and at that of a command.
 BOUNDARIES = {"sweeper/launch/worker.py", "sweeper/cli/main.py"}

@@ -22,9 +22,14 @@ def wait_until(happens: Callable[[], Any], *processes: subprocess.Popen[Any]) ->
         ended = [process for process in processes if process.poll() is not None]  # before it looks: its last act counts
         if happens():
             return
-        assert not ended, f"it ended with code {ended[0].returncode}, and it did not happen: {ended[0].args}"
+        assert not ended, f"it ended with code {ended[0].returncode}, and it did not happen: {_said(ended[0])}"
         assert time.monotonic() < end, f"it did not happen in {PATIENCE_SECONDS:g} s"
         time.sleep(0.05)
+
+
+def _said(process: Any) -> Any:
+    """What a process that writes to a file has written; of any other, how it was started."""
+    return process.out.read_text() if hasattr(process, "out") else process.args
 
 
 def ending_of(process: subprocess.Popen[Any]) -> int:

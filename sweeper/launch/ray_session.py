@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.launch import orphans
-from sweeper.launch.own_ray.servers import few_servers
+from sweeper.launch.own_ray.servers import few_servers, forked_workers
 from trainers.errors import InvalidInput
 
 MEBIBYTE = 2**20
@@ -71,7 +71,8 @@ def ray_session(address: str | None = None, give_up: Callable[[str], None] = lam
         if address is None:
             os.environ[orphans.MARK] = folder.name
             common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
-        with _reaper(folder, own=address is None) as watch:
+        workers = forked_workers(folder) if address is None else contextlib.nullcontext()
+        with _reaper(folder, own=address is None) as watch, workers:
             _init(address, common)
             try:
                 watch()

@@ -2,17 +2,25 @@
 
 That takes a start of Python and its imports six seconds of a core, in each. Ray is not among what is imported already:
 it reads its settings then. Tests of how the command itself starts, and of what it sees of that, start Python.
+
+So are the workers of the Ray that it starts: from a process that stands by, and forks them as `fork_workers` does.
 """
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+
+from sweeper.launch import orphans
+from sweeper.launch.own_ray import fork_workers, servers
 
 COMMAND_LINE = "import sys; from sweeper.cli.main import main; sys.exit(main())"
 
@@ -24,6 +32,7 @@ class Forked:
         self, program: str, arguments: Sequence[str], out: Path, cwd: Path | None, variables: Mapping[str, str]
     ) -> None:
         self.args = [program or "sweeper", *arguments]
+        self.out = out
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.sweeper.imported"])
         place = str(cwd or os.getcwd())
@@ -66,8 +75,59 @@ def _become(program: str, arguments: list[str], out: str, cwd: str, variables: d
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(variables)
+    standing_by = StandingBy()
+    if standing_by.is_worker:
+        return
+    servers._forking = standing_by.listen  # type: ignore[assignment]
     sys.path[:] = ["", *(path for path in sys.path if path)]
     sys.argv = ["-c", *arguments]
     main = ModuleType("__main__")
     sys.modules["__main__"] = main
     exec(compile(program, "<string>", "exec"), main.__dict__)
+
+
+class StandingBy:
+    """A process that forks workers once a Ray is started, and ends with ours; what `Popen` has of the one that does."""
+
+    def __init__(self) -> None:
+        self._ours, its = socket.socketpair()
+        self.is_worker = os.fork() == 0
+        if self.is_worker:
+            self._ours.close()
+            _fork_workers(its)
+        its.close()
+
+    def listen(self, path: Path) -> StandingBy:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+            listening.listen(servers.WORKERS_WAITING)
+            mark = f"{orphans.MARK}={os.environ[orphans.MARK]}".encode()
+            socket.send_fds(self._ours, [mark], [listening.fileno()])
+        return self
+
+    def communicate(self) -> None:
+        self._ours.close()
+
+
+def _fork_workers(told: socket.socket) -> None:
+    """Returns in a worker that has done its work."""
+    mark, sockets, *_ = socket.recv_fds(told, 1000, 1)
+    if sockets:
+        _carry(mark)
+        if (order := fork_workers.next_worker(socket.socket(fileno=sockets[0]), end=told.fileno())) is not None:
+            told.close()
+            try:
+                fork_workers.become(**order)
+            finally:
+                atexit._run_exitfuncs()
+            return
+    os._exit(0)
+
+
+def _carry(mark: bytes) -> None:
+    """Makes this the environment that others see, in the place of what the process was started with: nobody uses it."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[47]), int(fields[48])
+    assert len(mark) < end - start
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, mark, len(mark))

@@ -1,24 +1,30 @@
-"""Ray's own servers, without those that a launch on this machine has no use for: 9.5 s of a core become 2.
+"""Ray's servers, without those that a launch on this machine has no use for: 9.5 s of a core become 2. And its workers.
 
 Ray has no settings for this, so it reaches into Ray, and only into versions that it is known to fit.
 """
 
 from __future__ import annotations
 
+import shlex
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sweeper.launch.own_ray import stand_in
+from sweeper.launch.own_ray import ask_for_worker, fork_workers, stand_in
 
 if TYPE_CHECKING:
     from ray.job_config import JobConfig
 
 KNOWN_VERSIONS = ("2.60.0",)  # any other Ray starts in its own way
+WORKERS_IMPORT = ("torch", "pandas")  # Tune does the latter
+WORKERS_WAITING = 1000  # that have asked to be forked, while the former are imported
 DASHBOARD_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
 
 
@@ -50,6 +56,46 @@ def few_servers(job: JobConfig) -> Iterator[None]:
         _replaced(utils, "get_dashboard_dependency_error", lambda: ImportError("left out")),
     ):
         yield
+
+
+@contextmanager
+def forked_workers(folder: Path) -> Iterator[None]:
+    """Lets a Ray that starts have its workers forked from one process with torch, which ends with this context.
+
+    folder: for its socket, which has a short path.
+    """
+    if not _is_known():
+        yield
+        return
+    from ray._private import services
+
+    start: Any = services.start_ray_process
+    path = folder / "workers"
+    ask = [sys.executable, "-I", "-S", ask_for_worker.__file__, str(path)]
+
+    def start_process(command: list[str], kind: str, *more: Any, **settings: Any) -> Any:
+        return start(_asking_for_workers(command, ask) if kind == "raylet" else command, kind, *more, **settings)
+
+    with _replaced(services, "start_ray_process", start_process):
+        process = _forking(path)
+        try:
+            yield
+        finally:
+            process.communicate()  # its input ends, and it does
+
+
+def _forking(path: Path) -> subprocess.Popen[bytes]:
+    """The process that forks workers for those who ask at this socket."""
+    # A Ctrl-C at the keyboard is the launch's alone, as with all of Ray's processes.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+            listening.listen(WORKERS_WAITING)
+            command = [sys.executable, "-P", fork_workers.__file__, str(listening.fileno()), *WORKERS_IMPORT]
+            return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -91,8 +137,16 @@ def _with_stand_ins(raylet: list[str], has_environment: bool) -> list[str]:
     if not has_environment:
         agents["--runtime_env_agent_command"] = [*program, "runtime_env_agent_port"]
 
-    def changed(argument: str) -> str:
-        flag, is_, _ = argument.partition("=")
-        return f"{flag}={subprocess.list2cmdline(agents[flag])}" if is_ and flag in agents else argument
+    return [_changed(argument, agents) for argument in raylet]
 
-    return [changed(argument) for argument in raylet]
+
+def _asking_for_workers(raylet: list[str], ask: list[str]) -> list[str]:
+    """The command that starts a raylet, with one in it for workers that asks for each."""
+    flag = "--python_worker_command"
+    (command,) = (argument.partition("=")[2] for argument in raylet if argument.startswith(f"{flag}="))
+    return [_changed(argument, {flag: [*ask, *shlex.split(command)]}) for argument in raylet]
+
+
+def _changed(argument: str, commands: Mapping[str, list[str]]) -> str:
+    flag, is_, _ = argument.partition("=")
+    return f"{flag}={subprocess.list2cmdline(commands[flag])}" if is_ and flag in commands else argument

@@ -71,6 +71,7 @@ class Growing:
 
     def __init__(self, folder: str, process: subprocess.Popen, address: str) -> None:
         self.folder, self.process, self.address = folder, process, address
+        self.joined: list[subprocess.Popen] = []
 
     def add(self, cpus: int = 1) -> int:
         """Adds a node; the pid of its raylet."""
@@ -85,6 +86,7 @@ class Growing:
         command = [*RAY, f"--address={self.address}", f"--num-cpus={cpus}"]
         with Path(self.folder, "joined").open("w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=variables(self.folder))
+        self.joined.append(process)
         wait_until(lambda: raylets_below(process.pid), process)
         return process, raylets_below(process.pid)[0]
 
@@ -102,13 +104,14 @@ def growing(cpus: int = 0) -> Iterator[Growing]:
             [sys.executable, "-c", CLUSTER, folder, str(cpus)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=log, text=True, env=variables(folder), start_new_session=True,
         )  # fmt: skip
-        address = process.stdout.readline().strip()
+        cluster = Growing(folder, process, process.stdout.readline().strip())
         try:
-            assert address, Path(folder, "said").read_text()
-            yield Growing(folder, process, address)
+            assert cluster.address, Path(folder, "said").read_text()
+            yield cluster
             process.communicate(timeout=PATIENCE_SECONDS)
         finally:
-            _end(process)
+            for started in (process, *cluster.joined):
+                _end(started)
 
 
 @contextlib.contextmanager
