@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from search_spaces.fields import AXIS_FIELDS, with_options_one_by_one
 from search_spaces.ranges import Dimension, Search
 from trainers.costs.plugged import tell
+from trainers.data.data_set import CLASSIFICATION
 from trainers.errors import InvalidInput, explain, nearest
 from trainers.hashing import content_hash
 from trainers.methods.plugged import options_of_plugins
@@ -236,6 +237,13 @@ def told_costs(spec: Spec) -> dict[str, Any]:
         f"{one.name}.{name}": told for one in spec.plugins_used() for name, told in one.facts.get("COSTS", {}).items()
     }
     return {name: facts[name] for name in spec.costs if name in facts}
+
+
+def told_tasks(spec: Spec) -> dict[str, str]:
+    """What the plug-ins' data sets ask, by their whole names; classification goes without saying."""
+    named = ((one.name, one.facts.get("DATA_SETS", {})) for one in spec.plugins_used())
+    tasks = {f"{plugin}.{name}": str(told["task"]) for plugin, facts in named for name, told in facts.items()}
+    return {name: task for name, task in tasks.items() if task != CLASSIFICATION}
 
 
 def entry_of(plugin: PlugIn) -> PlugInEntry:

@@ -10,13 +10,13 @@ PREFIXES = "kMGTPE"  # of the SI: each a thousand times the one before
 
 
 def percent(fraction: float | None, half_width: float = float("nan"), unit: str = "") -> str:
-    """'97.31 ± 0.24' of fractions in 0..1; without an interval just the mean.
+    """'97.31 ± 0.24' of fractions in 0..1, '−3.20' of one below; without an interval just the mean.
 
     `unit` is added where it does not stand in the head of a column.
     """
     if fraction is None or isnan(fraction):
         return MISSING
-    text = f"{100 * fraction:.2f}"
+    text = f"{100 * fraction:.2f}".replace("-", MINUS)
     return (text if isnan(half_width) else f"{text} ± {100 * half_width:.2f}") + unit
 
 

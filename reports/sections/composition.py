@@ -75,7 +75,8 @@ def compose(
     if not title:
         title = names[0] if alone else counted(len(names), "sweep")
         subtitle = tracked.sweeps[0].description if alone else listed(names)
-    return Document(title, subtitle, sections, provenance.as_run(tracked.trials)), numbers(arms)
+    tasks = {name: task for sweep in tracked.sweeps for name, task in sweep.tasks.items()}
+    return Document(title, subtitle, sections, provenance.as_run(tracked.trials, tasks)), numbers(arms)
 
 
 def arms_table(trials: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
@@ -136,7 +137,7 @@ def _sweep(
 
 def _introduced(sweep: Sweep, trials: pd.DataFrame) -> list[Block]:
     """What a sweep among others is about, and what was run of it."""
-    return [Paragraph(text) for text in (sweep.description, provenance.as_run(trials)) if text]
+    return [Paragraph(text) for text in (sweep.description, provenance.as_run(trials, sweep.tasks)) if text]
 
 
 def _comparison(arms: pd.DataFrame) -> list[Section]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,10 @@ from reports.tracked.links import Links
 from reports.tracked.runs import COMPLETED, STATUSES, STOPPED_EARLY, Sweep, Tracked
 from trainers.readable import MISSING, counted, listed, number, seconds
 
+SCORES = {
+    "bits": "the shares of bits that are right",
+    "regression": "R², the shares of the variance that are explained",
+}
 MOST_FAILURES = 20  # reasons in a notice; the table of trials has them all
 MOST_NAMED = 4  # trials of one reason
 
@@ -109,8 +114,11 @@ def partial(tracked: Tracked, not_launched: Sequence[str]) -> list[Notice]:
     return [*notices, *([Notice("Rungs stopped some arms: they are in no mean", pruned)] if pruned else [])]
 
 
-def as_run(trials: pd.DataFrame) -> str:
-    """What was run, in one line, from the trials themselves: a spec may have been launched with other settings."""
+def as_run(trials: pd.DataFrame, tasks: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What was run, in one line, from the trials themselves: a spec may have been launched with other settings.
+
+    tasks: of data sets that are no classification; their scores stand where accuracies stand.
+    """
     done = trials[trials["status"] == COMPLETED]
     if done.empty:
         return ""
@@ -120,6 +128,7 @@ def as_run(trials: pd.DataFrame) -> str:
         listed(problems), f"preset {listed(sorted(set(done['preset'].dropna())))}",
         _spanned("epoch", budgets), _seeds(done["seed"]), f"{counted(len(done), 'completed trial')}",
         f"on {listed(sorted(set(done['device']) - {''}) or ['hardware that is not named'])}",
+        *(f"accuracies on {name} are {SCORES[tasks[name]]}" for name in sorted(tasks.keys() & set(done["dataset"]))),
     ]  # fmt: skip
     return f"As run: {'; '.join(parts)}."
 

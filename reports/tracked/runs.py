@@ -65,6 +65,7 @@ class Sweep:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     costs: Mapping[str, Cost] = field(default_factory=dict)  # those of plug-ins, by their whole names
+    tasks: Mapping[str, str] = field(default_factory=dict)  # of data sets that are no classification
     spec: str = ""  # the YAML that was launched; empty where it was not kept
     version: Shown = ALL
 
@@ -268,6 +269,7 @@ def _sweep(client: MlflowClient, experiment: Experiment, parents: list[Run]) -> 
         dict(parent.data.tags),
         dict(parent.data.metrics),
         tell_again(json.loads(parent.data.tags.get("sweeper.costs", "{}"))),
+        json.loads(parent.data.tags.get("sweeper.tasks", "{}")),
         _artifact(client, parent.info.run_id, "spec.yaml"),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from search_spaces.spec import Spec, told_costs
+from search_spaces.spec import Spec, told_costs, told_tasks
 from sweeper.records.environment import sources
 from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.sweep_folder import SweepFile
@@ -200,6 +200,7 @@ class Projection:
             "sweeper.kind": "sweep",
             "sweeper.spec_hash": self.sweep.spec_hash,
             "sweeper.costs": json.dumps(self.sweep.costs),
+            "sweeper.tasks": json.dumps(self.sweep.tasks),
             **note_to_write(self._client.get_run(parent.run_id).data.tags, self.sweep.description),
         }
         self._log(parent.run_id, [], tags)
@@ -322,6 +323,6 @@ def projection_of(spec: Spec, file: SweepFile, versions: Versions) -> Projection
     tags = {**sources(), "owner": file.owner}
     facts = SweepFacts(
         spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields()),
-        told_costs(spec),
+        told_costs(spec), told_tasks(spec),
     )  # fmt: skip
     return Projection(file.tracking, artifacts_of(file.tracking, spec.name), facts, TrackedVersions.of(versions))

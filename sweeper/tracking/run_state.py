@@ -48,9 +48,9 @@ class SweepFacts:
     spec_hash: str
     tags: Mapping[str, str]  # git_commit, version
     varied: tuple[str, ...] = ()  # fields of recipes in which trials may differ
-    costs: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # of plug-ins, by whole names: what reports must know of them
+    # Of plug-ins, by whole names, what reports must know of them without their code.
+    costs: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -60,9 +60,10 @@ def network(build) -> Network:
     return Network("Own", build, smallest_sides={1: 1})
 
 
-def test_a_network_that_keeps_the_rules_passes_for_classes_and_for_bits():
+def test_a_network_that_keeps_the_rules_passes_whatever_the_task():
     trainers.check_network(network(own_network), width=0.5)
     trainers.check_network(network(own_network), input_shape=(1, 2, 3), classes=6, task="bits")
+    trainers.check_network(network(own_network), input_shape=(1, 2, 3), classes=2, task="regression")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,22 @@ TABLE = DataSet(
 )  # fmt: skip
 
 
+def numbers_of(kind, last=8.0):
+    def read(data_dir, files):
+        train, test = rows(data_dir, files)
+        labels = np.arange(40).reshape(20, 2) ** 2 % 17 * np.array([1.0, 1000.0])
+        labels[-1, -1] = last
+        return Images(train.pixels, labels[:15].astype(kind)), Images(test.pixels, labels[15:].astype(kind))
+
+    return read
+
+
+REGRESSION = {"task": "regression", "classes": 2}
+
+
 def test_a_data_set_that_keeps_the_rules_passes():
     trainers.check_data_set(TABLE)
+    trainers.check_data_set(replace(TABLE, read=numbers_of(np.float32), **REGRESSION))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +136,13 @@ def test_a_data_set_that_keeps_the_rules_passes():
         ({"train_examples": 14}, DamagedData, r"its training images are \(15, 3, 1, 1\), not \(14, 3, 1, 1\)"),
         ({"classes": 1}, DamagedData, "its training labels are not all whole numbers from 0 to 0"),
         ({"task": "bits"}, DamagedData, r"its training labels are \(15,\), not \(15, 2\)"),
+        ({"task": "regression"}, DamagedData, r"its training labels are \(15,\), not \(15, 2\)"),
+        ({"read": numbers_of(np.int64), **REGRESSION}, DamagedData, "its training labels are not all finite float32"),
+        (
+            {"read": numbers_of(np.float32, np.inf), **REGRESSION},
+            DamagedData,
+            "its test labels are not all finite float32",
+        ),
     ],
 )
 def test_a_data_set_that_is_not_what_it_states_is_told_so(changes, error, rule):

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     Bytes = npt.NDArray[np.uint8]
     Numbers = npt.NDArray[np.uint8 | np.float32]
 
-# What is asked of a network: one of the classes (cross-entropy; the score is the fraction classified rightly), or
-# yes and no for each of its outputs (binary cross-entropy; the score is the fraction of bits that are right).
-Task = Literal["classification", "bits"]
+# What is asked of a network: one of the classes (cross-entropy; the score is the fraction classified rightly), yes and
+# no for each of its outputs (binary cross-entropy; the score is the fraction of bits that are right), or a number for
+# each (mean squared error; the score is the fraction of the variance that is explained, R²).
+Task = Literal["classification", "bits", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 CLASSIFICATION: Task = "classification"
+REGRESSION: Task = "regression"
+CHANCE: dict[Task, float] = {"bits": 0.5, REGRESSION: 0.0}  # the scores of guessing, and of the mean for everything
 
 
 class Download(Protocol):
@@ -35,11 +38,12 @@ class Images:
     """Images (n, channels, height, width) as bytes, and their labels (n,).
 
     A plug-in's may be numbers of any kind, float32: rows of a table are (n, columns, 1, 1), so that each column is
-    normalised by itself; sequences (n, 1, steps, values). Labels of bits are (n, outputs), 0 or 1.
+    normalised by itself; sequences (n, 1, steps, values). Labels of bits are (n, outputs), 0 or 1;
+    those of a regression (n, outputs), float32.
     """
 
     pixels: Numbers
-    labels: Bytes
+    labels: Numbers
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class DataSet(DataFacts):
     """A data set that fits into memory: its published facts, its files, and how to read and to download them."""
 
     input_shape: tuple[int, int, int]
-    classes: int  # or, of bits, the outputs
+    classes: int  # or, of bits and a regression, the outputs
     train_examples: int  # before the validation split is held out of them
     test_examples: int
     brightest: int  # the value of a white pixel
@@ -70,7 +74,7 @@ class DataSet(DataFacts):
     @property
     def chance(self) -> float:
         """The score of guessing."""
-        return 1 / self.classes if self.task == CLASSIFICATION else 0.5
+        return 1 / self.classes if self.task == CLASSIFICATION else CHANCE[self.task]
 
 
 def torchvision_class(data_set: Any, addresses: dict[str, Any]) -> Any:
@@ -132,8 +136,12 @@ def check_read(name: str, data_set: DataSet, train: Images, test: Images) -> Non
         }
         if not any(faults.values()):
             faults[f"its {what} images are not all finite"] = not np.isfinite(images.pixels).all()
-            whole = np.isin(images.labels, np.arange(below)).all()
-            faults[f"its {what} labels are not all whole numbers from 0 to {below - 1}"] = not whole
+            if data_set.task == REGRESSION:
+                numbers = images.labels.dtype == np.float32 and np.isfinite(images.labels).all()
+                faults[f"its {what} labels are not all finite float32"] = not numbers
+            else:
+                whole = np.isin(images.labels, np.arange(below)).all()
+                faults[f"its {what} labels are not all whole numbers from 0 to {below - 1}"] = not whole
         for fault, broken in faults.items():
             if broken:
                 raise DamagedData(f"dataset: {name}: {fault}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.data.data_set import CLASSIFICATION, Task, check_read
+from trainers.data.data_set import CLASSIFICATION, REGRESSION, Task, check_read
 from trainers.data.digests import complete_folder, published_digest
 from trainers.data.files import DataError
 from trainers.data.image_folder import StreamedSplit
@@ -22,7 +22,7 @@ from trainers.plugins.known import is_of_plugin
 from trainers.streams import torch_generator
 
 if TYPE_CHECKING:
-    from trainers.data.data_set import Bytes, Numbers
+    from trainers.data.data_set import Numbers
 
 Indices = npt.NDArray[np.int64]
 
@@ -96,12 +96,12 @@ def load_splits(
         check_read(recipe.dataset, data_set, train, test)
     scale, shift = _normalisation(train.pixels, train_rows, data_set.brightest, recipe.normalisation)
 
-    kind = np.int64 if data_set.task == CLASSIFICATION else np.float32
+    as_asked = _as_asked(data_set.task, train.labels[train_rows])
 
-    def split(pixels: Numbers, labels: Bytes) -> Split:
+    def split(pixels: Numbers, labels: Numbers) -> Split:
         images = torch.from_numpy(pixels).to(device).to(torch.float32)
         images.mul_(scale.to(device)).add_(shift.to(device))
-        return Split(images, torch.from_numpy(labels.astype(kind)).to(device))
+        return Split(images, torch.from_numpy(as_asked(labels)).to(device))
 
     return DataSplits(
         train=split(train.pixels[train_rows], train.labels[train_rows]),
@@ -112,6 +112,15 @@ def load_splits(
         input_shape=data_set.input_shape,
         task=data_set.task,
     )
+
+
+def _as_asked(task: Task, trained: Numbers) -> Callable[[Numbers], npt.NDArray[Any]]:
+    """Makes labels what a task's loss takes. Those of a regression have mean 0 and variance 1 over these, by output."""
+    if task != REGRESSION:
+        return lambda labels: labels.astype(np.int64 if task == CLASSIFICATION else np.float32)
+    mean, deviation = trained.mean(0, dtype=np.float64), trained.std(0, dtype=np.float64)
+    deviation[deviation == 0] = 1.0
+    return lambda labels: ((labels - mean) / deviation).astype(np.float32)
 
 
 def split_rows(examples: int, validation_examples: int, split_seed: int) -> tuple[Indices, Indices]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import sweeper
 import trainers
 from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
@@ -100,7 +101,10 @@ def test_a_network_is_refused_where_it_has_not_what_the_recipe_says(tmp_path, ca
     for change, message in (
         ("recipe.activation=elu", "activation: tabular.residual has no such field"),
         ("recipe.network=tabular.residul", "network: 'tabular.residul' is not one of tabular.residual (did you mean"),
-        ("recipe.dataset=tabular.tumors", "dataset: 'tabular.tumors' is not one of tabular.tumours (did you mean"),
+        (
+            "recipe.dataset=tabular.tumors",
+            "dataset: 'tabular.tumors' is not one of tabular.tumours, tabular.diabetes (did you mean",
+        ),
         ("recipe.validation_examples=500", "validation_examples: must be below 455"),
         ("recipe.network=conv2", "network: conv2 needs images of at least"),
     ):
@@ -110,10 +114,12 @@ def test_a_network_is_refused_where_it_has_not_what_the_recipe_says(tmp_path, ca
 def test_a_data_set_that_draws_afresh_is_refused_before_anything_is_planned(tmp_path, capsys):
     spec = copied(tmp_path)
     data = tmp_path / "tabular" / "data.py"
-    shuffled = "    np.random.shuffle(train)\n    return Images(rows[train]"
-    data.write_text(data.read_text().replace("    return Images(rows[train]", shuffled))
+    shuffled = "    np.random.shuffle(train)\n    return Images(pixels[train]"
+    data.write_text(data.read_text().replace("    return Images(pixels[train]", shuffled))
     message = wrong(capsys, "plan", spec, "--storage", tmp_path / "s", ALLOW)
-    assert message.startswith("plugins: tabular/data.py:14: read: the reader changes NumPy's generator"), message
+    assert message.startswith("plugins: tabular/data.py:33: read_tumours: the reader changes NumPy's generator"), (
+        message
+    )
 
 
 def test_a_controller_with_memory_learns_to_copy_by_selecting_its_weights(tmp_path):
@@ -132,3 +138,28 @@ def test_a_controller_with_memory_learns_to_copy_by_selecting_its_weights(tmp_pa
     assert record.validation_accuracy > 0.65  # by guessing 0.5; with 6,000 bits the deviation of that is 0.005
     with pytest.raises(InvalidInput, match=r"random_features solves for classes, and copying\.vectors asks for bits"):
         Recipe.complete({**slot.model_dump(include={"network", "dataset", "plugins"}), "method": "random_features"})
+
+
+def test_a_regression_is_told_in_r_squared_from_training_to_report(tmp_path, capsys):
+    forget()
+    spec, storage = copied(tmp_path), tmp_path / "storage"
+    hardly = "dataset: tabular.diabetes, finetune_learning_rate: 1.0e-7"
+    spec.write_text(spec.read_text().replace("dataset: tabular.tumours", hardly))
+    code, shown, message = said(capsys, "launch", spec, "--storage", storage, "--local", "--yes", ALLOW, *QUICK)
+    assert code == 0, shown + message
+    sweep = sweeper.Sweep("tabular", storage)
+    scores = sweep.trials().set_index("name")["test_accuracy"]
+    test = trainers.load_splits(expand(read(spec))[0], None).test
+    for name, score in scores.items():
+        answers = sweep.network(name)(test.images).detach().numpy()
+        assert score == pytest.approx(1 - ((answers - test.labels.numpy()) ** 2).mean(), abs=1e-5)
+    assert scores.min() < 0 < scores.max(), "what hardly learns is worse than the mean"
+    worst = f"{100 * scores.min():.2f}".replace("-", "−")
+    _, shown, _ = said(capsys, "runs", "tabular", "--storage", storage)
+    assert f"{worst} %" in shown
+    forget()
+    code, _, message = said(capsys, "report", "tabular", "--storage", storage, "-o", tmp_path / "report")
+    assert code == 0, message
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "accuracies on tabular.diabetes are R², the shares of the variance that are explained" in report
+    assert worst in report

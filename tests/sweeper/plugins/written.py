@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def written(folder: Path, code: str = SPARSE, spec: str = SPEC) -> Path:
 
 def modules() -> list[str]:
     """The modules of plug-ins that this process has imported."""
-    return [name for name in sys.modules if name.startswith("my_methods_")]
+    return [name for name in sys.modules if re.match(r"[a-z_]+_[0-9a-f]{16}(\.|$)", name)]
 
 
 def forget() -> None:
