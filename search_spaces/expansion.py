@@ -51,7 +51,7 @@ class _Block:
             return f"{self.where}.{name}"
         if name in self.axes:
             return name if name == "slot_epochs" else f"axes.{name}"
-        return f"recipe.{name}" if name in self.base else name
+        return f"recipe.{name}" if name in self.base and name not in NOT_STATED else name
 
 
 @dataclass

@@ -265,6 +265,26 @@ def test_a_plugin_travels_with_its_submission(tmp_path, capsys):
     assert read(tmp_path / "job" / SUBMITTED) == spec
 
 
+def test_a_chain_with_a_plugin_is_agreed_to_once_and_told_of_without_its_code(tmp_path, storage, capsys):
+    written(tmp_path)
+    (tmp_path / "next.yaml").write_text(SPEC.replace("name: own", "name: next").replace("0.25", "0.5"))
+    chain = tmp_path / "both.yaml"
+    chain.write_text("name: both\nsweeps: [own.yaml, next.yaml]\n")
+    assert "runs only for whom agreed" in wrong(capsys, "launch", chain, "--storage", storage, "--local")
+    words = ["launch", chain, "--storage", storage, "--local", "--yes", ALLOW]
+    code, out, message = said(capsys, *words)
+    assert code == 0 and "both: 2 of 2 sweeps are complete." in out, out + message
+    assert "2 stages are stored already" in out.partition("[2/2] next")[2], "density 1 and learned weights"
+    code, out, _ = said(capsys, *words)
+    assert (code, out.count("; 0 epochs are left")) == (0, 2)
+    forget()
+    shutil.rmtree(tmp_path / "my_methods")
+    code, _, message = said(capsys, "report", "own", "next", "--storage", storage, "-o", tmp_path / "report")
+    assert code == 0 and not modules(), message
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert all(f"my\\_methods.sparse, density {density}" in report for density in (0.25, 0.5, 1))
+
+
 def test_options_of_a_plugin_can_be_searched(tmp_path):
     search = "search: {sampler: random, trials: 2, space: {method_options.density: {uniform: [0.1, 1.0]}}}\n"
     spec = read(written(tmp_path, spec=SPEC.replace("axes: {method_options.density: [0.25, 1]}\n", search)))
