@@ -46,7 +46,7 @@ SET_UP = (
 )  # fmt: skip
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--object-store-memory={OBJECT_STORE_BYTES}")
 
-# A launch whose epochs take so many seconds more until a file is there.
+# A launch whose epochs take so many seconds more, or until a file is there.
 SLOW = """
 import sys, time
 from pathlib import Path
@@ -57,8 +57,9 @@ from sweeper.launch import ray_tune
 
 class Slow(ray_tune.StageTrainable):
     def step(self):
-        if self._order and not Path({hurry!r}).exists():
-            time.sleep({pause})
+        end = time.monotonic() + {pause}
+        while self._order and time.monotonic() < end and not Path({hurry!r}).exists():
+            time.sleep(0.05)
         return super().step()
 
 ray_tune.StageTrainable = Slow

@@ -47,7 +47,7 @@ def test_a_node_that_joins_is_used_and_one_that_is_told_to_go_loses_nothing(spec
     with growing(cpus=1) as cluster:
         launch = Started(
             spec(60, 3), "--storage", storage, "--ray-address", cluster.address, "--save-seconds", "0",
-            folder=tmp_path, parallel=None, program=SLOW.format(address=cluster.address, hurry=str(hurry), pause=1.0),
+            folder=tmp_path, parallel=None, program=SLOW.format(address=cluster.address, hurry=str(hurry), pause=5.0),
         )  # fmt: skip
         wait_until(lambda: claimed(storage), launch.process)
         assert len(claimed(storage)) == 1, "a stage is claimed by the worker that has started, not before"
