@@ -32,6 +32,7 @@ from sweeper.storage.tracking_address import (
 )
 from sweeper.storage.tracking_file import address_for_mlflow, artifacts_beside, file_of, is_file
 from trainers.errors import InvalidInput
+from trainers.readable import counted
 
 LOOPBACK = "127.0.0.1"
 PORTS_TRIED = 50
@@ -177,6 +178,7 @@ def track_at_rest(folder: SweepFolder, tracking: str | None = None) -> int:
     """Projects a sweep that is not being run, and prints what came of it; returns the exit code."""
     from sweeper.launch.view import SweepView
     from sweeper.search.spec_versions import wall_seconds_of
+    from sweeper.stages.status import Status
     from sweeper.tracking.projection import projection_of
     from sweeper.tracking.tracker import Tracker
 
@@ -190,7 +192,10 @@ def track_at_rest(folder: SweepFolder, tracking: str | None = None) -> int:
     tracker.close(patience_seconds=60.0)
     behind = tracker.behind()
     if tracker.problem or behind:
-        print(f"MLflow does not show {behind} trials as they are: {tracker.problem}")
+        why = f": {tracker.problem}" if tracker.problem else ""
+        print(f"MLflow does not show {counted(behind, 'trial')} as {'it is' if behind == 1 else 'they are'}{why}")
         return ExitCode.SOME_FAILED
-    print(f"MLflow shows all {len(view.results)} trials of {folder.name} as they are.")
+    shown, completed = len(view.results), sum(result.status is Status.COMPLETED for result in view.results)
+    left = "" if completed == shown else f", {completed} of them completed"
+    print(f"MLflow shows all {counted(shown, 'trial')} of {folder.name} as they are{left}.")
     return ExitCode.GOOD

@@ -261,3 +261,10 @@ def test_what_an_outage_kept_away_is_tracked_later(capsys, tiny, storage):
     address = f"sqlite:///{storage}/mlflow.db"
     code, out, _ = said(capsys, "track", "tiny", "--storage", storage, "--tracking", address)
     assert (code, out) == (0, "MLflow shows all 5 trials of tiny as they are.\n")
+
+
+def test_of_a_sweep_that_is_not_whole_track_says_how_much_is(capsys, tiny, storage):
+    limit = ["--set", "seeds=1", "--set", "limits={trials: 2}"]
+    assert said(capsys, "launch", tiny, "--storage", storage, "--local", *limit)[0] == 3
+    code, out, _ = said(capsys, "track", "tiny", "--storage", storage)
+    assert (code, out) == (0, "MLflow shows all 5 trials of tiny as they are, 2 of them completed.\n")

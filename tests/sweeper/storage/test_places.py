@@ -93,7 +93,7 @@ def test_a_moved_storage_works_where_it_lies_and_the_old_folder_stays_gone(launc
     launched.rename(moved)
     own = f"sqlite:///{moved}/mlflow.db"
     there = ("--storage", moved)
-    assert said(capsys, "track", "tiny", *there) == (0, "MLflow shows all 1 trials of tiny as they are.\n", "")
+    assert said(capsys, "track", "tiny", *there) == (0, "MLflow shows all 1 trial of tiny as they are.\n", "")
     assert tracking_of(Folder(moved), None, ["tiny"]) == own
     assert said(capsys, "report", "tiny", *there, "-o", tmp_path / "report")[0] == 0
     assert "name: tiny" in read_sweeps(["tiny"], own).sweeps[0].spec, "the artifacts are found"
