@@ -16,6 +16,7 @@ from trainers.readable import lowered
 
 DEEPEST, LEAST_SPREAD = 3.0, 0.002  # how far down the scale reaches, in distances from the best to the lower quarter
 NAMED_ARMS = 6  # up to here every point is named; beyond, those on the front and learned weights
+PUBLISHED_NOTE = "One straight above or below a mark on the front is the accuracy that is published for it. "
 
 
 def cost_figures(arms: pd.DataFrame, cost: str, name: str) -> list[Figure]:
@@ -53,9 +54,10 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, device: str) -> Iter
     where = f", on {arms['device'].iloc[0]}" if kind.of_machine and arms["device"].iloc[0] else ""
     points["below"] = points["accuracy"] < floor(points["accuracy"])
     note = f"▾: below the scale, {described(points[points['below']], most=4)}" if points["below"].any() else ""
+    rings = PUBLISHED_NOTE if (points["front"] & points["published"].notna()).any() else ""
     caption = (
-        f"Cost as if each trial ran alone{where}. {INTERVALS} The staircase is the Pareto front of the means; arms off "
-        f"it are grey. {note}"
+        f"Cost as if each trial ran alone{where}. {INTERVALS} {rings}The staircase is the Pareto front of the means; "
+        f"arms off it are grey. {note}"
     ).strip()
     label = f"{kind.phrase}, {unit}" if unit else kind.phrase
     drawing = accuracy_against_cost(
