@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
 from trainers.data.data_set import DataSet, Images
 from trainers.data.files import DataError, DataFile, read_verified
 
-TUMOUR_ROWS, TUMOUR_COLUMNS = 569, 30
-PATIENTS, PATIENT_COLUMNS = 442, 10
+TUMOUR_COLUMNS, PATIENT_COLUMNS = 30, 10
 
 
 def split(columns: Any, labels: Any, name: str) -> tuple[Images, Images]:
@@ -24,7 +24,7 @@ def split(columns: Any, labels: Any, name: str) -> tuple[Images, Images]:
     from trainers.streams import torch_generator
 
     order = torch.randperm(len(labels), generator=torch_generator("cpu", 0, name, "test split")).numpy()
-    test, train = np.split(order, [len(labels) // 5 + (len(labels) % 5 > 0)])
+    test, train = np.split(order, [math.ceil(len(labels) / 5)])
     pixels = columns.astype(np.float32)[:, :, None, None]
     return Images(pixels[train], labels[train]), Images(pixels[test], labels[test])
 

@@ -16,7 +16,7 @@ from trainers.readable import lowered
 
 DEEPEST, LEAST_SPREAD = 3.0, 0.002  # how far down the scale reaches, in distances from the best to the lower quarter
 NAMED_ARMS = 6  # up to here every point is named; beyond, those on the front and learned weights
-PUBLISHED_NOTE = "One straight above or below a mark on the front is the accuracy that is published for it. "
+PUBLISHED_NOTE = "A hollow one straight above or below a mark on the front is the published accuracy. "
 
 
 def cost_figures(arms: pd.DataFrame, cost: str, name: str) -> list[Figure]:

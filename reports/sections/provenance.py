@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -114,7 +113,7 @@ def partial(tracked: Tracked, not_launched: Sequence[str]) -> list[Notice]:
     return [*notices, *([Notice("Rungs stopped some arms: they are in no mean", pruned)] if pruned else [])]
 
 
-def as_run(trials: pd.DataFrame, tasks: Mapping[str, str] = MappingProxyType({})) -> str:
+def as_run(trials: pd.DataFrame, tasks: Mapping[str, str]) -> str:
     """What was run, in one line, from the trials themselves: a spec may have been launched with other settings.
 
     tasks: of data sets that are no classification; their scores stand where accuracies stand.
