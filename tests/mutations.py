@@ -124,6 +124,14 @@ MUTATIONS = {
         "",
         "tests/sweeper/launch/test_slow_node.py::test_a_node_waits_as_long_for_processes_of_its_own",
     ),
+    "no_forked_workers": Mutation(
+        "the process that a launch's own workers are forked from is killed",
+        "sweeper/launch/own_ray/ask_for_worker.py",
+        "    if worker is None or not _lives(path, worker):\n",
+        "    if worker is None or (_lives(path, worker) and False):\n",
+        "tests/sweeper/launch/test_own_ray.py::"
+        "test_a_forked_worker_is_as_one_that_was_started_and_who_asked_ends_with_it",
+    ),
     "ray_does_not_let_go": Mutation(
         "Ray's servers die at the very end",
         "sweeper/launch/ray_session.py",
