@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from sweeper.launch.launch import Launch
+from sweeper.launch.orders import ANSWER_SECONDS
 from sweeper.records.index import longest_epoch_seconds, longest_seconds
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.trial_result import Epoch
@@ -40,8 +41,8 @@ class Silence:
         self._heard[key] = self.clock()
 
     def overdue(self) -> list[tuple[str, float]]:
-        """The stages whose workers have said nothing for longer than they may, and how long that is in seconds."""
-        now = self.clock()
+        """The stages whose workers have said nothing for longer than an epoch may take, and how long that is in seconds."""
+        now = self.clock() - ANSWER_SECONDS  # for so long they say nothing of epochs that have ended
         limits = [(key, heard, self.limit(self.launch.forest.stages[key])) for key, heard in self._heard.items()]
         return [(key, limit) for key, heard, limit in limits if limit is not None and now - heard > limit]
 

@@ -309,7 +309,7 @@ class Launch(SteeredSweep):
                 self.schedule.postpone(stage.key, self.clock() + LOOK_AGAIN_SECONDS)
                 return False
             self.elsewhere.discard(stage.key)
-            brief = self.store.brief(stage.key, stage.start)
+            brief = self.store.brief(stage)
             if brief is not None and self.store.is_left_out(stage.key):
                 brief = None  # what goes on from here needs the state
             fields = None if brief else self.store.read_failure(stage.key)
@@ -327,7 +327,7 @@ class Launch(SteeredSweep):
 
     def _take_result(self, stage: Stage) -> None:
         try:
-            brief = self.store.brief(stage.key, stage.start)
+            brief = self.store.brief(stage)
             problem = "its record was written, and is not in the store"
         except StoreError as error:
             brief, problem = None, str(error)

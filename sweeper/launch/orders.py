@@ -10,6 +10,8 @@ from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Stage
 from trainers.recipe.recipe import Recipe
 
+ANSWER_SECONDS = 2.0  # a worker tells its driver of the epochs of so long at once, or of one that takes longer
+
 
 @dataclass(frozen=True)
 class Order:
@@ -40,12 +42,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Step:
-    """A worker's report after an epoch, or at the end. The first may hold epochs that an earlier attempt saved."""
+    """A worker's report after epochs, or at the end. The first may hold epochs that an earlier attempt saved."""
 
     epochs: list[dict[str, Any]]  # since the last step
     saved: int  # epochs of the phase that are in the store
     done: bool = False
     failure: Failure | None = None
+
+    def __add__(self, later: Step) -> Step:
+        """Both as one report."""
+        return Step([*self.epochs, *later.epochs], later.saved, later.done, later.failure)
 
     def as_dict(self) -> dict[str, Any]:
         failure = self.failure.as_dict() if self.failure else None

@@ -137,7 +137,7 @@ def resources_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
 
 
 class StageTrainable(tune.Trainable):
-    """A worker process, one stage after the other. One epoch a step; without a stage a step asks for one."""
+    """A worker process, one stage after the other. A step is some epochs, and without a stage it asks for one."""
 
     _order: Order | None = None
     _worker: StageWorker | None = None
@@ -193,12 +193,13 @@ class StageTrainable(tune.Trainable):
         if self._order is None:
             faults, self._faults = self._faults, None
             return {"faults": faults, "done": self._is_idle, "node": node}
+        from sweeper.launch.orders import ANSWER_SECONDS
         from sweeper.launch.worker import StageWorker
 
         assert self._shelf is not None
         if self._worker is None:
             self._worker = StageWorker(self._order, self._shelf)
-        step = self._worker.step()
+        step = self._worker.answer(ANSWER_SECONDS)
         self._ends = step.failure is not None and step.failure.ends_its_process
         # Once it is done Tune would use this process again; one that raises is replaced.
         done = step.done and not self._ends

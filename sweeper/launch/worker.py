@@ -88,6 +88,14 @@ class StageWorker:
             self._run = None
             return self._news(failure_of(error))
 
+    def answer(self, seconds: float) -> Step:
+        """The first epoch of the stage, or all those that begin within so many seconds, as one report."""
+        is_first, until = self._run is None, time.perf_counter() + seconds
+        step = self.step()
+        while not (is_first or step.done or time.perf_counter() >= until):
+            step += self.step()
+        return step
+
     def save(self) -> None:
         """Saves the epochs so far to the store, to go on from later."""
         if self._run is None or self._ended or not self._epochs or self._saved == self._last_epoch:

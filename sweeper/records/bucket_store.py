@@ -29,7 +29,7 @@ from sweeper.records.store import (
     contradiction,
 )
 from sweeper.stages.faults import StorageFault
-from sweeper.stages.forest import point_key
+from sweeper.stages.forest import Stage, point_key
 from sweeper.storage.base import Place, StoreError, checked_key, is_key, missing
 from sweeper.storage.bucket import Entry, ObjectPath, impatient
 from sweeper.storage.folder import storage_of
@@ -111,6 +111,9 @@ class ObjectStore(Store):
             ends = self._ends(lineage)
         found = {end: self._known(point_key(lineage, end)) for end in ends}
         return {end: brief.start for end, brief in found.items() if brief is not None}
+
+    def _brief_of(self, stage: Stage) -> Brief | None:
+        return self._known(stage.key)
 
     def _known(self, key: str) -> Brief | None:
         if brief := self._indexed(key):

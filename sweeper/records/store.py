@@ -30,7 +30,7 @@ from sweeper.records.stage_record import (
 )
 from sweeper.records.unfinished import Unfinished
 from sweeper.stages.faults import StorageFault
-from sweeper.stages.forest import point_key
+from sweeper.stages.forest import Stage, point_key
 from sweeper.storage.base import StoreError, checked_key, is_key, storage_errors
 from sweeper.storage.folder import Folder, identity, sync_folder, write_synced
 
@@ -132,18 +132,17 @@ class Store(Unfinished):
             return True
         return self._set_aside(folder, f"{STATE} does not match its SHA-256", seen) and self.has_state(key)
 
-    def brief(self, key: str, start: int) -> Brief | None:
-        """What launches ask of the epochs after `start` up to this point; None if some of them are missing."""
-        found = self._known(key)
-        if found is None or found.start != start:
-            record = self.read_span(key, start)
+    def brief(self, stage: Stage) -> Brief | None:
+        """What launches ask of the epochs of a stage; None if some of them are missing."""
+        found = self._brief_of(stage)
+        if found is None or found.start != stage.start:
+            record = self.read_span(stage.key, stage.start)
             return Brief.of(record) if record is not None else None
         return found
 
-    def _known(self, key: str) -> Brief | None:
-        """The brief of the stage that ends here; read only if its files are not those that the index knows."""
-        place = self._place_of(key)
-        return self._brief_at(*place, key) if place else None
+    def _brief_of(self, stage: Stage) -> Brief | None:
+        """That of what ends where the stage does; read only if its files are not those that the index knows."""
+        return self._brief_at(stage.lineage, _name_of(stage.key, stage.end), stage.key)
 
     def _brief_at(self, lineage: str, name: str, key: str) -> Brief | None:
         # Looked at before it is read: what another writer puts there meanwhile has another tag, and is read anew.
@@ -215,7 +214,7 @@ class Store(Unfinished):
         from safetensors.torch import save
 
         check_agreement(record)
-        folder = self._lineage_folder(record.lineage) / f"{record.end:06d}-{record.key[:16]}"
+        folder = self._lineage_folder(record.lineage) / _name_of(record.key, record.end)
         content = save(dict(state))
         with storage_errors("write", folder):
             written = self._move_in(folder, record, content)
@@ -272,7 +271,7 @@ class Store(Unfinished):
         pointer = Folder(f"{self.root}/keys/{checked_key(key)[:2]}/{key}")
         try:
             lineage, epoch = pointer.read_text().split()
-            return checked_key(lineage), f"{int(epoch):06d}-{key[:16]}"
+            return checked_key(lineage), _name_of(key, int(epoch))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None  # the write that ends with a whole pointer makes it whole
 
@@ -303,6 +302,11 @@ class Store(Unfinished):
         with contextlib.suppress(OSError):
             self.remove_partial(key)
             self.clear_failure(key)
+
+
+def _name_of(key: str, end: int) -> str:
+    """The name of a stage's folder in that of its lineage."""
+    return f"{end:06d}-{key[:16]}"
 
 
 def _tag(folder: str) -> str:

@@ -9,7 +9,8 @@ Trials are taken on in the order of the sweep when a worker is free, those first
 or a search, all seeds of an arm at once. One that does not fit is passed over, and a later, smaller one may be taken.
 Then a stage starts only if it still fits once the time that stages really take is known. Nothing that runs is counted
 as finished before it is; should epochs take so much longer than estimated that a limit would be passed by those in
-flight, the launch stops as if asked to: they are saved where they are. A limit is passed by one epoch at most.
+flight, the launch stops as if asked to: they are saved where they are. A limit is passed by one epoch at most, or by
+those of two seconds, of which a worker tells at once.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class SweepState:
 
     def _read_records(self, keys: Iterable[str], forest: Forest) -> None:
         for key in keys:
-            brief = self.store.brief(key, forest.stages[key].start)
+            brief = self.store.brief(forest.stages[key])
             if brief is not None:
                 self.records.take(key, brief)
 

@@ -280,15 +280,17 @@ class Recipe(_WithMethods):
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of all that can change the result; equal across processes, machines and Python versions."""
-        lengths = self.phases()
-        if self.conversion:
-            lengths.append(("conversion", 0))
-        phases = [[phase, epochs, self.phase_fields(phase)] for phase, epochs in lengths]
-        return content_hash([self.common_fields(), phases])
+        return self._hash(self.common_fields())
 
     def arm_hash(self) -> str:
         """The hash of the recipe but for its seed: recipes of one arm share it."""
-        return self.model_copy(update={"seed": 0}).content_hash()
+        return self._hash({**self.common_fields(), "seed": 0})
+
+    def _hash(self, common: Mapping[str, Any]) -> str:
+        lengths = self.phases()
+        if self.conversion:
+            lengths.append(("conversion", 0))
+        return content_hash([common, [[phase, epochs, self.phase_fields(phase)] for phase, epochs in lengths]])
 
 
 _PARTED: deque[tuple[Recipe, dict[Phase | None, dict[str, Any]]]] = deque(maxlen=1)

@@ -44,8 +44,8 @@ class FakeStore:
         record = self.records.get(key)
         return record if record and record.start == start else None
 
-    def brief(self, key, start):
-        record = self.read_span(key, start)
+    def brief(self, stage):
+        record = self.read_span(stage.key, stage.start)
         return record and Brief.of(record)
 
     def failures(self):

@@ -98,6 +98,28 @@ def test_a_stage_goes_on_from_its_last_saved_epoch_and_ends_as_if_never_interrup
     assert launch.store.read_partial(stage.key) is None
 
 
+def test_an_answer_holds_the_first_epoch_and_the_next_all_those_of_some_seconds(trained, tmp_path):
+    launch = a_launch(trained[0], tmp_path / "storage")
+    stage = max(launch.forest.stages.values(), key=lambda stage: stage.epochs)
+    worker = StageWorker(launch.order(stage), DataShelf())
+    first = worker.answer(math.inf)
+    assert [epoch["epoch"] for epoch in first.epochs] == [1] and not first.done
+    rest = worker.answer(math.inf)
+    assert [epoch["epoch"] for epoch in rest.epochs] == [2, 3] and rest.done and rest.saved == 3
+    assert launch.store.read(stage.key).epochs == first.epochs + rest.epochs
+
+
+def test_an_answer_is_over_after_an_epoch_that_takes_longer_than_it_or_fails(trained, tmp_path, monkeypatch):
+    launch = a_launch(trained[0], tmp_path / "storage")
+    stage = max(launch.forest.stages.values(), key=lambda stage: stage.epochs)
+    worker = StageWorker(launch.order(stage), DataShelf())
+    worker.answer(0.0)
+    assert [epoch["epoch"] for epoch in worker.answer(0.0).epochs] == [2]
+    monkeypatch.setattr(TrainingRun, "test", lambda run: 1 / 0)
+    last = worker.answer(math.inf)
+    assert [epoch["epoch"] for epoch in last.epochs] == [3] and last.done and last.failure is not None
+
+
 def test_saving_takes_no_more_than_its_share_of_the_time(trained, tmp_path, monkeypatch):
     launch = a_launch(trained[0], tmp_path / "storage", save_seconds=0.0)
     stage = max(launch.forest.stages.values(), key=lambda stage: stage.epochs)

@@ -8,7 +8,7 @@ import pytest
 from sweeper.records.bucket_store import ObjectStore, open_store
 from sweeper.records.index import Finished
 from sweeper.records.store import Store
-from sweeper.stages.forest import point_key
+from sweeper.stages.forest import Stage, point_key
 from sweeper.storage.base import StoreError
 from sweeper.storage.bucket import Bucket, ObjectPath
 from tests.sweeper.records.made_records import LINEAGE, a_record, a_state
@@ -27,13 +27,18 @@ def opened(root):
     return open_store(root, root / "sweeps" / "many" / "index")
 
 
+def stage_to(end, start):
+    """The stage of LINEAGE between these epochs."""
+    return Stage(point_key(LINEAGE, end), None, LINEAGE, None, "slot", start, end, turns=False)
+
+
 def planted(store):
     """All that planting and launching ask, by key; {} where nothing is stored."""
     store.expect([LINEAGE, *MANY])
-    keys = {point_key(LINEAGE, end): start for end, start in store.spans(LINEAGE).items()}
+    keys = {point_key(LINEAGE, end): (start, end) for end, start in store.spans(LINEAGE).items()}
     records = Finished(store)
-    for key, start in keys.items():
-        records.take(key, store.brief(key, start))
+    for key, (start, end) in keys.items():
+        records.take(key, store.brief(stage_to(end, start)))
     return dict(records)
 
 
@@ -129,7 +134,7 @@ def test_a_lost_or_damaged_index_is_made_anew(indexed, harm):
 
 
 def test_an_index_that_cannot_be_written_costs_nothing_but_time(indexed, monkeypatch):
-    indexed.index.put("0" * 64, "tag", (Finished(indexed) and None) or indexed.brief(point_key(LINEAGE, 2), 0))
+    indexed.index.put("0" * 64, "tag", (Finished(indexed) and None) or indexed.brief(stage_to(2, 0)))
 
     def full(*arguments, **more):
         raise StoreError("storage: no space left")

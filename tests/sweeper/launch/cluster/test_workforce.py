@@ -188,6 +188,8 @@ def test_workers_on_a_node_that_does_not_answer_are_killed_their_stages_go_back(
 def test_a_worker_that_hangs_is_killed_and_its_stage_says_so(here):
     (key,) = assigned(here.start("x", "a"))
     here.later(*here.there, seconds=31.0)
+    assert not here.killed, "it may not have told yet of epochs that ended in the last two seconds"
+    here.later(*here.there, seconds=2.0)
     assert here.killed == ["x"]
     said = []
     here.launch.watchers.append(SimpleNamespace(stage_failed=lambda stage, failure, again: said.append(failure.reason)))
