@@ -114,6 +114,8 @@ def by_this_launch(run: Launch, launches: int) -> str:
     if launches < 2:
         return ""
     epochs, seconds = run.trained_here()
+    if not epochs:
+        return " This launch trained nothing."
     return f" This launch: {epochs:,} epochs, {in_words(seconds)} of training."
 
 

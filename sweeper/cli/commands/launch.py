@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from sweeper.cli.options import (
 from sweeper.cli.plugins.agreed import check_launched, keep_all, plugin_reader, ready_plugins
 from sweeper.cli.running import Driver, RunningLaunch
 from sweeper.cli.versioning import agreed_to, change_of
-from sweeper.launch.launch import Resources
+from sweeper.launch.launch import Launch, Resources
 from sweeper.launch.sweep import PlantedSweep, reachable
 from sweeper.planning.foresight import RequestedShares, foresee
 from sweeper.planning.plan import Plan
@@ -179,12 +179,12 @@ def launch_spec(
             file.launches.append(_begun(planted, options, versions.present))
             versions.write()
             folder.write(file, spec.to_yaml())
-        driver = _driver(settings)
         run = planted.launch(
             resources, data_dir=data_dir, plugins=in_storage, save_seconds=settings["save_seconds"],
             rule=RetryRule(max_retries=settings["max_retries"]), estimates=foresight.estimates,
             wall_seconds=wall_seconds_of(file, versions.present), needs_bytes=needs_bytes,
         )  # fmt: skip
+        driver = _idle if run.is_over else _driver(settings)
         projection = projection_of(spec, file, versions)
         forecast = foresight.plan.estimate
         return RunningLaunch(run, folder, file, projection, forecast).carry_out(driver)
@@ -249,6 +249,11 @@ def _check_images(data_dir: Path | None) -> None:
     found = check_images(data_dir, tell=lambda line: print(f"sweeper: {line}", flush=True))
     if found.left_out:
         print(f"sweeper: warning: {data_dir}: {found.left_out}", flush=True)
+
+
+def _idle(launch: Launch, refresh: Callable[[], None], give_up: Callable[[str], None]) -> None:
+    """The driver where nothing is left to train: Ray is not even imported."""
+    launch.let_go()
 
 
 def _driver(settings: Mapping[str, Any]) -> Driver:

@@ -161,6 +161,7 @@ def test_what_another_sweep_trained_is_not_spent_by_this_one(trained, tmp_path):
 
 
 def test_a_launch_tells_its_own_epochs_from_those_of_the_launches_before_it(launch):
+    assert by_this_launch(launch, 2) == " This launch trained nothing."
     order = launch.next_order()
     launch._found[order.stage["key"]] = 1  # an epoch that the launch before it had saved
     launch.take(order.stage["key"], Step(epochs(2), order.stage["start"] + 2))
