@@ -121,7 +121,7 @@ def log_report(address: str, sweeps: Iterable[str], page: Path) -> str:
                 )
                 for run in parents:
                     for file in (page, *sorted(page.parent.glob("first-screen.*"))):
-                        log_artifact(mlflow, run.info.run_id, file)
+                        log_artifact(mlflow, run.info.run_id, run.info.artifact_uri, file)
                     note = report_link(experiment.tags.get(NOTE, ""), experiment.experiment_id, run.info.run_id)
                     mlflow.set_experiment_tag(experiment.experiment_id, NOTE, note)
     except TrackingDown as down:

@@ -78,27 +78,27 @@ def log_batch(
     )
 
 
-def log_artifact(mlflow: MlflowClient, run_id: str, file: Path, inside: str | None = None) -> None:
+def log_artifact(mlflow: MlflowClient, run_id: str, artifacts: str, file: Path, inside: str | None = None) -> None:
     """Puts a copy of the file among a run's artifacts, which MLflow alone would not find beside an SQLite file.
 
-    inside: the folder among them that it goes into.
+    artifacts: where MLflow says that they are. inside: the folder among them that it goes into.
     """
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    folder = artifacts_folder(mlflow.tracking_uri, mlflow.get_run(run_id).info.artifact_uri)
+    folder = artifacts_folder(mlflow.tracking_uri, artifacts)
     if folder is None:
         mlflow.log_artifact(run_id, str(file), inside)
     else:
         LocalArtifactRepository(folder.as_uri()).log_artifact(str(file), inside)  # type: ignore[no-untyped-call]
 
 
-def log_text(mlflow: MlflowClient, run_id: str, text: str, name: str) -> None:
+def log_text(mlflow: MlflowClient, run_id: str, artifacts: str, text: str, name: str) -> None:
     """Puts a text among a run's artifacts; its name may have folders before it: 'versions/v1.yaml'."""
     inside, _, own = name.rpartition("/")
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / own
         file.write_text(text, encoding="utf-8")
-        log_artifact(mlflow, run_id, file, inside or None)
+        log_artifact(mlflow, run_id, artifacts, file, inside or None)
 
 
 @contextmanager

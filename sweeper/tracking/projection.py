@@ -191,7 +191,7 @@ class Projection:
         run = self._client.create_run(
             self.experiment_id, start_time=now, run_name=self.sweep.name, tags={"sweeper.kind": "sweep"}
         )
-        return TrackedRun(run.info.run_id, now, run.info.status, "", "")
+        return TrackedRun(run.info.run_id, now, run.info.status, "", "", "", run.info.artifact_uri)
 
     def _describe(self, parent: TrackedRun) -> None:
         assert self._client is not None
@@ -205,15 +205,15 @@ class Projection:
         }
         self._log(parent.run_id, [], tags)
         if self.sweep.spec_text:
-            self._log_text(parent.run_id, self.sweep.spec_text, "spec.yaml")
+            self._log_text(parent, self.sweep.spec_text, "spec.yaml")
         for number, text in self.versions.specs.items() if self.versions else ():
-            self._log_text(parent.run_id, text, f"versions/v{number}.yaml")
+            self._log_text(parent, text, f"versions/v{number}.yaml")
 
-    def _log_text(self, run_id: str, text: str, name: str) -> None:
+    def _log_text(self, tracked: TrackedRun, text: str, name: str) -> None:
         assert self._client is not None
         try:
             with self._outages():
-                log_text(self._client, run_id, text, name)
+                log_text(self._client, tracked.run_id, tracked.artifacts, text, name)
         except TrackingDown as down:  # an artifact store that fails must not keep the numbers away
             self.problems[name] = str(down)
 
@@ -280,14 +280,14 @@ class Projection:
             **versions,
         }
         run = self._client.create_run(self.experiment_id, start_time=now, run_name=run_name(result), tags=tags)
-        named = (run_name(result), result.label)
+        named = (run.info.artifact_uri, run_name(result), result.label)
         return TrackedRun(run.info.run_id, now, run.info.status, "", "", "", *named, versions=versions)
 
     def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
         metrics = list(tracked.new_values(result))
         fields = {} if tracked.projected else parameters(result)
         if result.snapshots and not tracked.has_finals:
-            self._log_text(tracked.run_id, selection_text(result.snapshots), ARTIFACT)
+            self._log_text(tracked, selection_text(result.snapshots), ARTIFACT)
         while len(metrics) > METRICS_A_CALL:
             self._log(tracked.run_id, metrics[:METRICS_A_CALL], {})
             metrics = metrics[METRICS_A_CALL:]

@@ -63,6 +63,7 @@ class TrackedRun:
     status: str
     projected: str  # "<epochs>:<their digest>", and FINAL once the final metrics are there
     failure: str = ""
+    artifacts: str = ""  # where MLflow says that they are
     name: str = ""
     arm: str = ""
     verified: bool = False  # what is projected is known to be what the store says
@@ -74,7 +75,8 @@ class TrackedRun:
         info, tags = run.info, run.data.tags
         status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
         named, versions = (info.run_name or "", tags.get("sweeper.arm", "")), version_tags(tags)
-        return cls(info.run_id, info.start_time, info.status, status, projected, failure, *named, versions=versions)
+        where = info.artifact_uri or ""
+        return cls(info.run_id, info.start_time, info.status, status, projected, failure, where, *named, versions=versions)
 
     @property
     def epochs(self) -> int:
