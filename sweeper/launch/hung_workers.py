@@ -41,7 +41,7 @@ class Silence:
         self._heard[key] = self.clock()
 
     def overdue(self) -> list[tuple[str, float]]:
-        """The stages whose workers have said nothing for longer than an epoch may take, and how long that is in seconds."""
+        """The stages whose workers have said nothing for longer than an epoch may take, and those seconds."""
         now = self.clock() - ANSWER_SECONDS  # for so long they say nothing of epochs that have ended
         limits = [(key, heard, self.limit(self.launch.forest.stages[key])) for key, heard in self._heard.items()]
         return [(key, limit) for key, heard, limit in limits if limit is not None and now - heard > limit]

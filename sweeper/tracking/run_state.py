@@ -76,7 +76,9 @@ class TrackedRun:
         status, projected, failure = (tags.get(f"sweeper.{name}", "") for name in ("status", "projected", "failure"))
         named, versions = (info.run_name or "", tags.get("sweeper.arm", "")), version_tags(tags)
         where = info.artifact_uri or ""
-        return cls(info.run_id, info.start_time, info.status, status, projected, failure, where, *named, versions=versions)
+        return cls(
+            info.run_id, info.start_time, info.status, status, projected, failure, where, *named, versions=versions
+        )
 
     @property
     def epochs(self) -> int:

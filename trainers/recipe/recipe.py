@@ -53,6 +53,7 @@ from trainers.recipe.presets import preset_fields
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 Epochs = Annotated[int, Field(ge=0, le=100_000)]
+EVALUATION = "evaluation"  # the hyperparameter of methods whose selection can be evaluated in several ways
 # What a recipe has by other names, or its spec has.
 NO_FIELDS = {
     name: "a recipe has slot_epochs and finetune_epochs; budget_epochs is a spec's"
@@ -232,7 +233,9 @@ class Recipe(_WithMethods):
     @property
     def evaluated_by(self) -> str | None:
         """How its selection is evaluated; None where the method knows one way only."""
-        found: str | None = None if is_of_plugin(self.method) else self.method_fields().get("evaluation")
+        if is_of_plugin(self.method) or EVALUATION not in HYPERPARAMETERS[self.method]:
+            return None
+        found: str | None = getattr(self, EVALUATION)
         return found
 
     def phases(self) -> list[tuple[Phase, int]]:
