@@ -23,7 +23,8 @@ from sweeper.planning.estimates import Estimates
 from sweeper.planning.samples import Machine, Sample, Work, read_calibrations
 from sweeper.records.bucket_store import open_store
 from sweeper.records.stage_record import StageRecord
-from sweeper.stages.forest import Forest, plant
+from sweeper.stages.forest import Forest
+from sweeper.stages.planting import plant
 from sweeper.storage.place import storage_at
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe

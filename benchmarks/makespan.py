@@ -20,7 +20,8 @@ from sweeper.planning.estimates import Estimates
 from sweeper.planning.makespan import lower_bound, makespan
 from sweeper.planning.samples import Sample, machine_here, measured, read_calibrations
 from sweeper.records.store import Store
-from sweeper.stages.forest import Forest, Stage, plant
+from sweeper.stages.forest import Forest, Stage
+from sweeper.stages.planting import plant
 from sweeper.stages.schedule import Schedule
 
 

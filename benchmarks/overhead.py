@@ -26,7 +26,8 @@ from sweeper.launch.ray_session import quiet
 from sweeper.records.store import Store
 from sweeper.records.trial_result import Epoch
 from sweeper.stages.faults import Failure
-from sweeper.stages.forest import Stage, plant
+from sweeper.stages.forest import Stage
+from sweeper.stages.planting import plant
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker

@@ -31,7 +31,7 @@ from sweeper.launch.launch import Launch, Resources
 from sweeper.launch.local import run_local
 from sweeper.records.stage_record import ARTIFACT, selection_text
 from sweeper.records.store import Store
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from trainers.data.digests import data_digest
 from trainers.recipe.recipe import Recipe
 

@@ -34,7 +34,7 @@ from reports import build_report
 from sweeper.cli.display import shown
 from sweeper.cli.progress import Progress
 from sweeper.launch.launch import Launch, Resources
-from sweeper.launch.orders import Order, Step
+from sweeper.launch.orders import ANSWER_SECONDS, Order, Step
 from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import forecast
 from sweeper.planning.samples import machine_here, measured
@@ -43,7 +43,8 @@ from sweeper.records.index import FILE as INDEX
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.records.trial_result import TrialResult
-from sweeper.stages.forest import Forest, Stage, plant
+from sweeper.stages.forest import Forest, Stage
+from sweeper.stages.planting import plant
 from sweeper.storage.folder import storage_of
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
@@ -52,6 +53,8 @@ from sweeper.tracking.tracker import Tracker
 SWEEP = "many"
 FACTS = SweepFacts(SWEEP, "", "name: many\n", "s" * 64, {})
 STATE = {"state": torch.zeros(1)}
+EPOCH_SECONDS = 1.35
+TOLD_AT_ONCE = math.ceil(ANSWER_SECONDS / EPOCH_SECONDS)  # epochs of one answer
 
 
 class Stopwatch:
@@ -90,20 +93,23 @@ class Recording:
         )  # fmt: skip
 
     def train(self, order: Order) -> Iterator[Step]:
-        """A worker's answers, an epoch each."""
+        """A worker's answers: the first epoch, then those of some seconds each."""
         with self.watch("workers"):
             stage = order.read_stage()
             record = self.of(stage)
-        for number, epoch in enumerate(record.epochs, 1):
-            last = number == len(record.epochs)
+        told = 0
+        while told < len(record.epochs):
+            epochs = record.epochs[told : told + (TOLD_AT_ONCE if told else 1)]
+            told += len(epochs)
+            last = told == len(record.epochs)
             if last:
                 with self.watch("workers"):
                     Store(Path(order.storage)).write(record, STATE)
-            yield Step([epoch], stage.end if last else stage.start, last)
+            yield Step(list(epochs), stage.end if last else stage.start, last)
 
 
 def drive(launch: Launch, recording: Recording, workers: int) -> int:
-    """Runs a launch to its end as Ray's driver does, an answer an epoch; returns how many answers it took."""
+    """Runs a launch to its end as Ray's driver does; returns how many answers it took."""
     progress = Progress(launch)
     launch.watchers.append(progress)
     running: list[tuple[float, int, str, Iterator[Step]]] = []
@@ -114,7 +120,7 @@ def drive(launch: Launch, recording: Recording, workers: int) -> int:
             if order is not None:
                 sent = json.dumps(order.as_dict())
                 steps = recording.train(Order(**json.loads(sent)))
-                heappush(running, (now + 1.35, answers, order.stage["key"], steps))
+                heappush(running, (now + EPOCH_SECONDS, answers, order.stage["key"], steps))
                 continue
             if not running:
                 continue  # a search has nothing more to ask for, and that is the end
@@ -124,7 +130,7 @@ def drive(launch: Launch, recording: Recording, workers: int) -> int:
             refresh()
             answers += 1
             if not step.done:
-                heappush(running, (now + 1.35, answers, key, steps))
+                heappush(running, (now + TOLD_AT_ONCE * EPOCH_SECONDS, answers, key, steps))
     return answers
 
 

@@ -24,7 +24,8 @@ from sweeper.launch.launch import Launch, Resources
 from sweeper.records.store import Store
 from sweeper.search.optuna_study import StudySearch
 from sweeper.search.policy import Steering
-from sweeper.stages.forest import Cuts, plant
+from sweeper.stages.forest import Cuts
+from sweeper.stages.planting import plant
 
 SPEC: dict[str, Any] = {
     "name": "search",

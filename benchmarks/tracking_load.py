@@ -38,7 +38,8 @@ from sweeper.launch.orders import Step
 from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.records.trial_result import CURVES, TrialResult
-from sweeper.stages.forest import Stage, plant
+from sweeper.stages.forest import Stage
+from sweeper.stages.planting import plant
 from sweeper.tracking.projection import Projection
 from sweeper.tracking.run_state import SweepFacts
 from sweeper.tracking.tracker import Tracker

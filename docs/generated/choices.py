@@ -14,7 +14,7 @@ from search_spaces.json_schema import spec_schema
 from search_spaces.loading import bundled_chains, bundled_specs, load_spec
 from search_spaces.spec import Spec
 from search_spaces.yaml_reader import read_yaml
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from trainers.data.registry import DATA_SETS
 from trainers.methods.registry import METHODS
 from trainers.networks.registry import NETWORKS

@@ -18,7 +18,8 @@ from sweeper.records.sweep_folder import SweepFolder
 from sweeper.search.limits import Account
 from sweeper.search.policy import Steering
 from sweeper.search.rungs import RungBook
-from sweeper.stages.forest import Cuts, Forest, grow, plant
+from sweeper.stages.forest import Cuts, Forest
+from sweeper.stages.planting import grow, plant
 from trainers.methods.registry import build_method
 from trainers.recipe.choices import PHASES, Phase
 from trainers.recipe.recipe import Recipe

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from sweeper.records.trial_result import Epoch, seconds_of
 from sweeper.search.limits import Account, Amount
 from sweeper.search.sweep_state import SweepState
-from sweeper.stages.forest import Forest, Stage, grow
+from sweeper.stages.forest import Forest, Stage
+from sweeper.stages.planting import grow
 from sweeper.stages.status import ENDED, StageStatus, Status
 from trainers.recipe.recipe import Recipe
 

@@ -13,7 +13,8 @@ from sweeper.records.stage_record import StageRecord
 from sweeper.records.store import Store
 from sweeper.records.trial_result import Epoch, TrialResult, trial_result
 from sweeper.stages.faults import Failure, RetryRule
-from sweeper.stages.forest import Forest, Stage, Trial, grow
+from sweeper.stages.forest import Forest, Stage, Trial
+from sweeper.stages.planting import grow
 from sweeper.stages.schedule import Schedule
 from sweeper.stages.status import Status
 from trainers.recipe.recipe import Recipe

@@ -15,7 +15,7 @@ from sweeper.launch.launch import Launch, Resources
 from sweeper.launch.worker import DataShelf, StageWorker
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from trainers.data.digests import data_digest
 from trainers.numerics import unpinned_sources
 

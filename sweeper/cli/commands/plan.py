@@ -34,7 +34,8 @@ from sweeper.records.bucket_store import open_store
 from sweeper.records.store import Store
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.search.spec_versions import Versions
-from sweeper.stages.forest import Forest, plant
+from sweeper.stages.forest import Forest
+from sweeper.stages.planting import plant
 from sweeper.storage.place import storage_that_answers
 from sweeper.text import text_table
 from trainers.numerics import unpinned_sources

@@ -13,7 +13,7 @@ import pytest
 
 from sweeper.cli.main import COMMANDS
 from sweeper.launch import sweep
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from tests.sweeper.cli.answers import said, wrong
 from tests.sweeper.processes import environment, start_sweeper
 from tests.sweeper.small_sweeps import table_of, trained_storage

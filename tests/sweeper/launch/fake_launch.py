@@ -12,7 +12,8 @@ from sweeper.records.stage_record import StageRecord
 from sweeper.search.limits import Account
 from sweeper.search.policy import Steering
 from sweeper.search.rungs import RungBook
-from sweeper.stages.forest import Cuts, plant
+from sweeper.stages.forest import Cuts
+from sweeper.stages.planting import plant
 from sweeper.storage.folder import Folder
 from trainers.recipe.recipe import Recipe
 

@@ -9,7 +9,7 @@ from sweeper.planning import calibration
 from sweeper.planning.calibration import calibrate
 from sweeper.planning.estimates import Estimates
 from sweeper.planning.samples import Machine
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from trainers.recipe.recipe import Recipe
 
 

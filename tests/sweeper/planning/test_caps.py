@@ -12,7 +12,8 @@ from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import forecast
 from sweeper.planning.samples import Machine
 from sweeper.stages.brackets import bracket_of
-from sweeper.stages.forest import Cuts, plant
+from sweeper.stages.forest import Cuts
+from sweeper.stages.planting import plant
 from tests.sweeper.launch.fake_launch import DIGESTS, FakeLaunch, FakeStore, Guess
 from tests.sweeper.stages.forests import recipe
 

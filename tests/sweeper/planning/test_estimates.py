@@ -11,7 +11,7 @@ from sweeper.planning.estimates import ASSUMED_FLOPS_PER_SECOND, GPU_FLOPS_PER_S
 from sweeper.planning.pace import FLOPS_OF_A_STEP
 from sweeper.planning.samples import Machine, Sample, Work, effort_of, measured
 from sweeper.records.store import Store
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from tests.sweeper.small_sweeps import a_launch
 from trainers.recipe.recipe import Recipe
 

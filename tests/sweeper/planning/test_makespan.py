@@ -10,7 +10,7 @@ from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
 from search_spaces.spec import Spec
 from sweeper.planning.makespan import lower_bound, makespan
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from sweeper.stages.schedule import Schedule
 
 NETWORK_SECONDS = {"lenet": 1.0, "conv2": 9.0, "conv4": 17.0, "conv6": 25.0}  # of an epoch

@@ -20,7 +20,7 @@ from sweeper.planning.forecast import against, forecast, width
 from sweeper.planning.packing import Hardware
 from sweeper.planning.plan import Plan, make_plan
 from sweeper.planning.samples import Machine, Sample, Work
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from tests.sweeper.terminal import Terminal
 
 SPLITS = {
@@ -150,7 +150,7 @@ def test_every_bundled_spec_plans(name):
 def test_planning_without_flops_needs_no_torch():
     code = (
         "import sys, sweeper.planning.plan; from search_spaces.loading import *;"
-        "from sweeper.stages.forest import plant;"
+        "from sweeper.stages.planting import plant;"
         "from search_spaces.expansion import expand; from sweeper.planning.estimates import *;"
         "spec = load_spec('digits_quickstart');"
         "known = Estimates((), Machine('cpu', None, 1), *[lambda *asked: 1] * 3);"

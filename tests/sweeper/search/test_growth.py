@@ -7,7 +7,8 @@ from sweeper.launch.local import run_local
 from sweeper.launch.orders import Step
 from sweeper.launch.worker import DataShelf, StageWorker
 from sweeper.stages.faults import Failure, Fault
-from sweeper.stages.forest import Cuts, grow, plant
+from sweeper.stages.forest import Cuts
+from sweeper.stages.planting import grow, plant
 from sweeper.stages.schedule import Schedule
 from sweeper.stages.status import StageStatus, Status
 from tests.sweeper.small_sweeps import a_launch, facts

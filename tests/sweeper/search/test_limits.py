@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from search_spaces.spec import Limits
 from sweeper.search.limits import MARGIN, Account, Amount
 from sweeper.stages.faults import Failure, Fault
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from sweeper.stages.status import Status
 from tests.sweeper.launch.fake_launch import FakeLaunch, Guess
 from tests.sweeper.stages.forests import DIGESTS, recipe

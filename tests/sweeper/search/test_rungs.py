@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from search_spaces.spec import Rungs
 from sweeper.search.rungs import JUDGEMENTS, Judgement, RungBook, goes_on
-from sweeper.stages.forest import Cuts, plant
+from sweeper.stages.forest import Cuts
+from sweeper.stages.planting import plant
 from sweeper.storage.folder import Folder
 from tests.sweeper.stages.forests import DIGESTS, MemoryStore, recipe
 

@@ -11,7 +11,7 @@ from search_spaces.labels import arm_labels
 from search_spaces.spec import Spec
 from sweeper.cli.main import main
 from sweeper.records.trial_result import trial_finals
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from tests.sweeper.small_sweeps import a_launch
 from trainers.tickets.tickets import load_ticket
 

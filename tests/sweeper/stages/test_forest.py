@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.stages.forest import plant, point_key, points
+from sweeper.stages.forest import point_key, points
+from sweeper.stages.planting import plant
 from tests.sweeper.stages.forests import DIGESTS, MemoryStore, assert_sound, distinct_epochs, recipe, some_recipes
 
 

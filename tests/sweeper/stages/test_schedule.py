@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.stages.faults import Failure, Fault
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 from sweeper.stages.schedule import RetryRule, Schedule
 from sweeper.stages.status import StageStatus, Status
 from tests.sweeper.stages.forests import DIGESTS, recipe

@@ -9,7 +9,7 @@ from search_spaces.expansion import expand
 from search_spaces.loading import load_spec
 from search_spaces.spec import Spec
 from sweeper.cli.main import main
-from sweeper.stages.forest import plant
+from sweeper.stages.planting import plant
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "sweep.md").read_text(encoding="utf-8")
 BASE = {"network": "lenet", "dataset": "mnist", "preset": "icml", "method": "slot_machine", "options": 8}
