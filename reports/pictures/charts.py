@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ INTERVALS = (
     "Bars are Student-t 95 % intervals of the mean over seeds, cut where they leave the frame; hollow marks are single "
     "trials, without one."
 )
+OF_A_LINE = (
+    "arm", "family", "test_accuracy", "test_accuracy_half_width", "validation_accuracy", "n", "published",
+)  # fmt: skip
 SPLIT = frozenset({"slot_epochs", "finetune_epochs"})
 NOT_ALONG = SPLIT | {"options", "split_seed"}  # have pictures of their own, or make no picture
 FIELD_WORDS = {"width": "width of the network", "keep_fraction": "share of connections kept"}
@@ -129,29 +133,37 @@ def points_of(arms: pd.DataFrame) -> pd.DataFrame:
 
 
 def lines_along(arms: pd.DataFrame, groups: list[Positions], field: str) -> list[tuple[str, pd.DataFrame]]:
-    """Groups of arms in which the field varies, each by what its arms' labels have in common."""
-    values = arms[field].to_numpy()
-    lines = [arms.iloc[group] for group in groups if len(set(values[group])) > 1]
-    names: list[str] = []
-    for line in lines:
-        name = in_common(line["arm"].tolist()) or FAMILIES[line["family"].mode().iloc[0]]
-        names.append(name)
-    repeated = [names[: place + 1].count(name) for place, name in enumerate(names)]
-    labels = [name if count == 1 else f"{name} ({count})" for name, count in zip(names, repeated, strict=True)]
-    return list(zip(labels, lines, strict=True))
+    """Groups of arms in which the field varies, each by what its arms' labels have in common, and no other columns."""
+    values, labels = arms[field].to_numpy(), arms["arm"].to_numpy()
+    narrow = arms[
+        list(dict.fromkeys([*OF_A_LINE, field]))
+    ]  # to take rows of all columns would take longer than the rest
+    lines: list[tuple[str, pd.DataFrame]] = []
+    names: Counter[str] = Counter()
+    for group in groups:
+        if len(set(values[group])) > 1:
+            line = narrow.iloc[group]
+            name = in_common(labels[group].tolist()) or FAMILIES[line["family"].mode().iloc[0]]
+            names[name] += 1
+            lines.append((name if names[name] == 1 else f"{name} ({names[name]})", line))
+    return lines
+
+
+def best_lines(lines: list[tuple[str, pd.DataFrame]], most: int) -> list[tuple[str, pd.DataFrame]]:
+    """So many lines of those with the best arms by validation, in the order that they had."""
+    heights = [np.nan_to_num(line["validation_accuracy"].to_numpy(dtype=float), nan=-1.0).max() for _, line in lines]
+    return [lines[place] for place in sorted(np.argsort(-np.array(heights), kind="stable")[:most])]
 
 
 def _series(arms: pd.DataFrame, groups: list[Positions], x: str) -> tuple[pd.DataFrame, str]:
     """Groups of arms as lines over the field `x`; of many the best few, by validation, and a sentence that says so."""
     lines = lines_along(arms, groups, x)
-    best = sorted(lines, key=lambda line: -float(line[1]["validation_accuracy"].fillna(-1).max()))[:MOST_LINES]
     note = (
         f"Shown: the best {MOST_LINES} of {len(lines)} lines by validation accuracy. "
         if len(lines) > MOST_LINES else ""
     )  # fmt: skip
-    shown = {label for label, _ in best}
     found: list[pd.DataFrame] = []
-    for label, group in (line for line in lines if line[0] in shown):
+    for label, group in best_lines(lines, MOST_LINES):
         family = group["family"].mode().iloc[0]
         same_family = sum(line["family"].iloc[0] == family for line in found)
         line = points_of(group).assign(series=label, style=same_family % 4, x=group[x].astype(float))

@@ -10,7 +10,7 @@ import pandas as pd
 from reports.analysis.arms import ARM_FIELDS, same_problem
 from reports.analysis.likeness import Likeness, Positions
 from reports.document.blocks import Cell, Column, Table, slug
-from reports.pictures.charts import FIELD_WORDS, lines_along, problem_name
+from reports.pictures.charts import FIELD_WORDS, best_lines, lines_along, problem_name
 from reports.sections.tables import accuracy
 
 MOST_VALUES, MOST_LINES = 10, 12  # in one table
@@ -48,18 +48,16 @@ def _groups(arms: pd.DataFrame, likeness: Likeness, field: str) -> list[Position
 
 def _table(lines: list[tuple[str, pd.DataFrame]], field: str, name: str, problem: str) -> Table:
     """Rows are lines, columns are values; of many values the CSV has the rest."""
-    best = sorted(lines, key=lambda line: -float(line[1]["validation_accuracy"].fillna(-1).max()))[:MOST_LINES]
-    shown = [line for line in lines if any(line is other for other in best)]
+    shown = best_lines(lines, MOST_LINES)
     values = sorted({value for _, group in shown for value in group[field]}, key=_place)[:MOST_VALUES]
     columns = [Column("Arms", numeric=False), *(Column(_text(value)) for value in values)]
     rows = [
         [Cell(label, family=group["family"].mode().iloc[0]), *(_cell(group, field, value) for value in values)]
         for label, group in shown
     ]  # fmt: skip
-    data = pd.concat([
-        group[[field, "test_accuracy", "test_accuracy_half_width", "validation_accuracy", "n"]].assign(line=label)
-        for label, group in lines
-    ])  # fmt: skip
+    told = [field, "test_accuracy", "test_accuracy_half_width", "validation_accuracy", "n"]
+    data = pd.concat([group for _, group in lines])[told]
+    data["line"] = np.repeat([label for label, _ in lines], [len(group) for _, group in lines])
     words = WORDS.get(field, field.replace("_", " "))
     caption = f"{problem}: along {words}" if problem else f"Along {words}"
     return Table(name, caption, columns, rows, [NOTE], data, folded=True)
