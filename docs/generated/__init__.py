@@ -32,6 +32,7 @@ At the published length <lenet_published_budget/report>
 Twelve more seeds <lenet_mnist_twelve_seeds/report>
 Accuracy against stored bytes <stored_bits/report>
 Starting from what is selected <selected_init/report>
+Values that hang together <value_layouts/report>
 Width at a fixed number of bytes <bytes_fixed/report>
 CONV-2 on CIFAR-10 <conv2_cifar10/report>""",
     "decisions/README": """

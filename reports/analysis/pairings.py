@@ -26,10 +26,13 @@ Pairing = Callable[["Arena"], Pairs]
 
 
 class Arena:
-    """All arms that have data, neither converted nor finetuned from shuffled weights, and who is like whom there."""
+    """All arms that have data, made as the paper makes them, and who is like whom there.
+
+    Left out are what was converted, finetuned from shuffled weights, or has values that do not come independently.
+    """
 
     def __init__(self, arms: pd.DataFrame) -> None:
-        as_claimed = arms["conversion"].isna() & (arms["finetune_start"] != "shuffled")
+        as_claimed = arms["conversion"].isna() & (arms["finetune_start"] != "shuffled") & arms["value_layout"].isna()
         self.arms = arms[(arms["n"] > 0) & as_claimed].reset_index(drop=True)
         self.likeness = Likeness(self.arms)
         # Columns as plain arrays: a pairing looks at them thousands of times.

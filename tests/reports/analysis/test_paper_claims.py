@@ -260,6 +260,15 @@ def test_each_selection_is_represented_by_its_best_learning_rate_by_validation()
     assert (comparison.first["slot_learning_rate"], comparison.second["slot_learning_rate"]) == (0.2, 30.0)
 
 
+def test_values_that_do_not_come_independently_say_nothing_of_what_the_paper_claims():
+    as_published = [*slot(0.95, 2), *slot(0.80, 2, sharing="layer")]
+    centred = [
+        *slot(0.95, 2, value_layout="antithetic"), *slot(0.95, 2, sharing="layer", value_layout="antithetic"),
+    ]  # fmt: skip
+    assert len(judged("sharing-fails", [*as_published, *centred]).comparisons) == 1
+    assert judged("sharing-fails", [*as_published, *centred]).verdict is Verdict.SUPPORTED
+
+
 def test_splits_are_compared_within_one_total_of_epochs():
     records = [*split(0.96, 10, budget=40), *split(0.97, 30, budget=60)]
     assert judged("slot-epochs-help", records).comparisons == []
