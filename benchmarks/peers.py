@@ -140,8 +140,10 @@ def run(way: str, spec: str, folder: Path) -> float:
 def _start(way: str, spec: str, folder: Path) -> subprocess.Popen[str]:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.peers", "--here", way, "--spec", spec, "--folder", str(folder)]
+    # At home, Ray by itself leaves a token that every later cluster of this machine then asks for.
+    variables = {**os.environ, **ONE_THREAD, "HOME": str(folder)}
     with (folder / "output").open("a") as output:  # of libraries that cannot be kept quiet
-        return subprocess.Popen(command, stdout=output, stderr=output, text=True, env={**os.environ, **ONE_THREAD})
+        return subprocess.Popen(command, stdout=output, stderr=output, text=True, env=variables)
 
 
 def _end_all(processes: Sequence[subprocess.Popen[str]]) -> None:

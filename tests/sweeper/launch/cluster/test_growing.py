@@ -89,11 +89,14 @@ def test_a_cluster_without_nodes_is_refused_or_waited_for_as_long_as_it_is_said(
 
 
 def test_an_autoscaler_brings_nodes_to_a_sweep_that_starts_with_none(spec, storage, tmp_path):
+    hurry = tmp_path / "hurry"
     with autoscaling(most=2) as address:
         launch = Started(
             spec(30, 4), "--storage", storage, "--ray-address", address, "--scale-to", "2",
-            folder=tmp_path, parallel=None,
+            folder=tmp_path, parallel=None, program=SLOW.format(address=address, hurry=str(hurry), pause=5.0),
         )  # fmt: skip
+        wait_until(lambda: launch.text().count("has joined, with room for 1 trial") >= 2, launch.process)
+        hurry.touch()
         text = launch.ends_with(0)
     assert "waiting for a node with 1 CPU for a trial, for 15 min at most" in text
     assert len(re.findall(r"node \S+ \(\S+\) has joined, with room for 1 trial", text)) >= 2
@@ -118,6 +121,10 @@ def asked(driver, *what):
     return faults_of_node(driver, *what)
 
 class Lacking(ray_tune.StageTrainable):
+    def assign(self, order):
+        from sweeper.launch import orders
+        orders.ANSWER_SECONDS = 0.0  # so that it tells of each epoch by itself
+        super().assign(order)
     def step(self):
         if self._order and not Path({hurry!r}).exists():
             time.sleep(2.5)
