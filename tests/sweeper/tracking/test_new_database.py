@@ -28,7 +28,7 @@ def by_mlflow(folder: Path) -> Path:
 
 
 def in_any_order(sql: str) -> list[str]:
-    """Its lines, sorted: the constraints of a table come in an order that differs from one of MLflow's processes to another."""
+    """Its lines, sorted: in which order the constraints of a table come differs between processes of MLflow."""
     return sorted(line.strip().rstrip(", ") for line in sql.splitlines())
 
 

@@ -95,6 +95,7 @@ def test_an_autoscaler_brings_nodes_to_a_sweep_that_starts_with_none(spec, stora
             spec(30, 4), "--storage", storage, "--ray-address", address, "--scale-to", "2",
             folder=tmp_path, parallel=None, program=SLOW.format(address=address, hurry=str(hurry), pause=5.0),
         )  # fmt: skip
+        wait_until(lambda: claimed(storage), launch.process)
         wait_until(lambda: launch.text().count("has joined, with room for 1 trial") >= 2, launch.process)
         hurry.touch()
         text = launch.ends_with(0)
