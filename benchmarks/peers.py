@@ -33,7 +33,8 @@ from search_spaces.loading import load_spec
 WORKERS = 2
 MLFLOW_ROWS = ("runs", "params", "metrics")  # tables of MLflow's database,
 OPTUNA_ROWS = ("trials", "trial_intermediate_values")  # and of Optuna's
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# A thread each; and no token from Ray, which by itself leaves one at home that every later cluster here then asks for.
+VARIABLES = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
 
 
 def recipes_of(spec: str) -> list[dict[str, Any]]:
@@ -140,10 +141,8 @@ def run(way: str, spec: str, folder: Path) -> float:
 def _start(way: str, spec: str, folder: Path) -> subprocess.Popen[str]:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.peers", "--here", way, "--spec", spec, "--folder", str(folder)]
-    # At home, Ray by itself leaves a token that every later cluster of this machine then asks for.
-    variables = {**os.environ, **ONE_THREAD, "HOME": str(folder)}
     with (folder / "output").open("a") as output:  # of libraries that cannot be kept quiet
-        return subprocess.Popen(command, stdout=output, stderr=output, text=True, env=variables)
+        return subprocess.Popen(command, stdout=output, stderr=output, text=True, env={**os.environ, **VARIABLES})
 
 
 def _end_all(processes: Sequence[subprocess.Popen[str]]) -> None:

@@ -53,7 +53,8 @@ def own(tmp_path_factory) -> Path:
 
 
 def test_the_script_for_the_installed_mlflow_is_there_and_up_to_date(own):
-    assert in_any_order(new_database.script().read_text()) == in_any_order(new_database.script_of(own)), __doc__
+    kept, made = new_database.script().read_text().split(";\n"), new_database.script_of(own).split(";\n")
+    assert [*map(in_any_order, kept)] == [*map(in_any_order, made)], __doc__
 
 
 def test_a_new_file_has_the_tables_and_rows_that_mlflow_gives_it(own, tmp_path, monkeypatch):
