@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.side_by_side import ByFile
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # So that Ray neither phones home nor warns about what it will do one day.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# What starts a cluster and what joins it share a token, whatever token Ray has left in somebody's home.
+if "RAY_AUTH_MODE" not in os.environ:
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 # Nor gives up on its own processes where they are slow to start, as on a busy machine.
 os.environ.setdefault("RAY_agent_register_timeout_ms", "600000")
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "600")

@@ -163,6 +163,7 @@ def lab(make_postgres, monkeypatch):
     (folder / "token").write_text(token)
     (folder / "token").chmod(0o600)
     monkeypatch.delenv("PYTHONPATH", raising=False)  # what runs on the cluster is what was sent there
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)  # and the token is in a file
     path = {"PATH": f"{Path(PYTHON).parent}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
     with_token = {
         **path,
