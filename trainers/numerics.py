@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "0453b4ddb599bfe14b720a689f034063320302cda4a0fc7b61ffa90d729c9b84"
+PINNED_SOURCES = "aeac2eefba09c6d589664a3f764679174eb3efcd47c478ed69dcb844a9ac2951"
 
 
 @cache

@@ -1,6 +1,6 @@
 /* Selection over K options a connection, options drawn as they are needed. Plain C11, no libraries; float32 layers.
  *
- * trainers/selection.py says what is computed, and is the NumPy version of the same arithmetic; trainers/native.py
+ * winners.py and torch_kernels.py say what is computed, in NumPy and torch; native.py
  * compiles this file. Build with -ffp-contract=off: greedy selection must equal NumPy's bit for bit.
  */
 #include <math.h>
@@ -11,6 +11,8 @@
 #define GOLDEN 0x9E3779B97F4A7C15ULL
 #define OPTION_BITS 16
 #define BLOCK 256
+#define SCORES 4096 /* that are summed at once: they stay in the cache next to the processor */
+#define LANES 64 /* connections that are selected side by side */
 
 typedef struct {
     int64_t options;       /* K */
@@ -50,35 +52,71 @@ static inline int16_t order_key(float number)
     return (int16_t)(size ^ (bits >> 31));
 }
 
-/* The winner among all K of one connection; slopes and totals are room for K numbers each. */
-static void select_one(const Options *o, int64_t i, double b, double scale, double *slopes, double *totals,
-                       float *in_use, int16_t *lower, int16_t *upper)
+/* Slopes and totals of option k of `size` connections, and the highest total so far with its slope. */
+static void total_option(const Options *o, int64_t k, int64_t size, const uint64_t *restrict words,
+                         const double *restrict b, double scale, double *restrict slope, double *restrict total,
+                         double *restrict top_slope, double *restrict top)
 {
-    uint64_t word = first_word(o->scores_key, i);
-    for (int64_t k = 0; k < o->options; k++) {
-        int64_t bits = mixed(word + (uint64_t)k * GOLDEN);
-        slopes[k] = o->shared ? o->shared[k] : drawn_value(bits, o->value_step);
-        totals[k] = slopes[k] * b + (double)drawn_score(bits, o->score_step) * scale;
+    float value_step = o->value_step, score_step = o->score_step;
+    uint64_t shift = (uint64_t)k * GOLDEN;
+    for (int64_t j = 0; j < size; j++) {
+        int64_t bits = mixed(words[j] + shift);
+        slope[j] = drawn_value(bits, value_step);
+        total[j] = (double)drawn_score(bits, score_step) * scale;
     }
-    int64_t top = 0;
-    for (int64_t k = 1; k < o->options; k++)
-        if (totals[k] > totals[top]) top = k;
-    double above = 0, below = 0;
-    for (int64_t k = 0; k < o->options; k++) {
-        double steeper = slopes[k] - slopes[top], nearness = steeper / (totals[top] - totals[k]);
-        if (steeper == 0) continue;
-        above = nearness > above ? nearness : above;
-        below = nearness < below ? nearness : below;
-    }
-    in_use[i] = totals[top] == totals[top] ? (float)slopes[top] : NAN; /* scores that are no numbers choose nothing */
-    if (scale <= 0) {
-        lower[i] = INT16_MAX;
-        upper[i] = INT16_MIN;
+    if (o->shared)
+        for (int64_t j = 0; j < size; j++) slope[j] = o->shared[k];
+    for (int64_t j = 0; j < size; j++) total[j] = slope[j] * b[j] + total[j];
+    if (k == 0) {
+        memcpy(top_slope, slope, (size_t)size * sizeof *slope);
+        memcpy(top, total, (size_t)size * sizeof *total);
         return;
     }
-    double down = below < 0 ? 1.0 / -below : INFINITY, up = above > 0 ? 1.0 / above : INFINITY;
-    lower[i] = (int16_t)(order_key((float)((b - down) / scale)) + 1);
-    upper[i] = (int16_t)(order_key((float)((b + up) / scale)) - 1);
+    for (int64_t j = 0; j < size; j++) {
+        top_slope[j] = total[j] > top[j] ? slope[j] : top_slope[j];
+        top[j] = total[j] > top[j] ? total[j] : top[j];
+    }
+}
+
+/* A line that is d steeper than the winner and g below it passes it g / d further on: nearest where d / g is extreme. */
+static void meet_option(int64_t size, const double *restrict slope, const double *restrict total,
+                        const double *restrict top_slope, const double *restrict top, double *restrict above,
+                        double *restrict below)
+{
+    for (int64_t j = 0; j < size; j++) { /* of the winner itself it is 0 / 0, which is neither */
+        double nearness = (slope[j] - top_slope[j]) / (top[j] - total[j]);
+        above[j] = nearness > above[j] ? nearness : above[j];
+        below[j] = nearness < below[j] ? nearness : below[j];
+    }
+}
+
+/* The winners among all K of `size` <= LANES connections; slopes and totals are room for K x LANES numbers each. */
+static void select_lanes(const Options *o, int64_t size, const int64_t *at, const float *accumulated, double scale,
+                         double *slopes, double *totals, float *in_use, int16_t *lower, int16_t *upper)
+{
+    uint64_t words[LANES];
+    double b[LANES], top_slope[LANES], top[LANES], above[LANES], below[LANES];
+    for (int64_t j = 0; j < size; j++) {
+        words[j] = first_word(o->scores_key, at[j]);
+        b[j] = accumulated[at[j]];
+        above[j] = below[j] = 0;
+    }
+    for (int64_t k = 0; k < o->options; k++)
+        total_option(o, k, size, words, b, scale, slopes + k * LANES, totals + k * LANES, top_slope, top);
+    for (int64_t k = 0; k < o->options; k++)
+        meet_option(size, slopes + k * LANES, totals + k * LANES, top_slope, top, above, below);
+    for (int64_t j = 0; j < size; j++) {
+        int64_t i = at[j];
+        in_use[i] = top[j] == top[j] ? (float)top_slope[j] : NAN; /* scores that are no numbers choose nothing */
+        if (scale <= 0) {
+            lower[i] = INT16_MAX;
+            upper[i] = INT16_MIN;
+            continue;
+        }
+        double down = below[j] < 0 ? 1.0 / -below[j] : INFINITY, up = above[j] > 0 ? 1.0 / above[j] : INFINITY;
+        lower[i] = (int16_t)(order_key((float)((b[j] - down) / scale)) + 1);
+        upper[i] = (int16_t)(order_key((float)((b[j] + up) / scale)) - 1);
+    }
 }
 
 /* Which of `size` <= BLOCK connections are outside their interval, as 0 or 1 a byte; returns whether any is. */
@@ -97,11 +135,12 @@ static int find_outside(int64_t size, const float *restrict b, float inverse, co
 int64_t slot_select(const Options *o, int64_t first, int64_t last, const float *b, double scale, float *in_use,
                     int16_t *lower, int16_t *upper)
 {
-    double *room = malloc(2 * (size_t)o->options * sizeof *room);
+    double *room = malloc(2 * LANES * (size_t)o->options * sizeof *room);
     if (!room) return -1;
+    double *totals = room + LANES * o->options;
     float inverse = (float)(1.0 / scale);
     uint8_t out[BLOCK];
-    int64_t count = 0;
+    int64_t waiting[LANES], count = 0; /* of those found, the last count % LANES wait for others to be selected beside */
     for (int64_t start = first; start < last; start += BLOCK) {
         int64_t size = last - start < BLOCK ? last - start : BLOCK;
         if (scale <= 0) {
@@ -114,13 +153,14 @@ int64_t slot_select(const Options *o, int64_t first, int64_t last, const float *
             uint64_t eight;
             memcpy(&eight, out + j, sizeof eight);
             if (!eight) continue;
-            for (int64_t i = j; i < j + 8 && i < size; i++)
-                if (out[i]) {
-                    select_one(o, start + i, b[start + i], scale, room, room + o->options, in_use, lower, upper);
-                    count++;
-                }
+            for (int64_t i = j; i < j + 8 && i < size; i++) {
+                if (!out[i]) continue;
+                waiting[count++ % LANES] = start + i;
+                if (count % LANES == 0) select_lanes(o, LANES, waiting, b, scale, room, totals, in_use, lower, upper);
+            }
         }
     }
+    if (count % LANES) select_lanes(o, count % LANES, waiting, b, scale, room, totals, in_use, lower, upper);
     free(room);
     return count;
 }
@@ -143,24 +183,23 @@ static inline float exp_not_positive(float x)
     return p * power;
 }
 
-/* Values and scores of option k of `size` connections, and the highest score so far. */
+/* Scores of option k of `size` connections, and the highest score so far. */
 static void score_option(const Options *o, int64_t k, int64_t size, const uint64_t *restrict words,
-                         const float *restrict b, float scale, float *restrict value, float *restrict score,
-                         float *restrict highest)
+                         const float *restrict b, float scale, float *restrict score, float *restrict highest)
 {
     float value_step = o->value_step, score_step = o->score_step;
     uint64_t shift = (uint64_t)k * GOLDEN;
-    for (int64_t j = 0; j < size; j++) {
-        int64_t bits = mixed(words[j] + shift);
-        value[j] = drawn_value(bits, value_step);
-        score[j] = scale * drawn_score(bits, score_step);
+    if (o->shared) {
+        float value = o->shared[k];
+        for (int64_t j = 0; j < size; j++)
+            score[j] = scale * drawn_score(mixed(words[j] + shift), score_step) + value * b[j];
+    } else {
+        for (int64_t j = 0; j < size; j++) {
+            int64_t bits = mixed(words[j] + shift);
+            score[j] = scale * drawn_score(bits, score_step) + drawn_value(bits, value_step) * b[j];
+        }
     }
-    if (o->shared)
-        for (int64_t j = 0; j < size; j++) value[j] = o->shared[k];
-    for (int64_t j = 0; j < size; j++) {
-        score[j] += value[j] * b[j];
-        highest[j] = score[j] > highest[j] ? score[j] : highest[j];
-    }
+    for (int64_t j = 0; j < size; j++) highest[j] = score[j] > highest[j] ? score[j] : highest[j];
 }
 
 /* sums[j] and total[j] become the sum of exp(score - highest) up to this option; score and sum are one array. */
@@ -190,33 +229,45 @@ static void count_below(int64_t size, const float *restrict sum, const float *re
     for (int64_t j = 0; j < size; j++) found[j] += sum[j] <= target[j];
 }
 
+/* The values of the options found; NaN where scores are no numbers. */
+static void write_values(const Options *o, int64_t size, const uint64_t *restrict words, const int32_t *restrict found,
+                         const float *restrict target, float *restrict out)
+{
+    float value_step = o->value_step;
+    if (o->shared)
+        for (int64_t j = 0; j < size; j++) out[j] = o->shared[found[j]];
+    else
+        for (int64_t j = 0; j < size; j++)
+            out[j] = drawn_value(mixed(words[j] + (uint64_t)found[j] * GOLDEN), value_step);
+    for (int64_t j = 0; j < size; j++) out[j] = target[j] == target[j] ? out[j] : NAN;
+}
+
 /* A value for each of the connections first..last, option k with probability softmax_k(scale*s_k(0) + w_k*b):
  * the first option whose cumulative probability exceeds the connection's number of the stream noise_key. */
 int64_t slot_sample(const Options *o, int64_t first, int64_t last, const float *b, float scale, uint64_t noise_key,
                     float *out)
 {
-    int64_t K = o->options;
-    float *values = malloc(2 * (size_t)K * BLOCK * sizeof *values);
-    if (!values) return -1;
-    float *sums = values + K * BLOCK;
+    int64_t K = o->options, block = SCORES / K / 16 * 16;
+    block = block < 16 ? 16 : block > BLOCK ? BLOCK : block;
+    float *sums = malloc((size_t)(K * block) * sizeof *sums);
+    if (!sums) return -1;
     uint64_t words[BLOCK];
     float highest[BLOCK], total[BLOCK];
     int32_t found[BLOCK];
-    for (int64_t start = first; start < last; start += BLOCK) {
-        int64_t size = last - start < BLOCK ? last - start : BLOCK;
+    for (int64_t start = first; start < last; start += block) {
+        int64_t size = last - start < block ? last - start : block;
         for (int64_t j = 0; j < size; j++) {
             words[j] = first_word(o->scores_key, start + j);
             highest[j] = -INFINITY;
             total[j] = 0;
             found[j] = 0;
         }
-        for (int64_t k = 0; k < K; k++)
-            score_option(o, k, size, words, b + start, scale, values + k * BLOCK, sums + k * BLOCK, highest);
-        for (int64_t k = 0; k < K; k++) add_option(size, highest, sums + k * BLOCK, total);
+        for (int64_t k = 0; k < K; k++) score_option(o, k, size, words, b + start, scale, sums + k * block, highest);
+        for (int64_t k = 0; k < K; k++) add_option(size, highest, sums + k * block, total);
         draw_targets(size, (uint64_t)start * GOLDEN + noise_key, total);
-        for (int64_t k = 0; k < K - 1; k++) count_below(size, sums + k * BLOCK, total, found);
-        for (int64_t j = 0; j < size; j++) out[start + j] = total[j] == total[j] ? values[found[j] * BLOCK + j] : NAN;
+        for (int64_t k = 0; k < K - 1; k++) count_below(size, sums + k * block, total, found);
+        write_values(o, size, words, found, total, out + start);
     }
-    free(values);
+    free(sums);
     return 0;
 }

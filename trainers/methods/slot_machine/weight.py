@@ -39,8 +39,6 @@ def straight_through(weight: Tensor, accumulated: Tensor, scale: Tensor) -> Tens
 
     A leaf and a hook cost a fraction of an autograd function in Python, which is what a small layer would wait for.
     """
-    if not (torch.is_grad_enabled() and accumulated.requires_grad):
-        return weight.detach()
     leaf = weight.detach().requires_grad_()
     leaf.register_post_accumulate_grad_hook(partial(_pass_gradient, accumulated, scale))  # type: ignore[no-untyped-call]
     return leaf
@@ -76,13 +74,14 @@ class SlotWeight(SelectedWeight):
         if self._selects_again(weight):
             self._intervals(weight.numel())
         self._options_struct: tuple[Any, Any, Any] | None = None
+        self._leaf: tuple[Tensor, Tensor] | None = None  # B, and `in_use` as its leaf
 
     in_use: Tensor
     lower: Tensor | None  # the interval in which it stays in use, as keys; None where all K are evaluated anyway
     upper: Tensor | None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_options_struct": None}  # it holds addresses: a copy makes its own
+        return {**self.__dict__, "_options_struct": None, "_leaf": None}  # they hold addresses: a copy makes its own
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """B starts at 0, whatever the layer's weight was."""
@@ -91,7 +90,15 @@ class SlotWeight(SelectedWeight):
     def forward(self, accumulated: Tensor) -> Tensor:
         sampled = self.probabilistic if self.training else self.sample_at_evaluation
         weight = self._sample(accumulated) if sampled else self._greedy(accumulated)
-        return straight_through(weight, accumulated, self.scale)
+        if not (torch.is_grad_enabled() and accumulated.requires_grad):
+            return weight.detach()
+        return straight_through(weight, accumulated, self.scale) if sampled else self._leaf_in_use(accumulated)
+
+    def _leaf_in_use(self, accumulated: Tensor) -> Tensor:
+        """`in_use` as a leaf: the same one in every step, as making it takes longer than a small layer does."""
+        if self._leaf is None or self._leaf[0] is not accumulated:
+            self._leaf = accumulated, straight_through(self.in_use, accumulated, self.scale)
+        return self._leaf[1]
 
     def selected(self, accumulated: Tensor) -> Tensor:
         return self._greedy(accumulated).clone()
@@ -127,17 +134,19 @@ class SlotWeight(SelectedWeight):
 
     def _select_again(self, accumulated: Tensor) -> None:
         """Re-select, in place, the connections that left their interval: exactly the winners of all K."""
-        check_order(accumulated, self.in_use)
-        scale = self.scale.item()
-        kept = self._intervals(accumulated.numel())
+        in_use, scale, count = self.in_use, self.scale.item(), accumulated.numel()
+        check_order(accumulated, in_use)
+        lower, upper = self._intervals(count)
         library, options = self._native()
         if library is not None:
-            buffers = (tensor.data_ptr() for tensor in (self.in_use, *kept))
-            if library.slot_select(options, 0, accumulated.numel(), accumulated.data_ptr(), scale, *buffers) < 0:
+            ends = lower.data_ptr(), upper.data_ptr()
+            if library.slot_select(options, 0, count, accumulated.data_ptr(), scale, in_use.data_ptr(), *ends) < 0:
                 raise MemoryError(f"selection among {self.options.count} options")
             return
-        flat, in_use = accumulated.detach().view(-1), self.in_use.view(-1).numpy()
-        lower, upper = (tensor.numpy() for tensor in kept)
+        self._select_by_numpy(accumulated, scale, in_use.view(-1).numpy(), lower.numpy(), upper.numpy())
+
+    def _select_by_numpy(self, accumulated: Tensor, scale: float, in_use: Any, lower: Any, upper: Any) -> None:
+        flat = accumulated.detach().view(-1)
         if scale > 0:
             x = flat if scale == 1.0 else flat * (1.0 / scale)
             stale = outside(x.float().numpy(), lower, upper)
@@ -160,17 +169,20 @@ class SlotWeight(SelectedWeight):
 
     def _apply(self, fn: Any, recurse: bool = True) -> SlotWeight:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._leaf = None
         if not self._selects_again(self.in_use):
             self.lower = self.upper = None
         return self
 
     def _intervals(self, connections: int) -> tuple[Tensor, Tensor]:
         """Lower and upper ends of the intervals as they are kept; at first no x is in any."""
-        if self.lower is None or self.upper is None:
+        lower, upper = self.lower, self.upper
+        if lower is None or upper is None:
             with torch.inference_mode(False):  # evaluation may be the first to want them, on another device
                 none = torch.empty(connections, dtype=torch.int16, device=self.in_use.device)
-                self.lower, self.upper = (torch.full_like(none, int(key)) for key in NOWHERE)
-        return self.lower, self.upper
+                lower, upper = (torch.full_like(none, int(key)) for key in NOWHERE)
+            self.lower, self.upper = lower, upper
+        return lower, upper
 
     def _sample(self, accumulated: Tensor) -> Tensor:
         """A sampled value for every connection; one noise key is that of all of them."""
