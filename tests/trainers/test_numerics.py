@@ -166,8 +166,8 @@ def test_what_is_drawn_from_a_seed_is_pinned(name):
 
 @pytest.mark.parametrize("variant", TRAINED)
 def test_what_training_reports_is_pinned(variant):
-    # A rounding error decides a sample now and then, and supermask's sum of its mask spreads it to all of a layer. Or it
-    # decides the sign of a binary weight.
+    # A rounding error decides a sample now and then, and supermask's sum of its mask spreads it to all of a layer.
+    # Or it decides the sign of a binary weight.
     tolerance = 5e-3 if "supermask" in variant or "binary" in variant else 1e-3
     found = trained(variant)
     for name, numbers in TRAINED[variant].items():
