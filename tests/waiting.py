@@ -15,13 +15,13 @@ from typing import Any
 PATIENCE_SECONDS = float(os.environ.get("SWEEPER_TEST_PATIENCE", "1800"))
 
 
-def wait_until(happens: Callable[[], Any], *processes: subprocess.Popen[Any]) -> None:
-    """Looks again and again until it is so; fails once one of these processes has ended without it."""
+def wait_until(happens: Callable[[], Any], *processes: subprocess.Popen[Any]) -> Any:
+    """Looks again and again until it is so, and returns what it saw; fails once a process has ended without it."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         ended = [process for process in processes if process.poll() is not None]  # before it looks: its last act counts
-        if happens():
-            return
+        if seen := happens():
+            return seen
         assert not ended, f"it ended with code {ended[0].returncode}, and it did not happen: {_said(ended[0])}"
         assert time.monotonic() < end, f"it did not happen in {PATIENCE_SECONDS:g} s"
         time.sleep(0.05)

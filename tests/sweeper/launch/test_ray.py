@@ -112,8 +112,7 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_its_last_saved_epoch(slow,
             (partial for partial in found if partial and partial.environment["process"] in launch.workers()), None
         )
 
-    wait_until(on_its_way, launch.process)
-    saved = on_its_way()
+    saved = wait_until(on_its_way, launch.process)
     os.kill(saved.environment["process"], signal.SIGKILL)
     (tmp_path / "hurry").touch()
     text = launch.ends_with(0)
@@ -144,8 +143,7 @@ def test_a_worker_that_hangs_and_a_node_that_goes_cost_epochs_and_nothing_else(s
         found = {parent_of(partial.environment["process"]): partial for partial in saved if partial}
         return found if len(found) == 2 or launch.process.poll() is not None else {}
 
-    wait_until(on_their_way)
-    saved = on_their_way()
+    saved = wait_until(on_their_way)
     lost = saved.pop(raylet)
     (hung,) = saved.values()
     os.kill(hung.environment["process"], signal.SIGSTOP)
