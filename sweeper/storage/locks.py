@@ -104,9 +104,10 @@ class Lease:
         self._claims = Claims(self.place, self.clock)
 
     def take(self, note: str = "") -> bool:
-        """Takes the lock; waits until another holder counts as dead. False as soon as that one shows that it lives."""
+        """Takes the lock; waits until another holder counts as dead. False once that one lives and has said who it is."""
         while not self._claims.take(WHOLE):
-            if any(map(self._claims.surely_lives, self._claims.others(WHOLE))):
+            lives = any(map(self._claims.surely_lives, self._claims.others(WHOLE)))
+            if lives and (self.note is None or self.holder()):
                 return False
             time.sleep(LOOK_SECONDS)
         if self.note is not None:

@@ -12,7 +12,7 @@ from sweeper.storage.bucket import ObjectPath
 from sweeper.storage.claims import Claims
 from sweeper.storage.locks import Lease
 from tests.sweeper.storage.claiming import KEYS, Clock
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 from trainers.errors import InvalidInput
 
 WITHOUT_LOCK_SECONDS = 1.5  # by then it would be done if it did not wait
@@ -134,6 +134,27 @@ def test_the_lock_of_a_launch_on_another_machine_is_taken_over_only_once_nothing
     heir = Lease(in_bucket / "lock", clock)
     assert heir.take() and clock.now - began >= claims.PATIENCE_SECONDS
     heir.release()
+
+
+def test_who_finds_a_lock_taken_hears_by_whom_however_soon_it_asks(in_bucket, monkeypatch):
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.02)
+    put, asked = ObjectPath.put, threading.Event()
+
+    def put_once_asked(path, content, **how):
+        if path == in_bucket / "holder":
+            assert asked.wait(PATIENCE_SECONDS)
+        return put(path, content, **how)
+
+    monkeypatch.setattr(ObjectPath, "put", put_once_asked)
+    first, second = (Lease(in_bucket / "lock", note=in_bucket / "holder") for _ in range(2))
+    with ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(first.take, "the first")
+        wait_until(lambda: second._claims.others(leases.WHOLE))
+        looks = second._claims.others
+        monkeypatch.setattr(second._claims, "others", lambda *which: (asked.set(), looks(*which))[1])
+        assert not second.take("the second") and second.holder() == "the first"
+        assert taking.result()
+    first.release()
 
 
 def test_nothing_is_swept_up_while_a_launch_plants(place):
