@@ -14,11 +14,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sweeper.launch import orphans
-from sweeper.launch.own_ray.servers import few_servers, forked_workers
+from sweeper.launch.own_ray.servers import few_servers, forked_workers, start_forking
 from trainers.errors import InvalidInput
 
 MEBIBYTE = 2**20
@@ -56,22 +57,47 @@ def quiet(address: str | None = None) -> None:
         os.environ.setdefault(name, value)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A session's folder and, where Ray is to be our own, what its workers are forked from."""
+
+    folder: Path
+    forking: subprocess.Popen[bytes] | None
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "workers"
+
+
+def prepare(address: str | None = None) -> Prepared:
+    """Begins a session that `ray_session` goes on with; worth it before Ray is imported, which takes a second."""
+    remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
+    if address is None:
+        os.environ[orphans.MARK] = folder.name
+    prepared = Prepared(folder, None)
+    return prepared if address is not None else replace(prepared, forking=start_forking(prepared.socket))
+
+
 @contextlib.contextmanager
-def ray_session(address: str | None = None, give_up: Callable[[str], None] = lambda why: None) -> Iterator[Path]:
+def ray_session(
+    address: str | None = None,
+    give_up: Callable[[str], None] = lambda why: None,
+    prepared: Prepared | None = None,
+) -> Iterator[Path]:
     """Starts Ray on this machine, or joins the one at `address`; yields a folder for Tune's files.
 
     Calls `give_up` from another thread where Ray does not let go of this process at the end.
     """
     import ray
 
-    remove_leftovers()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
+    prepared = prepared or prepare(address)
+    folder = prepared.folder
     common: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     try:
         if address is None:
-            os.environ[orphans.MARK] = folder.name
             common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
-        workers = forked_workers(folder) if address is None else contextlib.nullcontext()
+        workers = forked_workers(prepared.forking, prepared.socket)
         with _reaper(folder, own=address is None) as watch, workers:
             _init(address, common)
             try:

@@ -33,7 +33,7 @@ from sweeper.launch.launch import Launch
 from sweeper.launch.orders import Step
 from sweeper.launch.own_ray.servers import workers_without_environment
 from sweeper.launch.ray_nodes import check_nodes, question_of
-from sweeper.launch.ray_session import ray_session, servers_are_gone
+from sweeper.launch.ray_session import Prepared, ray_session, servers_are_gone
 from sweeper.launch.ray_worker import Code, StageTrainable, as_text, resources_of
 from sweeper.stages.faults import Failure, Fault, failure_of
 from trainers.errors import InvalidInput
@@ -52,6 +52,7 @@ def run_on_ray(
     address: str | None = None,
     epoch_timeout: float | None = None,
     scaling: Scaling | None = None,
+    prepared: Prepared | None = None,
 ) -> None:
     """Runs the stages until the launch is over or told to stop; then running stages are saved after their epoch.
 
@@ -61,7 +62,7 @@ def run_on_ray(
     code = Code.here()
     silence = Silence(launch, epoch_timeout)
     launch.watchers.append(silence)
-    with ExitStack() as last, ray_session(address, give_up) as folder:
+    with ExitStack() as last, ray_session(address, give_up, prepared) as folder:
         last.callback(launch.let_go)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         sight = Sight(reach_out=address is not None)

@@ -261,12 +261,15 @@ def _driver(settings: Mapping[str, Any]) -> Driver:
         from sweeper.launch.local import run_local
 
         return run_local
-    from sweeper.launch.ray_session import quiet
+    from sweeper.launch.ray_session import prepare, quiet
 
-    quiet(settings["ray_address"])
+    address = settings["ray_address"]
+    quiet(address)
+    prepared = prepare(address)
     from sweeper.launch.cluster.nodes import Scaling
     from sweeper.launch.ray_tune import run_on_ray
 
     scaling = Scaling(settings["scale_to"], settings["wait_for_nodes"])
-    how = {"address": settings["ray_address"], "epoch_timeout": settings["epoch_timeout"], "scaling": scaling}
-    return partial(run_on_ray, **how)
+    return partial(
+        run_on_ray, address=address, epoch_timeout=settings["epoch_timeout"], scaling=scaling, prepared=prepared
+    )

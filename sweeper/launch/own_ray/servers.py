@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -59,33 +60,37 @@ def few_servers(job: JobConfig) -> Iterator[None]:
 
 
 @contextmanager
-def forked_workers(folder: Path) -> Iterator[None]:
-    """Lets a Ray that starts have its workers forked from one process with torch, which ends with this context.
+def forked_workers(process: subprocess.Popen[bytes] | None, path: Path) -> Iterator[None]:
+    """Lets a Ray that starts have its workers forked from a process that `start_forking` has started at this socket.
 
-    folder: for its socket, which has a short path.
+    The process ends with this context.
     """
-    if not _is_known():
+    if process is None:
         yield
         return
     from ray._private import services
 
     start: Any = services.start_ray_process
-    path = folder / "workers"
     ask = [sys.executable, "-I", "-S", ask_for_worker.__file__, str(path)]
 
     def start_process(command: list[str], kind: str, *more: Any, **settings: Any) -> Any:
         return start(_asking_for_workers(command, ask) if kind == "raylet" else command, kind, *more, **settings)
 
     with _replaced(services, "start_ray_process", start_process):
-        process = _forking(path)
         try:
             yield
         finally:
             process.communicate()  # its input ends, and it does
 
 
-def _forking(path: Path) -> subprocess.Popen[bytes]:
-    """The process that forks workers for those who ask at this socket."""
+def start_forking(path: Path) -> subprocess.Popen[bytes] | None:
+    """Starts what forks workers for those who ask at this socket, whose path is short; None where Ray is unknown.
+
+    It imports torch for two seconds: started before this process imports Ray, it does so meanwhile. Ends with this
+    process, or with the context of `forked_workers`.
+    """
+    if not _is_known():
+        return None
     # A Ctrl-C at the keyboard is the launch's alone, as with all of Ray's processes.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -114,9 +119,7 @@ def workers_without_environment() -> Iterator[None]:
 
 
 def _is_known() -> bool:
-    import ray
-
-    return ray.__version__ in KNOWN_VERSIONS
+    return version("ray") in KNOWN_VERSIONS
 
 
 @contextmanager

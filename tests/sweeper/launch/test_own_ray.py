@@ -41,12 +41,16 @@ def test_servers_are_left_out_of_known_rays_only_and_only_while_ours_starts(ray_
 
     assert ray.__version__ in servers.KNOWN_VERSIONS, "add the version, once the tests marked cluster pass with it"
     job, before = ray.job_config.JobConfig(), parts(ray_modules)
-    with servers.few_servers(job), servers.forked_workers(tmp_path), servers.workers_without_environment():
+    path = tmp_path / "workers"
+    workers = servers.forked_workers(servers.start_forking(path), path)
+    with servers.few_servers(job), workers, servers.workers_without_environment():
         assert not any(now is was for now, was in zip(parts(ray_modules), before, strict=True))
         assert ray_modules[0].RayParams().no_monitor
     assert parts(ray_modules) == before
-    monkeypatch.setattr(ray, "__version__", "2.50.1")
-    with servers.few_servers(job), servers.forked_workers(tmp_path), servers.workers_without_environment():
+    monkeypatch.setattr(servers, "version", lambda package: "2.50.1")
+    assert servers.start_forking(tmp_path / "never") is None
+    workers = servers.forked_workers(None, path)
+    with servers.few_servers(job), workers, servers.workers_without_environment():
         assert parts(ray_modules) == before
 
 
@@ -141,7 +145,7 @@ sys.exit(sys.stdin.readline() or 7)
 
 def test_a_forked_worker_is_as_one_that_was_started_and_who_asked_ends_with_it(asks, tmp_path, monkeypatch):
     monkeypatch.setattr(servers, "WORKERS_IMPORT", ("colorsys",))
-    forking = servers._forking(tmp_path / "workers")
+    forking = servers.start_forking(tmp_path / "workers")
     told = [str(tmp_path / "default worker.py"), "a b"], str(tmp_path), "__main__", str(tmp_path / "where it works")
     for ends in ("says", "is killed", "is set up"):
         if ends == "is set up":
