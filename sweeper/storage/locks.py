@@ -104,7 +104,7 @@ class Lease:
         self._claims = Claims(self.place, self.clock)
 
     def take(self, note: str = "") -> bool:
-        """Takes the lock; waits until another holder counts as dead. False once that one lives and has said who it is."""
+        """Takes the lock; waits until another holder counts as dead. False once it lives and has said who it is."""
         while not self._claims.take(WHOLE):
             lives = any(map(self._claims.surely_lives, self._claims.others(WHOLE)))
             if lives and (self.note is None or self.holder()):
