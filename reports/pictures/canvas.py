@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -37,6 +37,7 @@ METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
 }
 PIXELS_PER_INCH = 200  # of a PNG
+TICK_ROOM = 30.0  # pt, from the middle of one number to that of the next
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,17 @@ def ticks_at(axis: Any, values: Iterable[float]) -> None:
 
 def have_room(axes: Axes, values: Iterable[float]) -> bool:
     """Whether the number of each value fits under the axis."""
-    places = sorted(float(axes.transData.transform((value, 1.0))[0]) for value in set(values))
-    return all(right - left > 30 for left, right in pairwise(places))
+    return len(those_with_room(axes, values)) == len(set(values))
+
+
+def those_with_room(axes: Axes, values: Iterable[float]) -> list[float]:
+    """As many of these values as have room for their numbers under the axis, the most frequent and lowest first."""
+    found: list[tuple[float, float]] = []
+    for value, _ in sorted(Counter(values).items(), key=lambda entry: (-entry[1], entry[0])):
+        place = float(axes.transData.transform((value, 1.0))[0])
+        if all(abs(place - other) > TICK_ROOM for other, _ in found):
+            found.append((place, value))
+    return sorted(value for _, value in found)
 
 
 def logarithmic_ticks(axis: Any, low: float, high: float) -> None:

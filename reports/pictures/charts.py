@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ INTERVALS = (
     "trials, without one."
 )
 OF_A_LINE = (
-    "arm", "family", "test_accuracy", "test_accuracy_half_width", "validation_accuracy", "n", "published",
+    "arm", "network", "dataset", "family", "test_accuracy", "test_accuracy_half_width", "validation_accuracy", "n",
+    "published",
 )  # fmt: skip
 SPLIT = frozenset({"slot_epochs", "finetune_epochs"})
 NOT_ALONG = SPLIT | {"options", "split_seed"}  # have pictures of their own, or make no picture
@@ -73,7 +74,7 @@ def _by_arm(arms: pd.DataFrame, name: str, problem: str) -> Iterator[Figure]:
     words = Words(name, title, described(points))
     caption = INTERVALS + (" ◂: below the scale, as written." if points["below"].any() else "")
     drawing = figures.accuracy_by_arm(points, words)
-    yield Figure(name, title, caption, words.description, drawing.svg, points, drawing.written_as)
+    yield Figure(name, title, caption, words.description, drawing.svg, data_of(points), drawing.written_as)
 
 
 def _over_options(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str) -> Iterator[Figure]:
@@ -88,7 +89,7 @@ def _over_options(arms: pd.DataFrame, likeness: Likeness, name: str, problem: st
     on_scale, note = on_scale_of(points)
     caption = f"{caption} {note}".strip()
     drawing = figures.accuracy_over(on_scale, baseline, "Options per connection, K", True, words)
-    yield Figure(name, title, caption, words.description, drawing.svg, points, drawing.written_as)
+    yield Figure(name, title, caption, words.description, drawing.svg, data_of(points), drawing.written_as)
 
 
 def _over_splits(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str) -> Iterator[Figure]:
@@ -105,7 +106,7 @@ def _over_splits(arms: pd.DataFrame, likeness: Likeness, name: str, problem: str
         caption = f"The rest of the epochs is finetuning. {INTERVALS} {_baseline_note(baseline)}{left_out}".strip()
         own_values = points.assign(published=np.nan)  # published values are of no budget that is split
         drawing = figures.accuracy_over(own_values, baseline, f"Slot epochs, of {budget}", False, words)
-        yield Figure(own, title, caption, words.description, drawing.svg, points, drawing.written_as)
+        yield Figure(own, title, caption, words.description, drawing.svg, data_of(points), drawing.written_as)
 
 
 def _over_field(arms: pd.DataFrame, likeness: Likeness, field: str, name: str, problem: str) -> Iterator[Figure]:
@@ -122,19 +123,35 @@ def _over_field(arms: pd.DataFrame, likeness: Likeness, field: str, name: str, p
     caption = f"{INTERVALS} {left_out}{note}".strip()
     label = f"{words_of_field[0].upper()}{words_of_field[1:]}"
     drawing = figures.accuracy_over(on_scale, points.head(0), label, low > 0 and high > 4 * low, words)
-    yield Figure(name, title, caption, words.description, drawing.svg, points, drawing.written_as)
+    yield Figure(name, title, caption, words.description, drawing.svg, data_of(points), drawing.written_as)
 
 
 def points_of(arms: pd.DataFrame) -> pd.DataFrame:
-    """What a picture has of arms: label, family, accuracy, half_width, n."""
+    """What a picture of one problem has of its arms: label, family, accuracy, half_width, n, name.
+
+    The name is the label without the network and the data set, which the title says.
+    """
     columns = {"arm": "label", "family": "family", "test_accuracy": "accuracy",
                "test_accuracy_half_width": "half_width", "n": "n"}  # fmt: skip
-    return arms[list(columns)].rename(columns=columns)
+    return arms[list(columns)].rename(columns=columns).assign(name=own_names(arms, arms["arm"]))
+
+
+def data_of(points: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of a picture, as its file has them: by label, which tells arms of a whole report apart."""
+    return points.drop(columns="name")
+
+
+def own_names(arms: pd.DataFrame, labels: Iterable[str]) -> list[str]:
+    """What of these labels of arms of one problem does not say which one it is."""
+    if arms.empty:
+        return []
+    network, dataset = network_name(arms["network"].iloc[0]), dataset_name(arms["dataset"].iloc[0])
+    return [label.removeprefix(f"{network} ").removeprefix(f"{dataset} ") or label for label in labels]
 
 
 def lines_along(arms: pd.DataFrame, groups: list[Positions], field: str) -> list[tuple[str, pd.DataFrame]]:
-    """Groups of arms in which the field varies, each by what its arms' labels have in common, and no other columns."""
-    values, labels = arms[field].to_numpy(), arms["arm"].to_numpy()
+    """Groups of arms of one problem in which the field varies, by what the arms' names have in common; few columns."""
+    values, labels = arms[field].to_numpy(), np.array(own_names(arms, arms["arm"]))
     narrow = arms[
         list(dict.fromkeys([*OF_A_LINE, field]))
     ]  # to take rows of all columns would take longer than the rest

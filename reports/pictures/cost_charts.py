@@ -9,7 +9,7 @@ import pandas as pd
 from reports.analysis.arms import same_problem
 from reports.document.blocks import Figure, slug
 from reports.pictures.canvas import Words
-from reports.pictures.charts import INTERVALS, described, points_of, problem_name
+from reports.pictures.charts import INTERVALS, data_of, described, points_of, problem_name
 from reports.pictures.fronts import accuracy_against_cost
 from trainers.costs.registry import cost_named
 from trainers.readable import lowered
@@ -63,7 +63,7 @@ def _against_cost(arms: pd.DataFrame, cost: str, name: str, device: str) -> Iter
     drawing = accuracy_against_cost(
         points, _levels(arms, points), label, Words(name, title, alternative), kind.better == "higher"
     )
-    data = points.drop(columns=["shown", "cost_text", "below"]).assign(unit=unit)
+    data = data_of(points).drop(columns=["shown", "cost_text", "below"]).assign(unit=unit)
     yield Figure(name, title, caption, alternative, drawing.svg, data, drawing.written_as)
 
 

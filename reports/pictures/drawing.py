@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from math import isnan, nan
+from collections.abc import Iterable, Sequence
+from itertools import pairwise, product
+from math import ceil, isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -11,13 +12,15 @@ import pandas as pd
 from reports.analysis.arms import FAMILIES
 from reports.document.svg import COLOURS, Mark
 from reports.pictures.canvas import FAINT, RULE, few_ticks, plain_numbers
-from reports.pictures.placement import along, clusters, is_free, is_inside, pushed_apart, side_by_side
+from reports.pictures.placement import Spot, along, clusters, is_free, is_inside, pushed_apart, side_by_side
 from trainers.conversions.registry import families
 from trainers.readable import percent
 
 LONGEST_NAME, END_KEPT = 44, 14  # letters
 MARK = 8.0  # pt, the height of a mark
+LEGEND_COLUMNS = 4  # of a long one
 LOWEST = -3.0  # %: nothing is below 0, however wide an interval
+LINE_SPOTS = 60  # of a line from one end of a picture to the other, as names see it
 CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
 # A family is told by its shape as well as by its colour.
 SHAPES = {family.name: family.marker for family in families()}
@@ -101,9 +104,12 @@ def accuracy_limits(axes: Any, points: pd.DataFrame, others: pd.Series[Any] | No
     """The same for accuracies in % upwards, with `others` in view; nothing is above 100 %."""
     low, high = view(points["accuracy"], points["half_width"], others)
     room = 8 * (high - low) or 1.0
-    axes.set_ylim(
-        max(100 * low - room, LOWEST), min(100 * high + 1.5 * room, max(100.5, 100 * float(points["accuracy"].max())))
-    )
+    axes.set_ylim(max(100 * low - room, LOWEST), min(100 * high + 1.5 * room, highest(points)))
+
+
+def highest(points: pd.DataFrame) -> float:
+    """Where a scale of accuracies in % ends at the latest: nothing is above 100, however wide an interval."""
+    return max(100.5, 100 * float(points["accuracy"].max()))
 
 
 def view(
@@ -188,9 +194,16 @@ def family_legend(axes: Any, families: pd.Series[Any]) -> None:
 
 
 def legend(axes: Any) -> Any:
-    columns = len(axes.get_legend_handles_labels()[0])
-    return axes.legend(loc="lower left", bbox_to_anchor=(-0.075, 1.06), ncols=columns if columns < 6 else 4, fontsize=9,
-                handletextpad=0.4, columnspacing=1.4, handlelength=1.2)  # fmt: skip
+    entries = len(axes.get_legend_handles_labels()[0])
+    columns = entries if entries < 6 else LEGEND_COLUMNS
+    return axes.legend(loc="lower left", bbox_to_anchor=(-0.075, 1.06), ncols=columns, fontsize=9, handletextpad=0.4,
+                       columnspacing=1.4, handlelength=1.2)  # fmt: skip
+
+
+def above_legend(entries: int) -> float:
+    """The inches above the axes that a legend of so many entries takes."""
+    lines = ceil(entries / LEGEND_COLUMNS) if entries >= 6 else 1
+    return 0.62 + 0.2 * max(0, lines - 2)
 
 
 def accuracy_axis(axes: Any) -> None:
@@ -209,10 +222,13 @@ BESIDE = (
 )  # fmt: skip
 
 
-def label_points(axes: Any, points: pd.DataFrame, transforms: list[Any], renderer: Any) -> None:
+def label_points(
+    axes: Any, points: pd.DataFrame, transforms: list[Any], renderer: Any, lines: Sequence[Sequence[Spot]] = ()
+) -> None:
     """Names beside points, each where it hides nothing and no other name; none where there is no such place.
 
-    `renderer` knows how wide text will be.
+    `renderer` knows how wide text will be. `lines`, which bend at these places of the data, go through no name that has
+    another place.
     """
     frame = axes.get_window_extent(renderer).padded(8).extents
     ends = []  # of every interval, on the page
@@ -220,16 +236,18 @@ def label_points(axes: Any, points: pd.DataFrame, transforms: list[Any], rendere
         half_width = 0.0 if isnan(point.half_width) else point.half_width
         ends.append(moved.transform([(point.cost, 100 * (point.accuracy + side * half_width)) for side in (-1, 0, 1)]))
     busy = [spot for low, _, high in ends for spot in along(low, high)]
+    bends = [axes.transData.transform(line) for line in lines]
+    crossed = [spot for line in bends for start, end in pairwise(line) for spot in along(start, end, LINE_SPOTS)]
     taken: list[Any] = []
     for point, (_, spot, high) in zip(rows(points), ends, strict=True):
-        for across, up, align, vertical in BESIDE if point.named else ():
+        for hidden, (across, up, align, vertical) in product((busy + crossed, busy), BESIDE) if point.named else ():
             text = axes.annotate(
-                shortened(point.label), spot if across else high, (across, up), xycoords="figure pixels",
+                shortened(point.name), spot if across else high, (across, up), xycoords="figure pixels",
                 textcoords="offset points", fontsize=9, ha=align, va=vertical, color=COLOURS[point.family][0],
                 **part(f"name-{len(taken)}", point.family),
             )  # fmt: skip
             box = text.get_window_extent(renderer).extents
-            if is_inside(box, frame) and is_free(box, busy, taken):
+            if is_inside(box, frame) and is_free(box, hidden, taken):
                 taken.append(box)
                 break
             text.remove()

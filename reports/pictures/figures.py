@@ -17,10 +17,10 @@ from reports.pictures.canvas import (
     axes_of,
     drawn,
     few_ticks,
-    have_room,
     logarithmic_ticks,
     plain_numbers,
     shifted,
+    those_with_room,
     ticks_at,
 )
 from reports.pictures.drawing import (
@@ -31,6 +31,7 @@ from reports.pictures.drawing import (
     accuracy_axis,
     accuracy_limits,
     band,
+    highest,
     hint,
     intervals,
     label_ends,
@@ -44,6 +45,7 @@ from reports.pictures.drawing import (
 )
 from trainers.readable import percent
 
+FEW_VALUES = 12  # up to here ticks stand at values of an axis, as many as have room
 TOLD_APART = 300  # trials in one picture that have a name each
 EPOCHS = "Epochs"  # on an axis: whole numbers
 
@@ -51,10 +53,11 @@ EPOCHS = "Epochs"  # on an axis: whole numbers
 def accuracy_by_arm(points: pd.DataFrame, words: Words) -> Drawing:
     """A row per arm, in the order given: its mean and 95 % interval, its n at the right.
 
-    points: label, family, accuracy, half_width (fractions), n, below. What is `below` the scale is written, not drawn.
+    points: label, name, family, accuracy, half_width (fractions), n, below. What is `below` the scale is written, not
+    drawn.
     """
     hints, count = {}, len(points)
-    with axes_of(left=room_for(points["label"]), right=0.94, height=0.95 + 0.235 * count, bottom=0.45) as (
+    with axes_of(left=room_for(points["name"]), right=0.94, height=0.95 + 0.235 * count, bottom=0.45) as (
         figure,
         axes,
     ):
@@ -77,9 +80,9 @@ def accuracy_by_arm(points: pd.DataFrame, words: Words) -> Drawing:
         axes.text(1.02, -1.05, "n", va="center", **beside)
         low, high = view(*(points.loc[~points["below"], column] for column in ("accuracy", "half_width")))
         room = 4 * (high - low) or 1.0
-        axes.set_xlim(max(100 * low - room, LOWEST), min(100 * high + room, max(100.5, 100 * high)))
+        axes.set_xlim(max(100 * low - room, LOWEST), min(100 * high + room, highest(points)))
         axes.set_ylim(count - 0.4, -0.6)
-        axes.set_yticks(range(count), points["label"].map(shortened), color=INK)
+        axes.set_yticks(range(count), points["name"].map(shortened), color=INK)
         axes.spines["left"].set_visible(False)
         few_ticks(axes.xaxis, 7)
         axes.set_xlabel("Test accuracy, %")
@@ -92,10 +95,10 @@ def accuracy_over(
     """A line per series over K, or over the slot epochs of one budget, with 95 % intervals.
 
     points: series, family, style (0-3), x, accuracy, half_width, n, published (fraction or nan).
-    baseline: label, accuracy, half_width, n: drawn as a band across.
+    baseline: name, accuracy, half_width, n: drawn as a band across.
     """
     hints, ends = {}, []
-    beside = 1 - room_for([*points["series"], *baseline["label"]])
+    beside = 1 - room_for([*points["series"], *baseline["name"]])
     with axes_of(right=beside, top=0.62 if points["published"].notna().any() else 0.36) as (figure, axes):
         if logarithmic:
             axes.set_xscale("log", base=2)
@@ -104,7 +107,7 @@ def accuracy_over(
         axes.set_xlim(*((low / 1.25, high * 1.25) if logarithmic else (low - room, high + room)))
         accuracy_limits(axes, pd.concat([points, baseline]), points["published"])
         for place, line in enumerate(rows(baseline)):
-            ends.append((band(axes, line, place), line.label, COLOURS["learned"][0]))
+            ends.append((band(axes, line, place), line.name, COLOURS["learned"][0]))
         names = list(dict.fromkeys(points["series"]))
         for place, name in enumerate(names):
             series = points[points["series"] == name].sort_values("x")
@@ -121,8 +124,8 @@ def accuracy_over(
             ends.append((accuracy.iloc[-1], name, COLOURS[family][0]))
             known = series[series["published"].notna()]
             axes.plot(known["x"], 100 * known["published"].astype(float), "o--", color=colour, **PUBLISHED)
-        if have_room(axes, points["x"]):
-            ticks_at(axes.xaxis, points["x"])
+        if points["x"].nunique() <= FEW_VALUES:
+            ticks_at(axes.xaxis, those_with_room(axes, points["x"]))
         elif logarithmic:
             logarithmic_ticks(axes.xaxis, *axes.get_xlim())
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from reports.pictures.canvas import (
 from reports.pictures.drawing import (
     CROWD,
     SHAPES,
+    above_legend,
     accuracy_axis,
     crowd,
     family_legend,
@@ -36,9 +38,11 @@ from reports.pictures.drawing import (
     rows,
     spread_sideways,
 )
+from reports.pictures.placement import Spot
 from trainers.readable import percent
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": "none", "markersize": 7, "markeredgewidth": 0.9, "linestyle": ""}
+HEIGHT = 3.48  # inches, without the legend
 FEW_COSTS = 6  # up to here each of them is a tick
 
 
@@ -47,14 +51,16 @@ def accuracy_against_cost(
 ) -> Drawing:
     """One mark per arm with its 95 % intervals both ways, and the Pareto front as a step.
 
-    points: label, family, cost, cost_half_width, cost_text, accuracy, half_width, published (fractions), n, front,
-    shown, named, below. Arms with `named` are labelled; those off the front are grey; those `below` the scale stand at
-    its lower edge. Points of nearly equal cost that hide one another are spread sideways, the best of them staying
-    where it belongs; where they are too many, all but those to be `shown` are dots.
+    points: label, name, family, cost, cost_half_width, cost_text, accuracy, half_width, published (fractions), n,
+    front, shown, named, below. Arms with `named` are labelled; those off the front are grey; those `below` the scale
+    stand at its lower edge. Points of nearly equal cost that hide one another are spread sideways, the best of them
+    staying where it belongs; where they are too many, all but those to be `shown` are dots.
     levels: label, family, accuracy, below: lines across; what is `below` the scale is written at the bottom.
     """
     marks = {}
-    with axes_of(top=0.62) as (figure, axes):
+    has_published = bool((points["front"] & points["published"].notna()).any())
+    top = above_legend(points["family"].nunique() + has_published)
+    with axes_of(top=top, height=HEIGHT + top) as (figure, axes):
         sunk = points[points["below"]]
         points = points[~points["below"]].sort_values("accuracy", ascending=False)
         limits(axes, points)
@@ -78,26 +84,29 @@ def accuracy_against_cost(
             marks[f"below-{place}"] = hint(point.label, point, f", {point.cost_text}")
             axes.plot([point.cost], [0.03], "v", transform=axes.get_xaxis_transform(), color=FAINT, markersize=3.5,
                       gid=f"below-{place}")  # fmt: skip
-        _staircase(axes, points, more_is_better)
-        _levels(axes, levels)
+        lines = [_staircase(axes, points, more_is_better), *_levels(axes, levels)]
         _cost_axis(axes, points["cost"], cost_label)
         accuracy_axis(axes)
-        if (points["front"] & points["published"].notna()).any():
+        if has_published:
             axes.plot([], [], "o", color=FAINT, label="published", **HOLLOW)
         family_legend(axes, points["family"])
-        label_points(axes, points, places, renderer_of(figure))
+        label_points(axes, points, places, renderer_of(figure), lines)
         return drawn(figure, words, marks)
 
 
-def _staircase(axes: Any, points: pd.DataFrame, more_is_better: bool) -> None:
+def _staircase(axes: Any, points: pd.DataFrame, more_is_better: bool) -> list[Spot]:
+    """Draws it; returns where it bends."""
     front = points[points["front"]].sort_values("cost", ascending=not more_is_better)
     costs = [*front["cost"], axes.get_xlim()[not more_is_better]]
-    best = [*front["accuracy"], *front["accuracy"].tail(1)]
-    axes.step(costs, [100 * value for value in best], where="post", color=FAINT, linewidth=1, zorder=1.2)
+    best = [100 * float(value) for value in [*front["accuracy"], *front["accuracy"].tail(1)]]
+    axes.step(costs, best, where="post", color=FAINT, linewidth=1, zorder=1.2)
+    steps = list(zip(costs, best, strict=True))
+    return steps[:1] + [bend for (_, old), (cost, new) in pairwise(steps) for bend in ((cost, old), (cost, new))]
 
 
-def _levels(axes: Any, levels: pd.DataFrame) -> None:
-    """Lines across, each called at its left end; those below the scale in words at the bottom."""
+def _levels(axes: Any, levels: pd.DataFrame) -> list[list[Spot]]:
+    """Lines across; those below the scale in words at the bottom. Returns where they begin and end."""
+    found = []
     for level in rows(levels):
         colour = COLOURS[level.family][0] if level.family in COLOURS else FAINT
         words = f"{level.label}, {percent(level.accuracy)} %"
@@ -105,6 +114,8 @@ def _levels(axes: Any, levels: pd.DataFrame) -> None:
             axes.text(0.99, 0.02, f"▾ {words}", transform=axes.transAxes, ha="right", fontsize=9, color=FAINT)
             continue
         axes.axhline(100 * level.accuracy, color=colour, linewidth=0.9, linestyle=(0, (5, 3)), zorder=0.8)
+        found.append([(limit, 100 * level.accuracy) for limit in axes.get_xlim()])
+    return found
 
 
 def _cost_axis(axes: Any, costs: pd.Series[Any], label: str) -> None:

@@ -19,6 +19,7 @@ from tests.reports.made_up import digits_sweep, trial
 
 WORDS = Words("name", "A title", "What it shows")
 SLOT = {"method": "slot_machine", "slot_epochs": 40}
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def arms(records):
@@ -136,8 +137,29 @@ def test_one_wide_interval_does_not_squash_the_rest_and_axes_end_at_100_percent(
         for k in (2, 4)
         for seed, accuracy in enumerate([0.99, 0.8, 0.99])
     ]
-    ticks = [text for text in texts(figures(scattered)["s-options"].svg) if re.fullmatch(r"[\d.]+", text or "")]
-    assert max(map(float, ticks)) <= 100
+    found = figures(scattered)
+    for picture in (found["s-options"].svg, found["s-arms"].svg):
+        ticks = [text for text in texts(picture) if re.fullmatch(r"[\d.]+", text or "")]
+        assert 90 <= max(map(float, ticks)) <= 100
+
+
+def test_numbers_on_an_axis_are_those_of_arms_where_there_are_few():
+    records = [trial({**SLOT, "options": k, "seed": s}) for k in (2, 3, 4, 7, 8, 15) for s in range(2)]
+    svg = ElementTree.fromstring(figures(records)["s-options"].svg)
+    ticks = [group for group in svg.iter(f"{SVG}g") if re.search(r"-xtick_\d+$", group.get("id", ""))]
+    numbers = [text.text for tick in ticks for text in tick.iter(f"{SVG}text")]
+    assert numbers == ["2", "3", "4", "7", "15"], "8 has no room beside 7"
+
+
+def test_a_picture_of_one_problem_names_its_arms_without_it():
+    elsewhere = [
+        trial({**SLOT, "options": k, "dataset": "mnist", "seed": s}, arm=f"Lenet MNIST K={k} GS")
+        for k in (2, 4) for s in range(3)
+    ]  # fmt: skip
+    found = figures([*digits_sweep(), *elsewhere])
+    for name, said in (("s-arms-lenet-on-mnist", {"K=2 GS", "K=4 GS"}), ("s-options-lenet-on-mnist", {"GS"})):
+        assert said <= set(texts(found[name].svg)) and "name" not in found[name].data
+    assert set(found["s-arms-lenet-on-mnist"].data["label"]) == {"Lenet MNIST K=2 GS", "Lenet MNIST K=4 GS"}
 
 
 def test_of_many_lines_the_best_are_drawn_and_the_caption_says_so():
@@ -155,7 +177,7 @@ def test_markup_in_labels_is_text():
         "series": ["<b>&$x_1$"] * 2, "family": "gs", "style": 0, "x": [2.0, 4.0], "accuracy": [0.9, 0.95],
         "half_width": 0.01, "n": 3, "published": np.nan, "label": "x",
     })  # fmt: skip
-    baseline = pd.DataFrame({"label": ["</svg>"], "accuracy": [0.9], "half_width": [np.nan], "n": [1]})
+    baseline = pd.DataFrame({"name": ["</svg>"], "accuracy": [0.9], "half_width": [np.nan], "n": [1]})
     written = texts(accuracy_over(points, baseline, "x", True, WORDS).svg)
     assert {"<b>&$x_1$", "</svg>"} <= set(written)
 

@@ -1,11 +1,13 @@
 """Accuracy against a cost: what is drawn, named, grey, hollow, a line across, or at the lower edge."""
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from reports.analysis.arms import FAMILIES
 from reports.analysis.costs import costs_to_show, with_tickets
 from reports.document.svg import COLOURS
 from reports.pictures.canvas import FAINT, Words
@@ -121,15 +123,47 @@ def test_times_on_different_devices_are_different_pictures():
 
 def test_a_crowd_of_arms_is_drawn_with_its_front_told_apart():
     count = CROWD + 20
-    cost = np.linspace(1, 9, count)
+    cost, names = np.linspace(1, 9, count), [f"arm {i}" for i in range(count)]
     points = pd.DataFrame({
-        "label": [f"arm {i}" for i in range(count)], "family": "gs", "accuracy": 0.9, "half_width": 0.01, "n": 3,
+        "label": names, "name": names, "family": "gs", "accuracy": 0.9, "half_width": 0.01, "n": 3,
         "cost": cost, "cost_half_width": np.nan, "front": cost == 1, "shown": cost == 1, "named": cost == 1,
         "below": False, "cost_text": "1 s", "published": np.nan,
     })  # fmt: skip
     written = texts(accuracy_against_cost(points, LEVELS, "Cost", WORDS).svg)
     assert "arm 0" in written
     assert "arm 5" not in written
+
+
+def test_a_long_legend_has_room_above_the_picture():
+    families = list(FAMILIES)[:11]
+    points = pd.DataFrame({
+        "label": families, "name": families, "family": families, "accuracy": np.linspace(0.9, 0.95, 11), "n": 3,
+        "half_width": 0.01, "cost": np.linspace(1, 9, 11), "cost_half_width": np.nan, "front": True, "shown": False,
+        "named": False, "below": False, "cost_text": "1 s", "published": np.nan,
+    })  # fmt: skip
+    svg = accuracy_against_cost(points, LEVELS, "Cost", WORDS).svg
+    root = ElementTree.fromstring(svg)
+    keys = [group for group in root.iter(f"{SVG}g") if "-key-of-" in group.get("id", "")]
+    places = [float(re.search(r"[\d.]+ (-?[\d.]+)\)", text.get("transform"))[1]) for key in keys for text in key]
+    assert len(places) == 11 and len(set(map(round, places))) == 3
+    assert min(places) > 7, "the height of its letters below the upper edge"
+
+
+def test_a_name_stands_where_no_line_goes_through_it_if_there_is_such_a_place():
+    points = pd.DataFrame({
+        "label": ["a", "b"], "name": ["the first of two", "b"], "family": "gs", "accuracy": [0.9, 0.95], "n": 3,
+        "half_width": np.nan, "cost": [1.0, 9.0], "cost_half_width": np.nan, "front": [False, True], "shown": True,
+        "named": [True, False], "below": False, "cost_text": "1 s", "published": np.nan,
+    })  # fmt: skip
+    through = pd.DataFrame({"label": ["all"], "family": ["learned"], "accuracy": [0.902], "below": [False]})
+
+    def height(levels):
+        svg = ElementTree.fromstring(accuracy_against_cost(points, levels, "Cost", WORDS).svg)
+        (name,) = [text for text in svg.iter(f"{SVG}text") if text.text == "the first of two"]
+        return float(re.search(r"[\d.]+ (-?[\d.]+)\)", name.get("transform"))[1])
+
+    above, below = height(LEVELS.assign(below=False)), height(through)
+    assert below > above + 5
 
 
 def test_of_arms_that_are_equal_in_accuracy_and_cost_one_is_named_in_a_crowd():

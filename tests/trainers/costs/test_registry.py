@@ -93,8 +93,9 @@ def test_the_front_of_a_cost_is_on_its_better_side(speed):
 
 
 def test_the_front_is_drawn_towards_the_worse_side():
+    names = ["slow", "fast"]
     points = pd.DataFrame({
-        "label": ["slow", "fast"], "family": "gs", "accuracy": [0.9, 0.8], "half_width": 0.01, "n": 3,
+        "label": names, "name": names, "family": "gs", "accuracy": [0.9, 0.8], "half_width": 0.01, "n": 3,
         "cost": [3.0, 5.0], "cost_half_width": 0.1, "cost_text": "1", "front": True, "shown": True, "named": True,
         "below": False, "published": float("nan"),
     })  # fmt: skip
