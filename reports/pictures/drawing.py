@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 from math import ceil, isnan, nan
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ LONGEST_NAME, END_KEPT = 44, 14  # letters
 MARK = 8.0  # pt, the height of a mark
 LEGEND_COLUMNS = 4  # of a long one
 LOWEST = -3.0  # %: nothing is below 0, however wide an interval
+SAMPLE = 0.03  # of the width, the piece of a line before its name
 LINE_SPOTS = 60  # of a line from one end of a picture to the other, as names see it
 CROWD = 80  # more arms than this in one picture are drawn small, and only those on the front are told apart
 # A family is told by its shape as well as by its colour.
@@ -174,12 +175,14 @@ def widen(axes: Any, share: float) -> None:
     axes.set_xlim(float(left), float(right))
 
 
-def band(axes: Any, line: Any, place: int) -> float:
+def band(axes: Any, line: Any, place: int) -> LineEnd:
+    """A line across with its interval as a shade; returns its end."""
     colour, mean = COLOURS["learned"][0], 100 * float(line.accuracy)
+    style: dict[str, Any] = {"color": colour, "linewidth": 1.1, "linestyle": LINES[min(place + 1, 3)]}
     if not isnan(line.half_width):
         axes.axhspan(mean - 100 * line.half_width, mean + 100 * line.half_width, color=colour, alpha=0.14, linewidth=0)
-    axes.axhline(mean, color=colour, linewidth=1.1, linestyle=LINES[min(place + 1, 3)])
-    return mean
+    axes.axhline(mean, **style)
+    return LineEnd(mean, line.name, colour, style)
 
 
 def family_legend(axes: Any, families: pd.Series[Any]) -> None:
@@ -253,13 +256,30 @@ def label_points(
             text.remove()
 
 
-def label_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
-    """Names at the right end of the lines, pushed apart where they would touch."""
+class LineEnd(NamedTuple):
+    """The right end of a line: how high it ends, what it is called, and how it is drawn."""
+
+    height: float
+    name: str
+    text_colour: str
+    style: dict[str, Any]
+
+
+def room_for_ends(names: Iterable[str]) -> float:
+    """The share of the width that `label_ends` takes for these names."""
+    return room_for(names) + SAMPLE
+
+
+def label_ends(axes: Any, ends: Sequence[LineEnd]) -> None:
+    """Names right of the lines, each behind a piece of its line, pushed apart where they would touch."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    heights = [float(to_axes.transform((axes.get_xlim()[1], end[0]))[1]) for end in ends]
+    heights = [float(to_axes.transform((axes.get_xlim()[1], end.height))[1]) for end in ends]
     heights = pushed_apart(heights, apart=0.052, highest=1.0)
-    for (_, name, colour), height in zip(ends, heights, strict=True):
-        axes.text(1.02, height, shortened(name), transform=axes.transAxes, color=colour, fontsize=9, va="center")
+    own: dict[str, Any] = {"transform": axes.transAxes}
+    start, stop = 1.012, 1.012 + SAMPLE / axes.get_position().width
+    for end, height in zip(ends, heights, strict=True):
+        axes.plot([start, stop], [height, height], clip_on=False, **own, **end.style)
+        axes.text(stop + 0.01, height, shortened(end.name), color=end.text_colour, fontsize=9, va="center", **own)
 
 
 def rows(frame: pd.DataFrame) -> list[Any]:

@@ -28,6 +28,7 @@ from reports.pictures.drawing import (
     LOWEST,
     PUBLISHED,
     SHAPES,
+    LineEnd,
     accuracy_axis,
     accuracy_limits,
     band,
@@ -39,6 +40,7 @@ from reports.pictures.drawing import (
     marker,
     part,
     room_for,
+    room_for_ends,
     rows,
     shortened,
     view,
@@ -97,8 +99,8 @@ def accuracy_over(
     points: series, family, style (0-3), x, accuracy, half_width, n, published (fraction or nan).
     baseline: name, accuracy, half_width, n: drawn as a band across.
     """
-    hints, ends = {}, []
-    beside = 1 - room_for([*points["series"], *baseline["name"]])
+    hints, ends = {}, list[LineEnd]()
+    beside = 1 - room_for_ends([*points["series"], *baseline["name"]])
     with axes_of(right=beside, top=0.62 if points["published"].notna().any() else 0.36) as (figure, axes):
         if logarithmic:
             axes.set_xscale("log", base=2)
@@ -107,21 +109,21 @@ def accuracy_over(
         axes.set_xlim(*((low / 1.25, high * 1.25) if logarithmic else (low - room, high + room)))
         accuracy_limits(axes, pd.concat([points, baseline]), points["published"])
         for place, line in enumerate(rows(baseline)):
-            ends.append((band(axes, line, place), line.name, COLOURS["learned"][0]))
+            ends.append(band(axes, line, place))
         names = list(dict.fromkeys(points["series"]))
         for place, name in enumerate(names):
             series = points[points["series"] == name].sort_values("x")
             family, style, accuracy = series["family"].iloc[0], int(series["style"].iloc[0]), 100 * series["accuracy"]
             colour = shade(family, style)
             moved = shifted(figure, axes, 4.5 * (place - (len(names) - 1) / 2))
-            axes.plot(series["x"], accuracy, color=colour, linewidth=1.5, linestyle=LINES[style], transform=moved,
-                      **part(f"line-{place}", family))  # fmt: skip
+            drawn_as: dict[str, Any] = {"color": colour, "linewidth": 1.5, "linestyle": LINES[style]}
+            axes.plot(series["x"], accuracy, transform=moved, **drawn_as, **part(f"line-{place}", family))
             for point in rows(series):
                 group = f"point-{place}-{point.Index}"
                 hints[group] = hint(f"{name}, {point.x:g}", point)
                 intervals(axes, point.x, point, moved, group, colour=colour)
                 marker(axes, point.x, 100 * point.accuracy, point, moved, group, colour)
-            ends.append((accuracy.iloc[-1], name, COLOURS[family][0]))
+            ends.append(LineEnd(float(accuracy.iloc[-1]), name, COLOURS[family][0], drawn_as))
             known = series[series["published"].notna()]
             axes.plot(known["x"], 100 * known["published"].astype(float), "o--", color=colour, **PUBLISHED)
         if points["x"].nunique() <= FEW_VALUES:
@@ -146,7 +148,7 @@ def along_training(points: pd.DataFrame, x_label: str, y_label: str, logarithmic
     points: series, family, epoch, x, value, half_width (fractions).
     """
     ends = []
-    with axes_of(right=1 - room_for(points["series"])) as (figure, axes):
+    with axes_of(right=1 - room_for_ends(points["series"])) as (figure, axes):
         if logarithmic:
             axes.set_yscale("log")
         ends_at = points.groupby("series")["x"].max()
@@ -155,10 +157,11 @@ def along_training(points: pd.DataFrame, x_label: str, y_label: str, logarithmic
         for name, series in points.groupby("series", sort=False):
             colour = COLOURS[series["family"].iloc[0]][0]
             value, half_width = 100 * series["value"], 100 * series["half_width"].fillna(0)
-            axes.plot(series["x"], value, color=colour, linewidth=1.4)
+            style: dict[str, Any] = {"color": colour, "linewidth": 1.4}
+            axes.plot(series["x"], value, **style)
             low = (value - half_width).clip(lower=value / 10 if logarithmic else None)
             axes.fill_between(series["x"], low, value + half_width, color=colour, alpha=0.15, linewidth=0)
-            ends.append((float(value.iloc[-1]), str(name), colour))
+            ends.append(LineEnd(float(value.iloc[-1]), str(name), colour, style))
         axes.margins(x=0.01)
         if not logarithmic:
             settled = points[points["epoch"] > 0.1 * points["epoch"].max()]
@@ -184,7 +187,7 @@ def shares_over(points: pd.DataFrame, x_label: str, y_label: str, chance: float,
     points: series, family, style (0-3), first, x, value, half_width (fractions). chance: a line across, a fraction.
     """
     ends = []
-    with axes_of(right=1 - room_for(points["series"])) as (figure, axes):
+    with axes_of(right=1 - room_for_ends(points["series"])) as (figure, axes):
         axes.axhline(100 * chance, color=FAINT, linewidth=0.8)
         for (name, first), series in points.groupby(["series", "first"], sort=False):
             colour = shade(series["family"].iloc[0], int(series["style"].iloc[0]))
@@ -197,7 +200,8 @@ def shares_over(points: pd.DataFrame, x_label: str, y_label: str, chance: float,
                     series["x"], (value - half_width).clip(lower=0), (value + half_width).clip(upper=100),
                     color=colour, alpha=0.12, linewidth=0,
                 )  # fmt: skip
-                ends.append((float(value.iloc[-1]), str(name), COLOURS[series["family"].iloc[0]][0]))
+                text = COLOURS[series["family"].iloc[0]][0]
+                ends.append(LineEnd(float(value.iloc[-1]), str(name), text, {"color": colour, **style}))
         axes.margins(x=0.01)
         axes.set_ylim(bottom=0)
         few_ticks(axes.yaxis, 6)
