@@ -13,7 +13,7 @@ from reports.analysis.statistics import interval_half_width
 from reports.document.blocks import Figure, slug
 from reports.pictures import figures
 from reports.pictures.canvas import Words
-from reports.pictures.charts import problem_name
+from reports.pictures.charts import own_names, problem_name
 from trainers.costs.registry import COSTS
 from trainers.readable import lowered, percent
 
@@ -85,7 +85,7 @@ def _means(curve: Curve, arms: pd.DataFrame, read: ReadCurves) -> pd.DataFrame:
         values = values[values["value"] > 0]
     groups = values.assign(arm=values["run_id"].map(owners)).groupby(["arm", "epoch"])["value"]
     points = groups.agg(["mean", "std", "count"]).reset_index()
-    labels, families = arms["arm"].tolist(), arms["family"].tolist()
+    labels, families = own_names(arms, arms["arm"]), arms["family"].tolist()
     pace = (arms["train_seconds"] / arms["epochs"]).to_numpy(dtype=float)
     return pd.DataFrame({
         "series": [labels[arm] for arm in points["arm"]], "family": [families[arm] for arm in points["arm"]],
