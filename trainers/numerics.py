@@ -12,7 +12,7 @@ from trainers.sources import sources_digest
 NUMERICS_VERSION = 1
 # The digest of this package's sources for which the pinned results passed. To renew it once they pass again:
 # python -m tests.trainers.test_numerics --renew
-PINNED_SOURCES = "ddbed1fbf78a8ddde9d9992560e899dcac853ddf83c1a90911552adae08263c8"
+PINNED_SOURCES = "47ebabb5c49b3ebf74f8a9ef3994497011f44dbca33db7807f6c61df37e68543"
 
 
 @cache

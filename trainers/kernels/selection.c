@@ -90,6 +90,27 @@ static void meet_option(int64_t size, const double *restrict slope, const double
     }
 }
 
+/* What `size` <= LANES connections use from now on, and from where to where. */
+static void write_winners(int64_t size, const int64_t *restrict at, const double *restrict b, double scale,
+                          const double *restrict top_slope, const double *restrict top, const double *restrict above,
+                          const double *restrict below, float *restrict in_use, int16_t *restrict lower,
+                          int16_t *restrict upper)
+{
+    float values[LANES];
+    int16_t from[LANES], to[LANES];
+    for (int64_t j = 0; j < size; j++) {
+        values[j] = top[j] == top[j] ? (float)top_slope[j] : NAN; /* scores that are no numbers choose nothing */
+        double down = below[j] < 0 ? 1.0 / -below[j] : INFINITY, up = above[j] > 0 ? 1.0 / above[j] : INFINITY;
+        from[j] = (int16_t)(order_key((float)((b[j] - down) / scale)) + 1);
+        to[j] = (int16_t)(order_key((float)((b[j] + up) / scale)) - 1);
+    }
+    for (int64_t j = 0; j < size; j++) {
+        in_use[at[j]] = values[j];
+        lower[at[j]] = scale > 0 ? from[j] : INT16_MAX;
+        upper[at[j]] = scale > 0 ? to[j] : INT16_MIN;
+    }
+}
+
 /* The winners among all K of `size` <= LANES connections; slopes and totals are room for K x LANES numbers each. */
 static void select_lanes(const Options *o, int64_t size, const int64_t *at, const float *accumulated, double scale,
                          double *slopes, double *totals, float *in_use, int16_t *lower, int16_t *upper)
@@ -105,30 +126,20 @@ static void select_lanes(const Options *o, int64_t size, const int64_t *at, cons
         total_option(o, k, size, words, b, scale, slopes + k * LANES, totals + k * LANES, top_slope, top);
     for (int64_t k = 0; k < o->options; k++)
         meet_option(size, slopes + k * LANES, totals + k * LANES, top_slope, top, above, below);
-    for (int64_t j = 0; j < size; j++) {
-        int64_t i = at[j];
-        in_use[i] = top[j] == top[j] ? (float)top_slope[j] : NAN; /* scores that are no numbers choose nothing */
-        if (scale <= 0) {
-            lower[i] = INT16_MAX;
-            upper[i] = INT16_MIN;
-            continue;
-        }
-        double down = below[j] < 0 ? 1.0 / -below[j] : INFINITY, up = above[j] > 0 ? 1.0 / above[j] : INFINITY;
-        lower[i] = (int16_t)(order_key((float)((b[j] - down) / scale)) + 1);
-        upper[i] = (int16_t)(order_key((float)((b[j] + up) / scale)) - 1);
-    }
+    write_winners(size, at, b, scale, top_slope, top, above, below, in_use, lower, upper);
 }
 
-/* Which of `size` <= BLOCK connections are outside their interval, as 0 or 1 a byte; returns whether any is. */
+/* Whether any of `size` <= BLOCK connections is outside its interval, and if so which are, as 0 or 1 a byte. */
 static int find_outside(int64_t size, const float *restrict b, float inverse, const int16_t *restrict lower,
                         const int16_t *restrict upper, uint8_t *restrict out)
 {
-    int16_t keys[BLOCK];
-    uint8_t any = 0;
+    int16_t keys[BLOCK], any = 0;
     for (int64_t j = 0; j < size; j++) keys[j] = order_key(b[j] * inverse);
+    for (int64_t j = 0; j < size; j++) any |= (int16_t)((keys[j] <= lower[j]) | (keys[j] >= upper[j]));
+    if (!any) return 0;
+    memset(out, 0, BLOCK);
     for (int64_t j = 0; j < size; j++) out[j] = (uint8_t)((keys[j] <= lower[j]) | (keys[j] >= upper[j]));
-    for (int64_t j = 0; j < size; j++) any |= out[j];
-    return any;
+    return 1;
 }
 
 /* Re-select, in place, the connections first..last whose x = b / scale is not inside its interval; returns how many. */
@@ -146,7 +157,6 @@ int64_t slot_select(const Options *o, int64_t first, int64_t last, const float *
         if (scale <= 0) {
             memset(out, 1, sizeof out);
         } else {
-            memset(out, 0, sizeof out);
             if (!find_outside(size, b + start, inverse, lower + start, upper + start, out)) continue;
         }
         for (int64_t j = 0; j < size; j += 8) {
