@@ -539,6 +539,13 @@ MUTATIONS = {
         "while False:",
         f"{BUCKET}two_sweeps_that_share_stages_train_each_once_and_one_sweep_is_launched_once",
     ),
+    "bucket_unnamed_holder": Mutation(
+        "the same in the instant before the first has said who it is",
+        "sweeper/storage/locks.py",
+        "if lives and (self.note is None or self.holder()):",
+        "if lives:",
+        "tests/sweeper/storage/test_locks.py::test_who_finds_a_lock_taken_hears_by_whom_however_soon_it_asks",
+    ),
     "bucket_search_killed": Mutation(
         "in a bucket: the launch of a search is SIGKILLed",
         "sweeper/search/optuna_journal.py",
