@@ -100,11 +100,11 @@ BROKEN = [
 
 def lines_of(folder: Path) -> dict[str, list[str]]:
     """A command line for each command, without the storage."""
-    spec, out = folder / "tiny.yaml", folder / "out"
+    spec, out, once = folder / "tiny.yaml", folder / "out", ("--local", "--max-retries", "0")
     (folder / "record.json").write_text("[]")
     return {
-        "plan": ["plan", spec], "launch": ["launch", spec, "--local"], "stop": ["stop", "tiny"],
-        "resume": ["resume", "tiny", "--local"], "retry": ["retry", "tiny", "--local"], "status": ["status"],
+        "plan": ["plan", spec], "launch": ["launch", spec, *once], "stop": ["stop", "tiny"],
+        "resume": ["resume", "tiny", *once], "retry": ["retry", "tiny", *once], "status": ["status"],
         "runs": ["runs", "tiny"], "compare": ["compare", "tiny", "tiny"], "track": ["track", "tiny"],
         "ui": ["ui", "tiny"], "report": ["report", "tiny", "-o", out], "export": ["export", "tiny", "-o", out],
         "import": ["import", folder / "record.json", "--sweep", "other"], "gc": ["gc"],
