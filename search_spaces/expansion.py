@@ -121,7 +121,7 @@ def expand(spec: Spec) -> list[Recipe]:
         ]
     if faults:
         raise InvalidInput("\n".join(faults))
-    return [arm.model_copy(update={"seed": seed}) for arm in arms for seed in spec.seed_list()]
+    return [arm.with_seed(seed) for arm in arms for seed in spec.seed_list()]
 
 
 def pruned(spec: Spec, touched: set[str]) -> Spec:

@@ -59,7 +59,7 @@ class PlantedSweep:
         for cell, points in zip(searches(self.spec), left, strict=False):
             dearest = max(cell.corners(), key=_dearness)
             for number in range(points * len(self.spec.seed_list())):
-                stand_ins.append(dearest.model_copy(update={"seed": STAND_IN_SEEDS + number}))
+                stand_ins.append(dearest.with_seed(STAND_IN_SEEDS + number))
         return grow(self.forest, stand_ins, self.digests) if stand_ins else self.forest
 
     def forget_failures(self) -> int:

@@ -167,7 +167,7 @@ class CellStudy:
         if known is not None:
             known.state = state  # mended after a failure
             return known
-        recipes = [recipe.model_copy(update={"seed": seed}) for seed in self.seeds]
+        recipes = [recipe.with_seed(seed) for seed in self.seeds]
         asked = self.asked[recipe.content_hash()] = Asked(number, point, distributions, recipes, state)
         return asked
 
@@ -220,7 +220,7 @@ class CellStudy:
 
     def _fit(self, fits: Fits, point: Point) -> bool:
         recipe = self.cell.recipe(point)
-        has_room = fits([recipe.model_copy(update={"seed": seed}) for seed in self.seeds])
+        has_room = fits([recipe.with_seed(seed) for seed in self.seeds])
         self._has_misfits |= not has_room
         return has_room
 

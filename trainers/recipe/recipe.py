@@ -219,6 +219,12 @@ class Recipe(_WithMethods):
         except ValidationError as error:
             raise InvalidInput(explain(error, cls.model_fields, misplaced=NO_FIELDS)) from None
 
+    def with_seed(self, seed: int) -> Recipe:
+        """This recipe under another seed; what says which fields were given, 1.2 kB, both have in common."""
+        other = self.model_copy(update={"seed": seed})
+        object.__setattr__(other, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        return other
+
     @property
     def budget_epochs(self) -> int:
         """Epochs of all phases."""

@@ -290,3 +290,12 @@ def test_the_hash_of_json_is_canonical():
     assert content_hash({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     with pytest.raises(ValueError, match="JSON"):
         content_hash(NAN)
+
+
+def test_a_recipe_under_another_seed_is_the_one_that_was_given_it():
+    first = Recipe.complete({"network": "lenet", "dataset": "mnist", "method": "learned"})
+    other = first.with_seed(7)
+    assert other == Recipe.complete({"network": "lenet", "dataset": "mnist", "method": "learned", "seed": 7})
+    assert (other.seed, first.seed) == (7, 0)
+    assert other.arm_hash() == first.arm_hash() and other.content_hash() != first.content_hash()
+    assert other.model_fields_set is first.model_fields_set
