@@ -17,7 +17,7 @@ from trainers.recipe.recipe import Recipe
 from trainers.recipe.stretches import Stretch, earlier_stretches, stretches
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Point:
     """A state reached. Its lineage is all that led to it but the number of epochs of its last phase."""
 
@@ -28,7 +28,7 @@ class Point:
     key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A stretch of one phase between two points: the unit that is scheduled, stored under its end point, and reused."""
 
@@ -47,7 +47,7 @@ class Stage:
         return self.end - self.start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One recipe, and the keys of the stages that make it, from the root to the leaf."""
 
@@ -68,7 +68,7 @@ class Cuts:
         return sorted(epoch for epoch in found if 0 < epoch < epochs)
 
 
-@dataclass
+@dataclass(slots=True)
 class Line:
     """One lineage in a sweep: where its recipes part or end."""
 
