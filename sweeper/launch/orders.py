@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sweeper.stages.faults import Failure
@@ -30,8 +30,8 @@ class Order:
 
     @classmethod
     def of(cls, stage: Stage, **how: Any) -> Order:
-        fields = {**vars(stage), "recipe": stage.recipe.model_dump(mode="json", exclude_none=True)}
-        return cls(stage=fields, **how)
+        told = {one.name: getattr(stage, one.name) for one in fields(stage)}
+        return cls(stage={**told, "recipe": stage.recipe.model_dump(mode="json", exclude_none=True)}, **how)
 
     def as_dict(self) -> dict[str, Any]:
         return vars(self).copy()
