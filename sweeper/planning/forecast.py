@@ -74,7 +74,9 @@ def forecast(
 
     None where some time is not known.
     """
-    if any(estimates.seconds(stage) is None for stage in forest.stages.values()):
+    known = {key: estimates.seconds(stage) for key, stage in forest.stages.items()}
+    seconds = {key: own for key, own in known.items() if own is not None}
+    if len(seconds) < len(known):
         return None
     shares: dict[str, float] = defaultdict(float)
     for stage in Schedule(forest, forest.stored, failed).left():
@@ -86,7 +88,7 @@ def forecast(
     memory = dearest(forest, estimates)
 
     def takes(stage: Stage) -> float:
-        return ((estimates.seconds(stage) or 0.0) + STAGE_SECONDS) * cap.of(stage)
+        return (seconds[stage.key] + STAGE_SECONDS) * cap.of(stage)
 
     def schedule() -> Schedule:
         return Schedule(forest, forest.stored, failed, cost=takes)
