@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parents[3]
 Known = tuple[str, dict[str, Any], tuple[int, int, int], int]
 
 
+@cache
 def known_networks() -> dict[str, Known]:
     """The networks of every preset on every data set, and those of the bundled specs."""
     recipes = []
