@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -149,7 +150,7 @@ class Projection:
                 self._log(parent.run_id, metrics, {"sweeper.status": status, **tags})
                 self._totals = moved
                 parent.status = status
-            self._set_run_status(parent, status, _milliseconds())
+            self._set_run_status(parent, status, _milliseconds(self.sweep.ended))
 
     def settle(self, trials: int) -> None:
         """Tells the sweep's own run which version is the present one, once all its trials belong to it."""
@@ -187,11 +188,11 @@ class Projection:
 
     def _create_parent(self) -> TrackedRun:
         assert self._client is not None
-        now = _milliseconds()
+        began = _milliseconds(self.sweep.began)
         run = self._client.create_run(
-            self.experiment_id, start_time=now, run_name=self.sweep.name, tags={"sweeper.kind": "sweep"}
+            self.experiment_id, start_time=began, run_name=self.sweep.name, tags={"sweeper.kind": "sweep"}
         )
-        return TrackedRun(run.info.run_id, now, run.info.status, "", "", "", run.info.artifact_uri)
+        return TrackedRun(run.info.run_id, began, run.info.status, "", "", "", run.info.artifact_uri)
 
     def _describe(self, parent: TrackedRun) -> None:
         assert self._client is not None
@@ -314,8 +315,9 @@ class Projection:
         tracked.run_status = wanted
 
 
-def _milliseconds() -> int:
-    return time.time_ns() // 1_000_000
+def _milliseconds(at: str = "") -> int:
+    """Since 1970, of a time in ISO 8601, or else of now."""
+    return round(1000 * datetime.fromisoformat(at).timestamp()) if at else time.time_ns() // 1_000_000
 
 
 def projection_of(spec: Spec, file: SweepFile, versions: Versions) -> Projection:
@@ -324,5 +326,7 @@ def projection_of(spec: Spec, file: SweepFile, versions: Versions) -> Projection
     facts = SweepFacts(
         spec.name, spec.description, spec.to_yaml(), spec.content_hash(), tags, tuple(spec.varied_fields()),
         told_costs(spec), told_tasks(spec),
+        began=str(file.launches[0]["started_at"]) if file.launches else "",
+        ended=str(file.launches[-1].get("ended_at", "")) if file.launches else "",
     )  # fmt: skip
     return Projection(file.tracking, artifacts_of(file.tracking, spec.name), facts, TrackedVersions.of(versions))

@@ -51,6 +51,9 @@ class SweepFacts:
     # Of plug-ins, by whole names, what reports must know of them without their code.
     costs: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
+    # UTC, ISO 8601: when its first launch began, and its last one ended. Empty: as MLflow hears of it.
+    began: str = ""
+    ended: str = ""
 
 
 @dataclass

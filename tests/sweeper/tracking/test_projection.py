@@ -452,3 +452,11 @@ def test_a_deleted_experiment_is_brought_back(launch, address, storage):
     mlflow.delete_experiment(mlflow.get_experiment_by_name("tiny").experiment_id)
     project(address, storage, launch)
     assert len(kind(all_runs(address)[1], "trial")) == 3
+
+
+def test_a_sweep_that_mlflow_hears_of_later_began_and_ended_when_its_launches_did(launch, address, storage):
+    told = projection(address, storage)
+    told.sweep = replace(told.sweep, began="2026-09-21T14:13:20Z", ended="2026-09-21T15:13:20.500Z")
+    told.project_sweep(Status.COMPLETED, {"trials": 3.0})
+    (parent,) = kind(all_runs(address)[1], "sweep")
+    assert (parent.info.start_time, parent.info.end_time) == (1_790_000_000_000, 1_790_003_600_500)
