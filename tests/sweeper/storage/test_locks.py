@@ -137,22 +137,24 @@ def test_the_lock_of_a_launch_on_another_machine_is_taken_over_only_once_nothing
 
 
 def test_who_finds_a_lock_taken_hears_by_whom_however_soon_it_asks(in_bucket, monkeypatch):
-    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.02)
-    put, asked = ObjectPath.put, threading.Event()
+    put, waits = ObjectPath.put, threading.Event()
 
-    def put_once_asked(path, content, **how):
+    def put_once_waited_for(path, content, **how):
         if path == in_bucket / "holder":
-            assert asked.wait(PATIENCE_SECONDS)
+            assert waits.wait(PATIENCE_SECONDS)
         return put(path, content, **how)
 
-    monkeypatch.setattr(ObjectPath, "put", put_once_asked)
     first, second = (Lease(in_bucket / "lock", note=in_bucket / "holder") for _ in range(2))
     with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(ObjectPath, "put", put_once_waited_for)
         taking = pool.submit(first.take, "the first")
         wait_until(lambda: second._claims.others(leases.WHOLE))
-        looks = second._claims.others
-        monkeypatch.setattr(second._claims, "others", lambda *which: (asked.set(), looks(*which))[1])
-        assert not second.take("the second") and second.holder() == "the first"
+        monkeypatch.setattr(leases.time, "sleep", lambda seconds: waits.set())
+        try:
+            assert not second.take("the second")
+            assert second.holder() == "the first"
+        finally:
+            waits.set()
         assert taking.result()
     first.release()
 
