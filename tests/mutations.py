@@ -542,7 +542,7 @@ MUTATIONS = {
     "bucket_unnamed_holder": Mutation(
         "the same in the instant before the first has said who it is",
         "sweeper/storage/locks.py",
-        "if lives and (self.note is None or self.holder()):",
+        "if lives and (self.note is None or self.holder() or looks >= NAMELESS_LOOKS):",
         "if lives:",
         "tests/sweeper/storage/test_locks.py::test_who_finds_a_lock_taken_hears_by_whom_however_soon_it_asks",
     ),

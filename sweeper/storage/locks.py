@@ -22,6 +22,7 @@ from sweeper.storage.claims import PATIENCE_SECONDS, TOUCH_SECONDS, Claims
 from trainers.hashing import content_hash
 
 LOOK_SECONDS = 1.0
+NAMELESS_LOOKS = 10  # at a holder that lives and has left no note: after that it will leave none
 GLIMPSE_SECONDS = 3 * TOUCH_SECONDS  # without a sign of life a holder is thought gone by those who only look
 WHOLE = content_hash("the whole")  # what the holder of a lock claims
 # A look at who holds a lock takes it for an instant; whoever comes just then tries again.
@@ -104,11 +105,16 @@ class Lease:
         self._claims = Claims(self.place, self.clock)
 
     def take(self, note: str = "") -> bool:
-        """Takes the lock; waits until another holder counts as dead. False once it lives and has said who it is."""
+        """Takes the lock; waits until another holder counts as dead. False once that one shows that it lives.
+
+        One that has only just taken it gets some looks' time to say who it is.
+        """
+        looks = 0
         while not self._claims.take(WHOLE):
             lives = any(map(self._claims.surely_lives, self._claims.others(WHOLE)))
-            if lives and (self.note is None or self.holder()):
+            if lives and (self.note is None or self.holder() or looks >= NAMELESS_LOOKS):
                 return False
+            looks += lives
             time.sleep(LOOK_SECONDS)
         if self.note is not None:
             try:

@@ -149,13 +149,23 @@ def test_who_finds_a_lock_taken_hears_by_whom_however_soon_it_asks(in_bucket, mo
         monkeypatch.setattr(ObjectPath, "put", put_once_waited_for)
         taking = pool.submit(first.take, "the first")
         wait_until(lambda: second._claims.others(leases.WHOLE))
-        monkeypatch.setattr(leases.time, "sleep", lambda seconds: waits.set())
+        monkeypatch.setattr(leases.time, "sleep", lambda seconds: (waits.set(), taking.result(PATIENCE_SECONDS)))
         try:
             assert not second.take("the second")
             assert second.holder() == "the first"
         finally:
             waits.set()
         assert taking.result()
+    first.release()
+
+
+def test_a_holder_that_never_says_who_it_is_is_waited_for_only_so_long(in_bucket, monkeypatch):
+    first, second = Lease(in_bucket / "lock"), Lease(in_bucket / "lock", note=in_bucket / "holder")
+    assert first.take()
+    looks = []
+    monkeypatch.setattr(leases.time, "sleep", looks.append)
+    assert not second.take() and second.holder() == ""
+    assert len(looks) == leases.NAMELESS_LOOKS
     first.release()
 
 
