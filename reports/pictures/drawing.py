@@ -241,9 +241,10 @@ def label_points(
     busy = [spot for low, _, high in ends for spot in along(low, high)]
     bends = [axes.transData.transform(line) for line in lines]
     crossed = [spot for line in bends for start, end in pairwise(line) for spot in along(start, end, LINE_SPOTS)]
+    places = list(product((busy + crossed, busy), BESIDE))
     taken: list[Any] = []
     for point, (_, spot, high) in zip(rows(points), ends, strict=True):
-        for hidden, (across, up, align, vertical) in product((busy + crossed, busy), BESIDE) if point.named else ():
+        for hidden, (across, up, align, vertical) in places if point.named else ():
             text = axes.annotate(
                 shortened(point.name), spot if across else high, (across, up), xycoords="figure pixels",
                 textcoords="offset points", fontsize=9, ha=align, va=vertical, color=COLOURS[point.family][0],

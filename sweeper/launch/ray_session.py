@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from trainers.errors import InvalidInput
 MEBIBYTE = 2**20
 OBJECT_STORE_BYTES = 80 * MEBIBYTE  # next to nothing travels through it; Ray takes 30 % of the memory otherwise
 PREFIX = "sweeper-ray-"
+SOCKET = "workers"  # in a session's folder, for those who want a worker forked
 SHUTDOWN_SECONDS = 20.0  # a few on a busy machine
 START_SECONDS = 300.0  # of a node, which takes two; a minute on a busy machine
 TOKEN = "with RAY_AUTH_MODE=token the variable RAY_AUTH_TOKEN_PATH names the file of a cluster's token"
@@ -64,19 +65,15 @@ class Prepared:
     folder: Path
     forking: subprocess.Popen[bytes] | None
 
-    @property
-    def socket(self) -> Path:
-        return self.folder / "workers"
-
 
 def prepare(address: str | None = None) -> Prepared:
     """Begins a session that `ray_session` goes on with; worth it before Ray is imported, which takes a second."""
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
-    if address is None:
-        os.environ[orphans.MARK] = folder.name
-    prepared = Prepared(folder, None)
-    return prepared if address is not None else replace(prepared, forking=start_forking(prepared.socket))
+    if address is not None:
+        return Prepared(folder, None)
+    os.environ[orphans.MARK] = folder.name
+    return Prepared(folder, start_forking(folder / SOCKET))
 
 
 @contextlib.contextmanager
@@ -97,7 +94,7 @@ def ray_session(
     try:
         if address is None:
             common |= {"_temp_dir": str(folder), "object_store_memory": OBJECT_STORE_BYTES}
-        workers = forked_workers(prepared.forking, prepared.socket)
+        workers = forked_workers(prepared.forking, folder / SOCKET)
         with _reaper(folder, own=address is None) as watch, workers:
             _init(address, common)
             try:
