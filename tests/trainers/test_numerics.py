@@ -167,7 +167,7 @@ def test_what_is_drawn_from_a_seed_is_pinned(name):
 @pytest.mark.parametrize("variant", TRAINED)
 def test_what_training_reports_is_pinned(variant):
     # A rounding error decides a sample now and then, and supermask's sum of its mask spreads it to all of a layer.
-    # Of `binary, one quantile` it decides the sign of a weight: torch's AVX-512 kernels give 1.30613, its others 1.30452.
+    # Of `binary, one quantile` it decides a weight's sign: torch's AVX-512 kernels give 1.30613, its others 1.30452.
     tolerance = 5e-3 if "supermask" in variant else 2e-3 if variant == "binary, one quantile" else 1e-3
     found = trained(variant)
     for name, numbers in TRAINED[variant].items():
