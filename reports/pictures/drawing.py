@@ -233,7 +233,8 @@ def label_points(
     `renderer` knows how wide text will be. `lines`, which bend at these places of the data, go through no name that has
     another place.
     """
-    frame = axes.get_window_extent(renderer).padded(8).extents
+    inside = axes.get_window_extent(renderer)
+    frame = (inside.x0, *inside.padded(8).extents[1:])  # left of it stand the numbers of the scale
     ends = []  # of every interval, on the page
     for point, moved in zip(rows(points), transforms, strict=True):
         half_width = 0.0 if isnan(point.half_width) else point.half_width

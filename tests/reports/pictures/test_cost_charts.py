@@ -157,13 +157,14 @@ def test_a_name_stands_where_no_line_goes_through_it_if_there_is_such_a_place():
     })  # fmt: skip
     through = pd.DataFrame({"label": ["all"], "family": ["learned"], "accuracy": [0.902], "below": [False]})
 
-    def height(levels):
+    def place(levels):
         svg = ElementTree.fromstring(accuracy_against_cost(points, levels, "Cost", WORDS).svg)
         (name,) = [text for text in svg.iter(f"{SVG}text") if text.text == "the first of two"]
-        return float(re.search(r"[\d.]+ (-?[\d.]+)\)", name.get("transform"))[1])
+        return [float(number) for number in re.search(r"([\d.]+) (-?[\d.]+)\)", name.get("transform")).groups()]
 
-    above, below = height(LEVELS.assign(below=False)), height(through)
+    (_, above), (left, below) = place(LEVELS.assign(below=False)), place(through)
     assert below > above + 5
+    assert left >= 0.07 * 7.2 * 72, "not among the numbers of the scale"
 
 
 def test_of_arms_that_are_equal_in_accuracy_and_cost_one_is_named_in_a_crowd():
