@@ -31,6 +31,7 @@ from trainers.costs.plugged import costs_of
 from trainers.data.digests import check_data
 from trainers.data.splits import DataSplits, load_splits
 from trainers.errors import InvalidInput
+from trainers.kernels.allocator import keep_freed_memory, return_freed_memory
 from trainers.numerics import NUMERICS_VERSION
 from trainers.plugins.known import is_of_plugin, listed
 from trainers.recipe.recipe import Recipe
@@ -217,6 +218,8 @@ class StageWorker:
 def _as_in_a_fresh_process(device: str, threads: int) -> None:
     """Clears what an earlier stage of this process may have left behind."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
+    return_freed_memory()  # of a trial that took more
     random.seed(0)
     torch.manual_seed(0)
     if device.startswith("cuda"):

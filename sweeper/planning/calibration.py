@@ -24,6 +24,7 @@ from trainers.data.files import DataError
 from trainers.data.image_folder import StreamedSplit
 from trainers.data.registry import IMAGE_FOLDER, data_set_named
 from trainers.data.splits import DataSplits, Split, load_splits
+from trainers.kernels.allocator import keep_freed_memory
 from trainers.plugins.known import is_of_plugin
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
@@ -63,6 +64,7 @@ def calibrate(
     data: dict[str, DataSplits | None] = {}  # those used last
     samples: list[Sample] = []
     torch.set_num_threads(estimates.machine.threads)
+    keep_freed_memory()  # as workers do
     for number, (work, (recipe, phase)) in enumerate(order):
         began = clock()
         left = end - began
