@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from search_spaces.chains import Chain, Linked, read_chain
 from search_spaces.spec import Spec
 from sweeper.cli.command import ExitCode
+from sweeper.cli.hints import storage_flag
 from sweeper.records.sweep_folder import SweepFolder
 from sweeper.storage.place import Place
 from trainers.errors import InvalidInput
 
 
-def launch_chain(linked: Linked, launch: Callable[[Spec], int]) -> int:
-    """Launches the sweeps of a chain in turn, whether or not one fails; returns the exit code."""
+def launch_chain(name: str, linked: Linked, storage: Place, launch: Callable[[Spec], int]) -> int:
+    """Launches the sweeps of a chain in turn, whether or not one fails; returns the exit code.
+
+    `name`: what the command line called it, as a report is to be asked for.
+    """
     codes: dict[str, int] = {}
     for note in linked.notes:
         print(note)
@@ -27,11 +32,15 @@ def launch_chain(linked: Linked, launch: Callable[[Spec], int]) -> int:
                 print(f"sweeper: error: {spec.name}: {line}", file=sys.stderr)
             codes[spec.name] = ExitCode.WRONG_INPUT
         if codes[spec.name] == ExitCode.INTERRUPTED:
-            return ExitCode.INTERRUPTED
-    bad = [name for name, code in codes.items() if code != ExitCode.GOOD]
-    print(f"\n{linked.chain.name}: {len(codes) - len(bad)} of {len(codes)} sweeps are complete.")
-    if bad:
+            break
+    complete = [sweep for sweep, code in codes.items() if code == ExitCode.GOOD]
+    print(f"\n{linked.chain.name}: {len(complete)} of {len(linked.specs)} sweeps are complete.")
+    if ExitCode.INTERRUPTED in codes.values():
+        print("To go on with all of them: the same command again.")
+        return ExitCode.INTERRUPTED
+    if bad := [sweep for sweep in codes if sweep not in complete]:
         print(f"Not complete: {', '.join(bad)}.")
+    print(f"Report:   sweeper report {shlex.quote(name)}{storage_flag(storage)} -o report")
     return max(codes.values())
 
 
@@ -61,6 +70,15 @@ def called(storage: Place, names: Sequence[str]) -> tuple[str, str]:
     if len(names) != 1 or names[0] in SweepFolder.names(storage) or not (chain := _chain(names[0])):
         return "", ""
     return chain.name, chain.description
+
+
+def check_is_no_chain(storage: Place, name: str) -> None:
+    """Raises InvalidInput where one sweep is wanted, and this names a chain of several, saying what goes on with it."""
+    if name not in SweepFolder.names(storage) and (chain := _chain(name)):
+        raise InvalidInput(
+            f"sweep: {name!r} is a chain of {len(chain.sweeps)} sweeps: the command that launched it, given again, "
+            f"goes on with all of them; or name one of {', '.join(chain.sweep_names())}"
+        )
 
 
 def _chain(name: str) -> Chain | None:

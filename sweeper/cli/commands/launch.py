@@ -14,7 +14,7 @@ import click
 from search_spaces.chains import load_chain
 from search_spaces.loading import check_limits_only, load_spec
 from search_spaces.spec import Spec
-from sweeper.cli.chains import launch_chain
+from sweeper.cli.chains import check_is_no_chain, launch_chain
 from sweeper.cli.command import ExitCode, answered_yes, command, may_ask
 from sweeper.cli.commands.cluster import again_on_cluster, launch_on_cluster
 from sweeper.cli.options import (
@@ -78,7 +78,7 @@ def launch(context: click.Context, spec: str, storage: str, overrides: Sequence[
 
     reader = plugin_reader(options.allow_plugins, options.yes)
     if linked := load_chain(spec, overrides, reader):
-        return launch_chain(linked, launch_one)
+        return launch_chain(spec, linked, storage_that_answers(storage), launch_one)
     return launch_one(load_spec(spec, overrides, reader))
 
 
@@ -113,7 +113,9 @@ def retry(context: click.Context, sweep: str, storage: str, overrides: Sequence[
 def at_rest(storage: str, sweep: str, overrides: Sequence[str]) -> tuple[SweepFolder, Spec]:
     """A sweep that nobody runs now, as it is to go on: with other limits, if the command line says so."""
     check_limits_only(overrides)
-    folder = SweepFolder.find(storage_that_answers(storage), sweep)
+    place = storage_that_answers(storage)
+    check_is_no_chain(place, sweep)
+    folder = SweepFolder.find(place, sweep)
     if folder.is_running():
         raise InvalidInput(f"sweep: {folder.name!r} is being run already ({folder.holder()})")
     return folder, folder.spec(overrides)

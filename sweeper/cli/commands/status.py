@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from sweeper.launch.view import SweepView
     from sweeper.records.trial_result import TrialResult
 
+NOT_LAUNCHED = "not launched"
+
 
 @command("sweeper status lenet_options")
-@sweep_argument("one sweep in detail (default: all, a line each)", optional=True)
+@sweep_argument("one sweep in detail, or a line for each of a chain (default: for all)", optional=True)
 @storage_option
 @cluster_option()
 @version_option()
@@ -40,54 +43,83 @@ def status(
         from sweeper.cli.commands.cluster import status_on_cluster
 
         return status_on_cluster(cluster, sweep, watch, as_json)
-    from sweeper.launch.view import SweepView
-
     place = storage_that_answers(storage)
-    if sweep:
-        SweepFolder.find(place, sweep)
-    elif version:
+    in_detail = sweep is not None and not _names_several(place, sweep)
+    if version and not in_detail:
         raise InvalidInput("--version: of which sweep? Name one")
+    errors: dict[str, str] = {}
 
     def look() -> tuple[str, bool]:
-        unreadable.clear()
-        views = []
-        for name in [sweep] if sweep else SweepFolder.names(place):
-            try:
-                views.append(SweepView(SweepFolder.find(place, name), version=version))
-            except InvalidInput as error:
-                if sweep:
-                    raise
-                unreadable[name] = str(error)  # of one sweep: the others are shown
-        running = any(view.running for view in views)
-        if as_json:
-            found = [
-                *(view.as_dict() for view in views),
-                *({"sweep": name, "error": unreadable[name]} for name in unreadable),
-            ]
-            # A watcher's output is read line by line.
-            return json.dumps(found, indent=None if watch else 1), running
-        return _status_text(views, place, in_detail=sweep is not None, unreadable=list(unreadable)), running
+        seen = _seen(place, sweep, version, in_detail)
+        errors.clear()
+        errors.update(seen.errors)
+        running = any(view.running for view in seen.views)
+        if as_json:  # a watcher's output is read line by line
+            return json.dumps(seen.as_list(), indent=None if watch else 1), running
+        return seen.text(in_detail) or f"No sweep was launched in {place}.", running
 
-    unreadable: dict[str, str] = {}
     if watch:
         watch_until_nothing_runs(look)
     else:
         print(look()[0])
-    for line in (line for error in unreadable.values() for line in error.splitlines()):
+    for line in (line for error in errors.values() for line in error.splitlines()):
         print(f"sweeper: error: {line}", file=sys.stderr)
-    return ExitCode.SOME_FAILED if unreadable else ExitCode.GOOD
+    return ExitCode.SOME_FAILED if errors else ExitCode.GOOD
 
 
-def _status_text(views: Sequence[SweepView], storage: Place, in_detail: bool, unreadable: Sequence[str]) -> str:
-    if in_detail:
-        from sweeper.cli.summary import standing
+@dataclass
+class _Seen:
+    """What is to be shown of sweeps."""
 
-        return standing(views[0])
-    if not views and not unreadable:
-        return f"No sweep was launched in {storage}."
-    rows = [[view.name, view.state, *view.counts()] for view in views]
-    rows += [[name, "unreadable", "", "", "", ""] for name in unreadable]
-    return text_table(["sweep", "state", "completed", "failed", "trials", "epochs left"], rows)
+    views: list[SweepView] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)  # of those that cannot be read
+    missing: list[str] = field(default_factory=list)  # of a chain: those that were not launched
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """The sweeps as plain values, for `--json`."""
+        return [
+            *(view.as_dict() for view in self.views),
+            *({"sweep": name, "error": error} for name, error in self.errors.items()),
+            *({"sweep": name, "state": NOT_LAUNCHED} for name in self.missing),
+        ]
+
+    def text(self, in_detail: bool) -> str:
+        """A line a sweep, or all of the only one; empty where there is none."""
+        if in_detail:
+            from sweeper.cli.summary import standing
+
+            return standing(self.views[0])
+        rows = [[view.name, view.state, *view.counts()] for view in self.views]
+        rows += [[name, "unreadable", "", "", "", ""] for name in self.errors]
+        rows += [[name, NOT_LAUNCHED, "", "", "", ""] for name in self.missing]
+        return text_table(["sweep", "state", "completed", "failed", "trials", "epochs left"], rows) if rows else ""
+
+
+def _names_several(place: Place, name: str) -> bool:
+    """Whether it is a chain that was launched, not a sweep. Raises InvalidInput where it is neither."""
+    from sweeper.cli.chains import sweeps_of
+
+    if sweeps_of(place, [name])[0] != [name]:
+        return True
+    SweepFolder.find(place, name)
+    return False
+
+
+def _seen(place: Place, asked: str | None, version: int | None, in_detail: bool) -> _Seen:
+    """The sweeps that are asked for, all where none is. Raises InvalidInput where the only one cannot be read."""
+    from sweeper.cli.chains import sweeps_of
+    from sweeper.launch.view import SweepView
+
+    seen = _Seen()
+    names, seen.missing = sweeps_of(place, [asked]) if asked else (SweepFolder.names(place), [])
+    for name in names:
+        try:
+            seen.views.append(SweepView(SweepFolder.find(place, name), version=version))
+        except InvalidInput as error:
+            if in_detail:
+                raise
+            seen.errors[name] = str(error)  # of one sweep: the others are shown
+    return seen
 
 
 SORTS: Mapping[str, Callable[[TrialResult], Any]] = {

@@ -1,4 +1,7 @@
-"""`sweeper stop SWEEP`: asks the launch that runs, on whatever machine, to finish its epochs, save, and end."""
+"""`sweeper stop SWEEP`: asks the launch that runs, on whatever machine, to finish its epochs, save, and end.
+
+Of a chain the sweep that runs is asked, and none is launched after it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ TELL_EVERY_SECONDS = 60.0
 
 
 @command("sweeper stop lenet_options")
-@sweep_argument()
+@sweep_argument("a sweep that was launched, or a chain")
 @storage_option
 @click.option("--no-wait", is_flag=True, help="ask, and do not wait until it has stopped")
 @cluster_option()
@@ -27,9 +30,14 @@ def stop(sweep: str, storage: str, no_wait: bool, cluster: str | None) -> int:
         from sweeper.cli.commands.cluster import stop_on_cluster
 
         return stop_on_cluster(cluster, sweep)
-    folder = SweepFolder.find(storage_that_answers(storage), sweep)
-    if not folder.is_running():
-        print(_why_nothing_runs(folder))
+    from sweeper.cli.chains import sweeps_of
+
+    place = storage_that_answers(storage)
+    names, _ = sweeps_of(place, [sweep])
+    folders = [SweepFolder.find(place, name) for name in names]
+    folder = next((one for one in folders if one.is_running()), None)
+    if folder is None:
+        print(*map(_why_nothing_runs, folders), sep="\n")
         return ExitCode.GOOD
     holder = folder.holder()
     folder.ask_to_stop()

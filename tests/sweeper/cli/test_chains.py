@@ -7,6 +7,7 @@ import pytest
 from search_spaces.chains import load_chain
 from sweeper.cli.chains import launch_chain, sweeps_of
 from sweeper.cli.main import main
+from sweeper.records.sweep_folder import SweepFolder
 from sweeper.tracking.mlflow_client import client
 from trainers.errors import InvalidInput
 
@@ -100,7 +101,7 @@ def test_a_report_of_a_chain_names_what_was_not_launched(chain, storage, tmp_pat
     assert sweeps_of(storage, ["second", "weight_options"]) == (["second", "weight_options"], [])
 
 
-def test_a_sweep_that_cannot_start_or_fails_does_not_keep_the_others(chain, capsys):
+def test_a_sweep_that_cannot_start_or_fails_does_not_keep_the_others(chain, storage, capsys):
     linked = load_chain(str(chain))
     asked = []
 
@@ -113,12 +114,48 @@ def test_a_sweep_that_cannot_start_or_fails_does_not_keep_the_others(chain, caps
 
         return one
 
-    assert launch_chain(linked, launch({"first": 2, "second": 0})) == 2
+    assert launch_chain("both.yaml", linked, storage, launch({"first": 2, "second": 0})) == 2
     assert asked == ["first", "second"]
     out, err = capsys.readouterr()
     assert err.splitlines() == ["sweeper: error: first: data: it is not there", "sweeper: error: first: second line"]
-    assert "both: 1 of 2 sweeps are complete." in out and "Not complete: first." in out
-    assert launch_chain(linked, launch({"first": 1, "second": 0})) == 1
+    assert out.endswith(
+        "\nboth: 1 of 2 sweeps are complete.\nNot complete: first.\n"
+        f"Report:   sweeper report both.yaml --storage {storage} -o report\n"
+    )
+    assert launch_chain("both.yaml", linked, storage, launch({"first": 1, "second": 0})) == 1
     asked.clear()
-    assert launch_chain(linked, launch({"first": 130, "second": 0})) == 130
+    assert launch_chain("both.yaml", linked, storage, launch({"first": 130, "second": 0})) == 130
     assert asked == ["first"]
+    assert capsys.readouterr().out.endswith(
+        "\nboth: 0 of 2 sweeps are complete.\nTo go on with all of them: the same command again.\n"
+    )
+
+
+def test_a_chain_is_looked_at_and_stopped_by_its_name_and_launched_again_as_it_was(chain, storage, tmp_path, capsys):
+    at = ("--storage", storage)
+    code, _, err = said(capsys, "status", chain, *at)
+    assert (code, f"no sweep of '{chain}' was launched in {storage}" in err) == (2, True)
+    one = ("--set", "budget_epochs=1", "--local", *at)
+    assert said(capsys, "launch", tmp_path / "second.yaml", *one)[0] == 0
+    code, out, _ = said(capsys, "status", chain, *at)
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert rows == [["second", "completed", "2", "0", "2", "0"], ["first", "not", "launched"]]
+    code, out, _ = said(capsys, "status", chain, "--json", *at)
+    assert [(sweep["sweep"], sweep["state"]) for sweep in json.loads(out)] == [
+        ("second", "completed"), ("first", "not launched"),
+    ]  # fmt: skip
+    assert "--version: of which sweep?" in said(capsys, "status", chain, "--version", 1, *at)[2]
+    assert said(capsys, "stop", chain, *at)[:2] == (0, "second: nothing runs; it is completed.\n")
+    folder = SweepFolder(storage, "second")
+    with folder.lock():
+        code, out, _ = said(capsys, "stop", chain, "--no-wait", *at)
+        assert (code, out.startswith("second: asked to stop after the epochs that run now (process ")) == (0, True)
+        assert folder.asked_to_stop()
+    for command in ("resume", "retry"):
+        code, _, err = said(capsys, command, chain, *at)
+        assert code == 2
+        assert err == (
+            f"sweeper: error: sweep: '{chain}' is a chain of 2 sweeps: the command that launched it, given again, "
+            "goes on with all of them; or name one of first, second\n"
+        )
