@@ -27,6 +27,7 @@ from torch.nn import functional
 from tests.trainers.methods.k_scores import all_lines, attach_k_scores
 from trainers.costs.memory import state_bytes
 from trainers.data.registry import DATA_SETS
+from trainers.kernels.allocator import keep_freed_memory
 from trainers.methods.base import attach, bake, selected_weights
 from trainers.methods.registry import build_method
 from trainers.networks.registry import build_network
@@ -198,8 +199,11 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each network; each K-score code: half")
     parser.add_argument("--no-oracle", action="store_true", help="leave out the K-score code")
+    parser.add_argument("--fresh-memory", action="store_true", help="give freed memory back, as workers did before")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if not arguments.fresh_memory:
+        keep_freed_memory()
     rows: list[Row] = []
     for threads in arguments.threads:
         torch.set_num_threads(threads)

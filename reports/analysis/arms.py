@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.statistics import interval_half_width, pareto_front
-from reports.tracked.runs import COMPLETED, RECIPE_KINDS, STATUSES, STOPPED_EARLY, metrics_in
+from reports.tracked.trials import COMPLETED, RECIPE_KINDS, STATUSES, STOPPED_EARLY, metrics_in
 from trainers.conversions.registry import families, family_of
 from trainers.costs.registry import cost_named, costs_in
 from trainers.methods.registry import ALL_METHOD_FIELDS

@@ -14,7 +14,7 @@ import pandas as pd
 from reports.analysis import pairings
 from reports.analysis.pairings import Arena, Pairing
 from reports.analysis.statistics import Difference, holm, paired, welch
-from reports.tracked.runs import COMPLETED
+from reports.tracked.trials import COMPLETED
 from trainers import readable as formats
 from trainers.costs.registry import EPOCHS, cost_named
 

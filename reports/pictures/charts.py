@@ -14,7 +14,7 @@ from reports.analysis.likeness import Likeness, Positions
 from reports.document.blocks import Figure, slug
 from reports.pictures import figures
 from reports.pictures.canvas import Words
-from reports.tracked.runs import RECIPE_KINDS
+from reports.tracked.trials import RECIPE_KINDS
 from search_spaces.arm_words import dataset_name, network_name
 from search_spaces.row_names import in_common
 from trainers.readable import counted, percent

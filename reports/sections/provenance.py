@@ -14,7 +14,8 @@ from reports.document.blocks import Block, Cell, Code, Column, Facts, Notice, Pa
 from reports.pictures.charts import problem_name
 from reports.sections.tables import status_word
 from reports.tracked.links import Links
-from reports.tracked.runs import COMPLETED, STATUSES, STOPPED_EARLY, Sweep, Tracked
+from reports.tracked.runs import Sweep, Tracked
+from reports.tracked.trials import COMPLETED, STATUSES, STOPPED_EARLY
 from trainers.readable import MISSING, counted, listed, number, seconds
 
 SCORES = {

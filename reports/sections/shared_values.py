@@ -18,7 +18,7 @@ from reports.document.blocks import Block, Cell, Column, Figure, Points, Section
 from reports.pictures import figures
 from reports.pictures.canvas import Words
 from reports.pictures.charts import problem_name
-from reports.tracked.runs import COMPLETED, RECIPE_KINDS
+from reports.tracked.trials import COMPLETED, RECIPE_KINDS
 from trainers.numerics import NUMERICS_VERSION
 from trainers.readable import MISSING, counted, percent, signed
 

@@ -17,7 +17,7 @@ from reports.analysis.published import COLUMNS, best_published
 from reports.document.blocks import Cell, Column, Table
 from reports.pictures.charts import problem_name
 from reports.tracked.links import Links
-from reports.tracked.runs import BOTH_WAYS, COMPLETED
+from reports.tracked.trials import BOTH_WAYS, COMPLETED
 from trainers import readable as formats
 from trainers.costs.registry import EPOCHS, cost_named, costs_in
 from trainers.methods.registry import ALL_METHOD_FIELDS

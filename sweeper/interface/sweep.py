@@ -191,7 +191,7 @@ class Sweep:
         return SweepView(self._folder)
 
     def _all_trials(self) -> pd.DataFrame:
-        from reports.tracked.runs import trials_frame
+        from reports.tracked.trials import trials_frame
 
         return trials_frame(_row(self.name, result) for result in self._view().results)
 

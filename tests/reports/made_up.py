@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from reports.tracked.runs import METRICS, TAGS, trials_frame
+from reports.tracked.trials import METRICS, TAGS, trials_frame
 from search_spaces.labels import arm_labels
 from trainers.recipe.recipe import Recipe
 

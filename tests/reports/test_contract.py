@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from reports import build_report
-from reports.tracked.runs import METRICS, read_curves, read_sweeps
+from reports.tracked.runs import read_curves, read_sweeps
+from reports.tracked.trials import METRICS
 from search_spaces.expansion import expand
 from search_spaces.labels import arm_labels
 from search_spaces.loading import load_spec

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from reports import build_report
-from reports.tracked.runs import METRICS
+from reports.tracked.trials import METRICS
 from sweeper.tracking.experiment import log_report
 from tests.reports.made_up import digits_sweep, track, trial
 from trainers.errors import InvalidInput

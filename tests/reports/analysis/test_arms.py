@@ -7,7 +7,7 @@ import pytest
 
 from reports.analysis.arms import arms_of, best_by, counted_trials, mark_fronts, once_each, stopped_together
 from reports.analysis.statistics import estimate
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import digits_sweep, trial
 from trainers.errors import InvalidInput
 

@@ -9,7 +9,7 @@ from scipy import stats
 from reports.analysis.arms import arms_of, once_each
 from reports.analysis.pairings import Arena
 from reports.analysis.paper_claims import CLAIMS, Judgement, Verdict, judge
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import trial
 
 (CLAIM,) = (claim for claim in CLAIMS if claim.name == "finetuned-beats-scratch")

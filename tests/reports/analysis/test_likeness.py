@@ -4,7 +4,7 @@ import numpy as np
 
 from reports.analysis.arms import arms_of
 from reports.analysis.likeness import Likeness
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import trial
 from trainers.recipe.recipe import Recipe
 

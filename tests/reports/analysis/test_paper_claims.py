@@ -12,7 +12,7 @@ from reports.analysis.arms import arms_of, once_each
 from reports.analysis.pairings import Arena
 from reports.analysis.paper_claims import CLAIMS, Reading, Verdict, conclude, effect, judge
 from reports.analysis.statistics import holm, paired
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import trial
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}

@@ -7,7 +7,7 @@ from reports.analysis.requirements import State, requirements, ticked
 from reports.sections.composition import arms_table
 from reports.sections.coverage import coverage_line, coverage_sections
 from reports.sections.evidence import judge_all
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from search_spaces.loading import bundled_specs
 from search_spaces.published import published_for
 from tests.reports.made_up import digits_sweep, trial

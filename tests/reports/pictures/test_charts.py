@@ -14,7 +14,7 @@ from reports.pictures.curves import curves_of
 from reports.pictures.drawing import view
 from reports.pictures.figures import accuracy_over
 from reports.sections.composition import arms_table
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import digits_sweep, trial
 
 WORDS = Words("name", "A title", "What it shows")

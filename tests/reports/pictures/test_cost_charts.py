@@ -15,7 +15,7 @@ from reports.pictures.cost_charts import PUBLISHED_NOTE, cost_figures
 from reports.pictures.drawing import CROWD
 from reports.pictures.fronts import accuracy_against_cost
 from reports.sections.composition import arms_table
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import digits_sweep, trial
 from trainers.costs.registry import COSTS
 

@@ -8,7 +8,7 @@ from reports.analysis.arms import arms_of
 from reports.analysis.moved import Move, moved, read_table
 from reports.analysis.statistics import welch
 from reports.request import Asked
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import digits_sweep, track
 from trainers.errors import InvalidInput
 

@@ -1,7 +1,7 @@
 """A report says which of its FLOPs are of an earlier count, and what renews them."""
 
 from reports.sections.provenance import counted_before
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import digits_sweep
 
 

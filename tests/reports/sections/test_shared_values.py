@@ -5,7 +5,7 @@ import pytest
 
 from reports.document.blocks import Figure, Points, Table
 from reports.sections.shared_values import FEWEST, shared_values_sections
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import trial
 from trainers.kernels.options import values_of_the_network
 from trainers.numerics import NUMERICS_VERSION

@@ -9,7 +9,7 @@ from reports.analysis.published import with_published
 from reports.sections.composition import arms_table, told_apart
 from reports.sections.tables import arm_table, budget_table, choice_table, published_table, trial_table
 from reports.tracked.links import Links
-from reports.tracked.runs import trials_frame
+from reports.tracked.trials import trials_frame
 from search_spaces.labels import arm_labels
 from tests.reports.made_up import DIGITS, digits_sweep, trial
 from trainers.recipe.recipe import Recipe

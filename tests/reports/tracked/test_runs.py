@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from reports.tracked.runs import read_curves, read_sweeps, trials_frame
+from reports.tracked.runs import read_curves, read_sweeps
+from reports.tracked.trials import trials_frame
 from tests.reports.made_up import digits_sweep, track, trial
 from trainers.errors import InvalidInput
 
