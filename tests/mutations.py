@@ -176,7 +176,7 @@ MUTATIONS = {
     ),
     "edited_between_launches": Mutation(
         "`trainers/` is edited between launches",
-        "sweeper/stages/forest.py",
+        "sweeper/stages/points.py",
         'apart = {"sources": sources} if sources else {}',
         "apart: dict[str, str] = {}",
         "tests/sweeper/stages/test_sources_apart.py::"

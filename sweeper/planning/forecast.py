@@ -79,7 +79,7 @@ def forecast(
     if len(seconds) < len(known):
         return None
     shares: dict[str, float] = defaultdict(float)
-    for stage in Schedule(forest, forest.stored, failed).left():
+    for stage in forest.left(failed):
         epoch = estimates.epoch(stage.recipe, stage.phase) if stage.epochs else None
         if epoch is not None:
             shares[epoch.why] += epoch.seconds * stage.epochs * cap.of(stage)
@@ -90,15 +90,14 @@ def forecast(
     def takes(stage: Stage) -> float:
         return (seconds[stage.key] + STAGE_SECONDS) * cap.of(stage)
 
-    def schedule() -> Schedule:
-        return Schedule(forest, forest.stored, failed, cost=takes)
-
+    schedule = Schedule(forest, forest.stored, failed, cost=takes)
+    bound = lower_bound(schedule, takes, at_once)  # before the makespan uses it up
     return Forecast(
         at_once=at_once,
         device=estimates.machine.device or estimates.machine.kind,
         device_seconds=total,
-        wall_seconds=start_seconds + makespan(schedule(), takes, at_once),
-        bound_seconds=start_seconds + lower_bound(schedule(), takes, at_once),
+        wall_seconds=start_seconds + makespan(schedule, takes, at_once),
+        bound_seconds=start_seconds + bound,
         device_seconds_alone=sum(value or 0.0 for value in alone),
         sources={why: shares[why] / total for why in sorted(shares, key=lambda why: -shares[why]) if total},
         memory_bytes=memory.bytes if memory else None,

@@ -15,7 +15,6 @@ from sweeper.planning.estimates import Estimates
 from sweeper.planning.forecast import Forecast
 from sweeper.stages.faults import Failure
 from sweeper.stages.forest import Forest
-from sweeper.stages.schedule import Schedule
 from sweeper.text import in_words, text_table
 from trainers.costs.units import BYTE, FLOP
 from trainers.numerics import kept_apart
@@ -123,7 +122,7 @@ def make_plan(
 
     `estimate` says what it takes on some machine, `failed` what no launch but a retry will try again.
     """
-    left = Schedule(forest, forest.stored, failed).left()
+    left = forest.left(failed)
     recipes = [trial.recipe for trial in forest.trials]
     flops = {key: estimates.flops(stage) for key, stage in forest.stages.items()}
     in_store = [set(trial.stages) <= forest.stored for trial in forest.trials]

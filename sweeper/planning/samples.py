@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
@@ -26,7 +27,7 @@ EVERY_PHASE = (
     "width", "padding", "dropout", "dataset", "image_size", "augmentation", "validation_examples", "batch_size",
     "precision",
 )  # fmt: skip
-SLOT_PHASE = ("options", "selection", "sharing", "evaluation", "evaluation_samples")
+DETAILS = (*EVERY_PHASE, "options", "selection", "sharing", "evaluation", "evaluation_samples")  # of a slot phase
 WEIGHTS = "weights"  # the kind of work of a phase that learns weights, whatever came before it
 READ_A_WORK = 3  # stored stages of the sweep itself that are read for each work
 READ_NEWEST = 200  # other stored stages
@@ -44,9 +45,12 @@ class Work:
     @classmethod
     def of(cls, recipe: Recipe | Mapping[str, Any], phase: Phase) -> Work:
         """The work of an epoch of this phase. `recipe` may be a record's."""
-        fields = vars(recipe) if isinstance(recipe, Recipe) else recipe
-        own = SLOT_PHASE if phase == "slot" else ()
-        details = tuple(fields.get(name) for name in (*EVERY_PHASE, *own))
+        names = DETAILS if phase == "slot" else EVERY_PHASE
+        if isinstance(recipe, Recipe):
+            fields: Mapping[str, Any] = vars(recipe)
+            details = tuple(itemgetter(*names)(fields))
+        else:
+            fields, details = recipe, tuple(map(recipe.get, names))  # an old record lacks some
         if plugins := fields.get("plugins"):
             details += (fields.get("method_options") if phase == "slot" else None, plugins)
         return cls(fields["network"], fields["method"] if phase == "slot" else WEIGHTS, details)

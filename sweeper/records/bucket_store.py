@@ -29,7 +29,8 @@ from sweeper.records.store import (
     contradiction,
 )
 from sweeper.stages.faults import StorageFault
-from sweeper.stages.forest import Stage, point_key
+from sweeper.stages.forest import Stage
+from sweeper.stages.points import point_key
 from sweeper.storage.base import Place, StoreError, checked_key, is_key, missing
 from sweeper.storage.bucket import Entry, ObjectPath, impatient
 from sweeper.storage.folder import storage_of

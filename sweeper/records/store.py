@@ -30,7 +30,8 @@ from sweeper.records.stage_record import (
 )
 from sweeper.records.unfinished import Unfinished
 from sweeper.stages.faults import StorageFault
-from sweeper.stages.forest import Stage, point_key
+from sweeper.stages.forest import Stage
+from sweeper.stages.points import point_key
 from sweeper.storage.base import StoreError, checked_key, is_key, storage_errors
 from sweeper.storage.folder import Folder, identity, sync_folder, write_synced
 

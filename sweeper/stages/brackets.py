@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import accumulate
 
 from search_spaces.spec import Rungs
-from sweeper.stages.forest import Forest, Trial, point_key
+from sweeper.stages.forest import Forest, Trial
+from sweeper.stages.points import point_key
 from trainers.hashing import content_hash
 
 

@@ -5,27 +5,11 @@ A point is a state reached; a stage leads from one point (or from nothing) to th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
 
-from trainers.hashing import content_hash
-from trainers.numerics import NUMERICS_VERSION
 from trainers.recipe.choices import Phase
 from trainers.recipe.recipe import Recipe
-from trainers.recipe.stretches import Stretch, earlier_stretches, stretches
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A state reached. Its lineage is all that led to it but the number of epochs of its last phase."""
-
-    lineage: str
-    phase: Phase
-    begin: int  # epochs done within `phase` where the lineage begins
-    epoch: int  # epochs done within `phase`
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,40 +88,19 @@ class Forest:
         """Epochs that are still to train."""
         return sum(stage.epochs for key, stage in self.stages.items() if key not in self.stored)
 
+    def left(self, failed: Container[str]) -> list[Stage]:
+        """The stages that are not stored, less those that failed and all that would go on from them."""
+        lost: set[str | None] = set()
+        found = []
+        for key, stage in self.stages.items():
+            if key not in self.stored:
+                if key in failed or stage.parent in lost:
+                    lost.add(key)
+                else:
+                    found.append(stage)
+        return found
+
     @property
     def sharing(self) -> float:
         """How many times the epochs if every trial ran alone are those of the forest."""
         return self.epochs_alone / self.epochs_shared if self.epochs_shared else 1.0
-
-
-@lru_cache(maxsize=65536)
-def point_key(lineage: str, epoch: int) -> str:
-    """The key of the point that a lineage reaches after so many epochs of its last phase."""
-    return content_hash([lineage, epoch])
-
-
-def points(recipe: Recipe, digest: str, sources: str = "") -> list[Point]:
-    """Where each stretch of a recipe ends, on the data set with this digest, trained by sources that are not pinned."""
-    return _points(recipe.training_fields(), stretches(recipe), digest, sources)
-
-
-def earlier_points(recipe: Recipe, digest: str, sources: str = "") -> list[list[Point]]:
-    """The same under the keys of earlier versions, the latest first.
-
-    They told apart how selection is evaluated, as long as records did not hold both; at first, all fields of a recipe.
-    """
-    parts = stretches(recipe)
-    by_evaluation = recipe.fields_apart_by_evaluation()
-    latest = [_points(by_evaluation, parts, digest, sources)] if by_evaluation != recipe.training_fields() else []
-    return [*latest, _points(recipe.common_fields(), earlier_stretches(recipe), digest, sources)]
-
-
-def _points(common: Mapping[str, Any], parts: Sequence[Stretch], digest: str, sources: str) -> list[Point]:
-    reached: list[Point] = []
-    apart = {"sources": sources} if sources else {}
-    root = {"numerics": NUMERICS_VERSION, "data": digest, "common": common, **apart}
-    for part in parts:
-        came_by = reached[-1].key if reached else root
-        lineage = content_hash({"from": came_by, "phase": part.phase, "fields": part.fields})
-        reached.append(Point(lineage, part.phase, part.start, part.end, point_key(lineage, part.end)))
-    return reached

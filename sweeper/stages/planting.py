@@ -12,7 +12,8 @@ from heapq import heapify, heappop, heappush
 from itertools import chain
 from typing import Protocol
 
-from sweeper.stages.forest import Cuts, Forest, Line, Point, Stage, Trial, earlier_points, point_key, points
+from sweeper.stages.forest import Cuts, Forest, Line, Stage, Trial
+from sweeper.stages.points import ArmPoints, Point, point_key
 from trainers.recipe.choices import IN_ORDER, Phase
 from trainers.recipe.recipe import Recipe
 
@@ -56,7 +57,8 @@ def grow(
 
     Stages that are stored or `begun` (their keys) stay as they are. Others may be cut anew: their keys stay, too.
     """
-    ways, spans = _ways(forest, recipes, digests, stored)
+    keys = _Keys(digests, forest.sources)
+    ways, spans = _ways(forest, recipes, keys, stored)
     lines = _extended(forest, recipes, ways, spans)
     touched = {point.lineage: lines[point.lineage] for way in ways for point in way}
     pinned = {
@@ -68,7 +70,7 @@ def grow(
     moved = {
         number: (recipes[number - first], ways[number - first])
         if number >= first
-        else (forest.trials[number].recipe, _way_of(forest.trials[number], digests, forest.sources))
+        else (forest.trials[number].recipe, _way_of(forest.trials[number], keys))
         for number in numbers
     }
     while True:
@@ -89,26 +91,37 @@ def grow(
     )
 
 
+class _Keys:
+    """The points of arms, kept of the arm asked about last: the recipes of an arm stand together."""
+
+    def __init__(self, digests: Mapping[str, str], sources: str) -> None:
+        self._digests, self._sources = digests, sources
+        self._last: ArmPoints | None = None
+
+    def of(self, recipe: Recipe) -> ArmPoints:
+        if self._last is None or not recipe.is_of_arm(self._last.recipe):
+            self._last = ArmPoints(recipe, self._digests[recipe.dataset], self._sources)
+        return self._last
+
+
 Spans = Mapping[str, Mapping[int, int]]  # of each lineage: the stored records, by end, with the start of each
 
 
 def _ways(
-    forest: Forest, recipes: Sequence[Recipe], digests: Mapping[str, str], stored: Stored | None
+    forest: Forest, recipes: Sequence[Recipe], keys: _Keys, stored: Stored | None
 ) -> tuple[list[list[Point]], Spans]:
     """The points of each recipe, and what is stored of them.
 
     They have the keys of earlier versions where the store has come further by those: such a trial goes on as it began.
     """
-    ways = [points(recipe, digests[recipe.dataset], forest.sources) for recipe in recipes]
+    ways = [keys.of(recipe).of(recipe) for recipe in recipes]
     if stored is None:
         return ways, {}
     spans: dict[str, Mapping[int, int]] = {name: line.stored for name, line in forest.lines.items()}
     _ask(ways, stored, spans)
     # What is stored to its end by its own keys cannot have come further by others.
     unended = [number for number, way in enumerate(ways) if _reached(way, spans) < _end_of(way)]
-    earlier = {
-        number: earlier_points(recipes[number], digests[recipes[number].dataset], forest.sources) for number in unended
-    }
+    earlier = {number: keys.of(recipes[number]).earlier_of(recipes[number]) for number in unended}
     _ask(chain(*earlier.values()), stored, spans)
     return [
         max((way, *earlier.get(number, ())), key=lambda one: _reached(one, spans)) for number, way in enumerate(ways)
@@ -138,10 +151,13 @@ def _reached(way: Sequence[Point], spans: Spans) -> tuple[int, int]:
     return max(stored, default=(-1, 0))
 
 
-def _way_of(trial: Trial, digests: Mapping[str, str], sources: str) -> list[Point]:
+def _way_of(trial: Trial, keys: _Keys) -> list[Point]:
     """The points of a trial of the forest, by the keys that it was planted with."""
-    asked = trial.recipe, digests[trial.recipe.dataset], sources
-    return next(way for way in (points(*asked), *earlier_points(*asked)) if way[-1].key == trial.stages[-1])
+    arm = keys.of(trial.recipe)
+    present = arm.of(trial.recipe)
+    if present[-1].key == trial.stages[-1]:
+        return present
+    return next(way for way in arm.earlier_of(trial.recipe) if way[-1].key == trial.stages[-1])
 
 
 def _extended(forest: Forest, recipes: Sequence[Recipe], ways: Sequence[list[Point]], spans: Spans) -> dict[str, Line]:

@@ -74,7 +74,8 @@ class Schedule:
             if key in changed:
                 self._remaining[key] = self._remaining_of(key)
         for key in changed:
-            self._pass_up(self.stages[key].parent)
+            if (parent := self.stages[key].parent) not in changed:  # or it has been counted with all below it
+                self._pass_up(parent)
         self._holds.update(held)
         for key in done:
             if key in self.stages:

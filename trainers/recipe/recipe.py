@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import is_not
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -31,7 +32,7 @@ from trainers.conversions.registry import CONVERSIONS, conversion_faults
 from trainers.data.data_set import CLASSIFICATION
 from trainers.data.registry import DATA_NAMES, IMAGE_FOLDER, data_set_named, held_out_fault, image_shape
 from trainers.errors import InvalidInput, explain
-from trainers.hashing import content_hash
+from trainers.hashing import AlikeHashes
 from trainers.methods.kinds import NotNegative
 from trainers.methods.registry import ALL_METHOD_FIELDS, METHOD_FIELDS, METHODS, method_card
 from trainers.networks.registry import NETWORKS, network_named
@@ -53,6 +54,7 @@ from trainers.recipe.presets import preset_fields
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 Epochs = Annotated[int, Field(ge=0, le=100_000)]
+NO_SEED = 2**200  # longer than any number of a recipe
 EVALUATION = "evaluation"  # the hyperparameter of methods whose selection can be evaluated in several ways
 # What a recipe has by other names, or its spec has.
 NO_FIELDS = {
@@ -225,6 +227,11 @@ class Recipe(_WithMethods):
         object.__setattr__(other, "__pydantic_fields_set__", self.__pydantic_fields_set__)
         return other
 
+    def is_of_arm(self, other: Recipe) -> bool:
+        """Whether `with_seed` made one of them from the other, or both from a third; equal values do not suffice."""
+        mine, others = vars(self), vars(other)
+        return sum(map(is_not, mine.values(), others.values())) == (mine["seed"] is not others["seed"])
+
     @property
     def budget_epochs(self) -> int:
         """Epochs of all phases."""
@@ -257,7 +264,7 @@ class Recipe(_WithMethods):
 
         The length of the phase is not part of it, unless the schedule looks at it.
         """
-        own = dict(_parted(self)[phase])
+        own = dict(_arm_of(self).parted[phase])
         if phase == "slot" and self.looks_at_length:
             own["slot_length"] = self.slot_epochs  # whatever course its rates follow
         if phase in PHASES and own[f"{phase}_schedule"] not in LENGTH_DEPENDENT_SCHEDULES:
@@ -271,7 +278,7 @@ class Recipe(_WithMethods):
 
     def common_fields(self) -> dict[str, Any]:
         """What matters from the first step on, whatever the phase."""
-        return dict(_parted(self)[None])
+        return {**_arm_of(self).parted[None], "seed": self.seed}
 
     def training_fields(self) -> dict[str, Any]:
         """The common fields, with one value for all that change no training: recipes that agree here train alike."""
@@ -289,32 +296,45 @@ class Recipe(_WithMethods):
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of all that can change the result; equal across processes, machines and Python versions."""
-        return self._hash(self.common_fields())
+        return _arm_of(self).hash(self.seed)
 
     def arm_hash(self) -> str:
         """The hash of the recipe but for its seed: recipes of one arm share it."""
-        return self._hash({**self.common_fields(), "seed": 0})
-
-    def _hash(self, common: Mapping[str, Any]) -> str:
-        lengths = self.phases()
-        if self.conversion:
-            lengths.append(("conversion", 0))
-        return content_hash([common, [[phase, epochs, self.phase_fields(phase)] for phase, epochs in lengths]])
+        return _arm_of(self).hash(0)
 
 
-_PARTED: deque[tuple[Recipe, dict[Phase | None, dict[str, Any]]]] = deque(maxlen=1)
+class _Arm:
+    """What recipes that differ in their seed have in common."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe  # one of them
+        self.parted: dict[Phase | None, dict[str, Any]] = {phase: {} for phase in (*IN_ORDER, None)}
+        for name, value in recipe.model_dump(mode="json", exclude_none=True, exclude=set(LABELS)).items():
+            self.parted[_phase_of(name)][name] = value
+        self._hashes: AlikeHashes | None = None
+
+    def hash(self, seed: int) -> str:
+        """The content hash of the recipe with this seed."""
+        if self._hashes is None:
+            lengths = self.recipe.phases()
+            if self.recipe.conversion:
+                lengths.append(("conversion", 0))
+            phases = [[phase, epochs, self.recipe.phase_fields(phase)] for phase, epochs in lengths]
+            self._hashes = AlikeHashes(lambda seed: [{**self.parted[None], "seed": seed}, phases], NO_SEED)
+        return self._hashes.of(seed)
 
 
-def _parted(recipe: Recipe) -> Mapping[Phase | None, Mapping[str, Any]]:
-    """The fields of a recipe by phase. Kept of the one asked about last: to plant a trial takes a dozen questions."""
-    last = next(iter(_PARTED.copy()), None)
-    if last is not None and last[0] is recipe:
-        return last[1]
-    parted: dict[Phase | None, dict[str, Any]] = {phase: {} for phase in (*IN_ORDER, None)}
-    for name, value in recipe.model_dump(mode="json", exclude_none=True, exclude=set(LABELS)).items():
-        parted[_phase_of(name)][name] = value
-    _PARTED.append((recipe, parted))
-    return parted
+_ARMS: deque[_Arm] = deque(maxlen=1)
+
+
+def _arm_of(recipe: Recipe) -> _Arm:
+    """The arm of a recipe. Kept of the one asked about last: to plant a trial takes a dozen questions."""
+    last = next(iter(_ARMS.copy()), None)
+    if last is not None and (last.recipe is recipe or recipe.is_of_arm(last.recipe)):
+        return last
+    arm = _Arm(recipe)
+    _ARMS.append(arm)
+    return arm
 
 
 @cache

@@ -5,7 +5,7 @@ import torch
 from sweeper.records.stage_record import (
     StageRecord,
 )
-from sweeper.stages.forest import point_key
+from sweeper.stages.points import point_key
 
 LINEAGE = "ab" * 32
 

@@ -12,8 +12,8 @@ from sweeper.records.bucket_store import ObjectStore, check_promises, open_store
 from sweeper.records.store import StateLeftOut
 from sweeper.records.sweep_folder import SweepFile, SweepFolder
 from sweeper.stages.faults import Fault, StorageFault, failure_of
-from sweeper.stages.forest import point_key
 from sweeper.stages.planting import plant
+from sweeper.stages.points import point_key
 from sweeper.storage.base import StoreError
 from sweeper.storage.bucket import Bucket, ObjectPath, bucket_at
 from sweeper.storage.journal import ObjectLog

@@ -15,8 +15,8 @@ from sweeper.launch.local import run_local
 from sweeper.launch.worker import DataShelf, StageWorker
 from sweeper.records.stage_record import StateFile, canonical, decode, encode, epochs_evaluated_as, joined, sha256
 from sweeper.records.store import Store
-from sweeper.stages.forest import earlier_points, points
 from sweeper.stages.planting import plant
+from sweeper.stages.points import earlier_points, points
 from tests.sweeper.small_sweeps import CIRCUMSTANCES
 from tests.sweeper.stages.forests import DIGESTS, MemoryStore, recipe
 from trainers.data.digests import data_digest

@@ -8,7 +8,8 @@ import pytest
 from sweeper.records.bucket_store import ObjectStore, open_store
 from sweeper.records.index import Finished
 from sweeper.records.store import Store
-from sweeper.stages.forest import Stage, point_key
+from sweeper.stages.forest import Stage
+from sweeper.stages.points import point_key
 from sweeper.storage.base import StoreError
 from sweeper.storage.bucket import Bucket, ObjectPath
 from tests.sweeper.records.made_records import LINEAGE, a_record, a_state

@@ -30,8 +30,8 @@ from sweeper.records.stage_record import (
 )
 from sweeper.records.store import RECORD, STATE, Store
 from sweeper.stages.faults import StorageFault
-from sweeper.stages.forest import point_key
 from sweeper.stages.planting import plant
+from sweeper.stages.points import point_key
 from sweeper.storage.base import StoreError
 from tests.sweeper.records.made_records import LINEAGE, a_record, a_state
 from tests.waiting import PATIENCE_SECONDS

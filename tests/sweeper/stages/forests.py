@@ -5,7 +5,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from sweeper.stages.forest import Forest, points
+from sweeper.stages.forest import Forest
+from sweeper.stages.points import points
 from trainers.recipe.choices import SCHEDULE_FIELDS
 from trainers.recipe.recipe import Recipe
 from trainers.recipe.stretches import stretches

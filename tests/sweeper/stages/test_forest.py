@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.stages.forest import point_key, points
 from sweeper.stages.planting import plant
+from sweeper.stages.points import point_key, points
 from tests.sweeper.stages.forests import DIGESTS, MemoryStore, assert_sound, distinct_epochs, recipe, some_recipes
 
 
@@ -104,7 +104,7 @@ def test_what_changes_a_result_changes_the_key(change):
 def test_data_and_numerics_are_part_of_the_key(monkeypatch):
     before = points(recipe(), "d1")[0].key
     assert points(recipe(), "d2")[0].key != before
-    monkeypatch.setattr("sweeper.stages.forest.NUMERICS_VERSION", -1)
+    monkeypatch.setattr("sweeper.stages.points.NUMERICS_VERSION", -1)
     assert points(recipe(), "d1")[0].key != before
 
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.stages.forest import earlier_points, points
 from sweeper.stages.planting import grow, plant
+from sweeper.stages.points import earlier_points, points
 from tests.sweeper.stages.forests import DIGESTS, MemoryStore, assert_sound, recipe
 from tests.trainers.tiny import copied, data_for, tiny_recipe
 from trainers.optimization import learning_rate

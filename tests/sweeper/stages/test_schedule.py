@@ -1,5 +1,7 @@
 """The schedule: every stage runs once, after its parent, and faults end as they should."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +56,15 @@ def test_every_stage_runs_once_and_after_its_parent():
     for stage in order:
         assert stage.parent is None or stage.parent in done
         done.add(stage.key)
+
+
+@given(st.sets(st.integers(1, 9), min_size=1), st.randoms())
+def test_what_a_forest_has_left_is_what_a_schedule_of_it_has(splits, chance):
+    planted = forest(splits=sorted(splits), budget=9, seeds=2)
+    keys = list(planted.stages)
+    stored = {key for key in keys if chance.random() < 0.3}
+    failed = {key: DIVERGED for key in keys if chance.random() < 0.2}
+    assert replace(planted, stored=frozenset(stored)).left(failed) == Schedule(planted, stored, failed).left()
 
 
 @given(st.lists(st.sets(st.integers(1, 9), min_size=1), min_size=1, max_size=4), st.integers(1, 4), st.randoms())

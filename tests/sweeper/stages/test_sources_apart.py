@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.launch.ray_jobs import write_submission
 from sweeper.records.environment import sources
-from sweeper.stages.forest import points
+from sweeper.stages.points import points
 from tests.sweeper.launch.started import short
 from tests.sweeper.processes import ROOT
 from trainers.numerics import running_sources

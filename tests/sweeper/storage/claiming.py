@@ -2,7 +2,7 @@
 
 import time
 
-from sweeper.stages.forest import point_key
+from sweeper.stages.points import point_key
 from tests.sweeper.processes import start_sweeper
 from tests.waiting import ending_of
 

@@ -19,7 +19,7 @@ from sweeper.launch.local import run_local
 from sweeper.launch.orders import Step
 from sweeper.records.store import Store
 from sweeper.stages.faults import Failure, Fault
-from sweeper.stages.forest import point_key
+from sweeper.stages.points import point_key
 from sweeper.storage import claims
 from sweeper.storage.claims import Claims
 from sweeper.storage.folder import Folder

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from trainers.errors import InvalidInput
-from trainers.hashing import content_hash
+from trainers.hashing import AlikeHashes, content_hash
 from trainers.recipe.choices import LABELS, LENGTH_DEPENDENT_SCHEDULES, PHASES
 from trainers.recipe.recipe import Recipe
 
@@ -290,6 +290,29 @@ def test_the_hash_of_json_is_canonical():
     assert content_hash({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     with pytest.raises(ValueError, match="JSON"):
         content_hash(NAN)
+
+
+def test_hashes_of_values_that_differ_in_one_place_are_those_of_the_whole_values():
+    def value(seed):
+        return {"a": [1, {"seed": seed}], "z": "ü"}
+
+    alike = AlikeHashes(value, 2**200)
+    for part in (0, 2**63 - 1, "ü\\", ""):
+        assert alike.of(part) == content_hash(value(part))
+    for place in ("ü", 7):  # it stands elsewhere, or nowhere
+        with pytest.raises(ValueError, match="unpack"):
+            AlikeHashes(lambda part: {"z": "ü", "other": part} if part == "ü" else {}, place)
+
+
+def test_recipes_are_of_one_arm_where_nothing_but_the_seed_was_exchanged():
+    first = Recipe.complete({"network": "lenet", "dataset": "mnist", "method": "learned"})
+    assert first.is_of_arm(first) and first.with_seed(1).is_of_arm(first.with_seed(2))
+    assert first.with_seed(0).is_of_arm(first)
+    changed = {"width": 0.5, "finetune_learning_rate": 0.3, "split_seed": 1}
+    for name, new in changed.items():
+        other = first.model_copy(update={name: new})
+        assert not other.is_of_arm(first) and not other.with_seed(5).is_of_arm(first)
+        assert other.with_seed(5).content_hash() != first.with_seed(5).content_hash()
 
 
 def test_a_recipe_under_another_seed_is_the_one_that_was_given_it():
