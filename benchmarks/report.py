@@ -90,8 +90,8 @@ def made_up_recipes() -> Iterator[Recipe]:
                 "selection": selection, "sharing": sharing, "slot_epochs": slot_epochs,
                 "finetune_epochs": EPOCHS - slot_epochs, "slot_weight_decay": decay * 1e-5,
             }  # fmt: skip
-            for seed in range(SEEDS):
-                yield Recipe.complete({**given, "seed": seed})
+            arm = Recipe.complete(given)
+            yield from map(arm.with_seed, range(SEEDS))  # as specs give seeds to their arms
 
 
 def trained(folder: Path) -> Launch:

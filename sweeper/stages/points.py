@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import Any
 
@@ -55,8 +55,6 @@ class ArmPoints:
         self.recipe = recipe
         apart = {"sources": sources} if sources else {}
         self._root = {"numerics": NUMERICS_VERSION, "data": digest, **apart}
-        self._present = _Way(self._root, recipe.training_fields(), stretches(recipe))
-        self._earlier: list[_Way] | None = None
 
     def of(self, recipe: Recipe) -> list[Point]:
         """See `points`."""
@@ -64,13 +62,18 @@ class ArmPoints:
 
     def earlier_of(self, recipe: Recipe) -> list[list[Point]]:
         """See `earlier_points`."""
-        if self._earlier is None:
-            of_arm, by_evaluation = self.recipe, self.recipe.fields_apart_by_evaluation()
-            first = _Way(self._root, of_arm.common_fields(), earlier_stretches(of_arm))
-            is_told_apart = by_evaluation != of_arm.training_fields()
-            latest = [_Way(self._root, by_evaluation, stretches(of_arm))] if is_told_apart else []
-            self._earlier = [*latest, first]
         return [way.points(recipe.seed) for way in self._earlier]
+
+    @cached_property
+    def _present(self) -> _Way:
+        return _Way(self._root, self.recipe.training_fields(), stretches(self.recipe))
+
+    @cached_property
+    def _earlier(self) -> list[_Way]:
+        by_evaluation = self.recipe.fields_apart_by_evaluation()
+        is_told_apart = by_evaluation != self.recipe.training_fields()
+        latest = [_Way(self._root, by_evaluation, stretches(self.recipe))] if is_told_apart else []
+        return [*latest, _Way(self._root, self.recipe.common_fields(), earlier_stretches(self.recipe))]
 
 
 class _Way:
