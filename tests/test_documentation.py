@@ -128,6 +128,15 @@ def test_every_place_to_add_something_is_where_the_documentation_says():
     assert missing == []
 
 
+def test_every_decision_is_in_their_list_under_its_own_title():
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(
+        r"^\| \[(\d{4})\]\((\S+)\) \| (.+) \|$", (folder / "README.md").read_text(encoding="utf-8"), re.M
+    )
+    titles = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in folder.glob("[0-9]*.md")}
+    assert {name: f"# {number}: {title}" for number, name, title in listed} == titles
+
+
 def test_the_changelog_has_the_version_of_the_package():
     version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE).group(1)
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
