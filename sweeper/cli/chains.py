@@ -21,6 +21,7 @@ def launch_chain(name: str, linked: Linked, storage: Place, launch: Callable[[Sp
     `name`: what the command line called it, as a report is to be asked for.
     """
     codes: dict[str, int] = {}
+    stopped = False
     for note in linked.notes:
         print(note)
     for number, spec in enumerate(linked.specs, 1):
@@ -31,11 +32,14 @@ def launch_chain(name: str, linked: Linked, storage: Place, launch: Callable[[Sp
             for line in str(error).splitlines():
                 print(f"sweeper: error: {spec.name}: {line}", file=sys.stderr)
             codes[spec.name] = ExitCode.WRONG_INPUT
-        if codes[spec.name] == ExitCode.INTERRUPTED:
+        stopped = codes[spec.name] == ExitCode.INTERRUPTED
+        if codes[spec.name] == ExitCode.GOOD:  # it may have completed before it could be stopped
+            stopped = SweepFolder(storage, spec.name).asked_to_stop() is not None
+        if stopped:
             break
     complete = [sweep for sweep, code in codes.items() if code == ExitCode.GOOD]
     print(f"\n{linked.chain.name}: {len(complete)} of {len(linked.specs)} sweeps are complete.")
-    if ExitCode.INTERRUPTED in codes.values():
+    if stopped and len(complete) < len(linked.specs):
         print("To go on with all of them: the same command again.")
         return ExitCode.INTERRUPTED
     if bad := [sweep for sweep in codes if sweep not in complete]:

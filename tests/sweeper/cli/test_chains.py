@@ -131,6 +131,23 @@ def test_a_sweep_that_cannot_start_or_fails_does_not_keep_the_others(chain, stor
     )
 
 
+def test_none_is_launched_after_one_that_was_asked_to_stop_and_completed_all_the_same(chain, storage, capsys):
+    linked = load_chain(str(chain))
+    launched = []
+
+    def completes(spec, asked):
+        launched.append(spec.name)
+        folder = SweepFolder(storage, spec.name)
+        folder.ask_to_stop() if spec.name == asked else folder.forget_stop()
+        return 0
+
+    assert launch_chain("both", linked, storage, lambda spec: completes(spec, "first")) == 130
+    assert launched == ["first"]
+    assert "both: 1 of 2 sweeps are complete.\nTo go on with all of them" in capsys.readouterr().out
+    assert launch_chain("both", linked, storage, lambda spec: completes(spec, "second")) == 0
+    assert "both: 2 of 2 sweeps are complete.\nReport: " in capsys.readouterr().out
+
+
 def test_a_chain_is_looked_at_and_stopped_by_its_name_and_launched_again_as_it_was(chain, storage, tmp_path, capsys):
     at = ("--storage", storage)
     code, _, err = said(capsys, "status", chain, *at)
