@@ -37,6 +37,7 @@ class TrialResult:
     finals: dict[str, float] = field(default_factory=dict)  # accuracies and costs if COMPLETED, costs if STOPPED_EARLY
     environment: Mapping[str, Any] = field(default_factory=dict)  # of its last stage
     snapshots: Sequence[Snapshot] = ()  # what gets selected, once it is COMPLETED
+    ended_at: str = ""  # UTC, ISO 8601: when its last stage ended, once all are finished
     search_trial: int | None = None  # Optuna's number of the point that it is of; None: no search asked for it
 
     @property
@@ -162,6 +163,7 @@ def trial_result(
         finals,
         _environment(finished[-1]) if finished else {},
         Chain([record.selection for record in finished]) if status is Status.COMPLETED else (),
+        finished[-1].ended_at if status is Status.COMPLETED else "",
     )
 
 

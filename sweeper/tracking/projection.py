@@ -266,7 +266,7 @@ class Projection:
     def _create_run(self, result: TrialResult) -> TrackedRun:
         assert self._client is not None and self._parent is not None
         recipe = result.trial.recipe
-        now = _milliseconds()
+        began = _milliseconds(result.ended_at) - (round(1000 * result.seconds) if result.ended_at else 0)
         versions = self.versions.tags(recipe.content_hash(), result, {}) if self.versions else {}
         tags = {
             **self._common_tags(),
@@ -280,9 +280,9 @@ class Projection:
             **({} if result.search_trial is None else {"sweeper.search_trial": str(result.search_trial)}),
             **versions,
         }
-        run = self._client.create_run(self.experiment_id, start_time=now, run_name=run_name(result), tags=tags)
+        run = self._client.create_run(self.experiment_id, start_time=began, run_name=run_name(result), tags=tags)
         named = (run.info.artifact_uri, run_name(result), result.label)
-        return TrackedRun(run.info.run_id, now, run.info.status, "", "", "", *named, versions=versions)
+        return TrackedRun(run.info.run_id, began, run.info.status, "", "", "", *named, versions=versions)
 
     def _log_epochs(self, tracked: TrackedRun, result: TrialResult) -> None:
         metrics = list(tracked.new_values(result))

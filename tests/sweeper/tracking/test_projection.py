@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -452,6 +453,18 @@ def test_a_deleted_experiment_is_brought_back(launch, address, storage):
     mlflow.delete_experiment(mlflow.get_experiment_by_name("tiny").experiment_id)
     project(address, storage, launch)
     assert len(kind(all_runs(address)[1], "trial")) == 3
+
+
+def test_trials_that_mlflow_hears_of_later_ended_when_their_last_stages_did(launch, address, storage):
+    project(address, storage, launch)
+    ended = {
+        trial.recipe.content_hash(): datetime.fromisoformat(launch.records[trial.stages[-1]].ended_at)
+        for trial in launch.forest.trials
+    }
+    runs = kind(all_runs(address)[1], "trial")
+    assert {run.data.tags["sweeper.recipe_hash"]: run.info.end_time for run in runs} == {
+        recipe_hash: round(1000 * end.timestamp()) for recipe_hash, end in ended.items()
+    }
 
 
 def test_a_sweep_that_mlflow_hears_of_later_began_and_ended_when_its_launches_did(launch, address, storage):
