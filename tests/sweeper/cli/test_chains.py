@@ -131,7 +131,7 @@ def test_a_sweep_that_cannot_start_or_fails_does_not_keep_the_others(chain, stor
     )
 
 
-def test_none_is_launched_after_one_that_was_asked_to_stop_and_completed_all_the_same(chain, storage, capsys):
+def test_none_is_launched_after_one_that_completed_before_it_could_be_stopped(chain, storage, capsys):
     linked = load_chain(str(chain))
     launched = []
 
