@@ -34,7 +34,8 @@ Accuracy against stored bytes <stored_bits/report>
 Starting from what is selected <selected_init/report>
 Values that hang together <value_layouts/report>
 Width at a fixed number of bytes <bytes_fixed/report>
-CONV-2 on CIFAR-10 <conv2_cifar10/report>""",
+CONV-2 on CIFAR-10 <conv2_cifar10/report>
+CONV-2 against stored bytes <stored_bits_conv2/report>""",
     "decisions/README": """
 [0-9]*
 template""",
