@@ -705,8 +705,8 @@ MUTATIONS = {
     "one_unreadable_sweep": Mutation(
         "one sweep's files cannot be read (a newer version, an editor)",
         "sweeper/cli/commands/status.py",
-        "                if sweep:\n                    raise",
-        "                raise",
+        "            if in_detail:\n                raise",
+        "            raise",
         "tests/sweeper/cli/test_surroundings.py::"
         "test_a_sweep_that_cannot_be_read_is_named_and_the_others_are_shown",
     ),
